@@ -1,0 +1,79 @@
+"""Files come into being by rename, and one process writes a folder at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dmmsa_cli.errors import DiskFull, FolderBusy
+
+PARTIAL = ".partial"  # a file of this ending is what a kill left; the next writer of the same name replaces it
+
+# The writers of safetensors and Arrow wrap the system's error each in its own way; all keep its words.
+_NO_ROOM = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success it is flushed to disk and renamed to `target`, else removed.
+
+    A reader, or a process killed at any moment, finds the former file or the new one, never a part.
+
+    Raises:
+        DiskFull: no room, in words that name the file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(target)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if any(words in str(error) for words in _NO_ROOM):
+            raise DiskFull(
+                f"No room left on the disk to write {target}.",
+                "Free some space, or choose another folder with --data-dir or --runs-dir; "
+                "nothing half-written was left.",
+            ) from error
+        raise
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8, by rename."""
+    with atomic_path(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:  # noqa: ANN401  (JSON is what it is)
+    """Write `value` as JSON that a person can read, by rename."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        FolderBusy: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FolderBusy(
+            f"Another dmmsa process is writing {folder}.",
+            "Wait until it has ended, or give this run a --name of its own.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
