@@ -131,6 +131,10 @@ def _told(remedy: str, target: Path) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
+    except (requests.ConnectionError, requests.Timeout) as error:
+        host = urlsplit(str(error.request.url)).hostname if error.request else None
+        why = f"{host} can't be reached, or breaks off" if host else str(error)
+        raise DownloadFailed(f"{target.name} could not be downloaded: {why}.", remedy) from error
     except (requests.RequestException, gdown.exceptions.DownloadError) as error:
         raise DownloadFailed(f"{target.name} could not be downloaded: {error}", remedy) from error
     except OSError as error:

@@ -154,7 +154,7 @@ def _sentence(rng: np.random.Generator, wanted: float) -> tuple[str, float]:
 
 
 def _one_of(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _phrase(rng: np.random.Generator, wanted: float) -> tuple[str, float]:

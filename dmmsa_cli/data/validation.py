@@ -421,7 +421,9 @@ def _sequence_chunk(
     split: Mapping[str, Any], key: str, part: slice, repairs: Counter[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Lengths (n,) and valid frames (m, F) of some rows of one modality."""
-    values = _finite(np.array(split[key][part], np.float32), key, repairs)  # (n, T, F), a copy: the file stays
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes inf, and is repaired as such
+        values = np.array(split[key][part], np.float32)  # (n, T, F), a copy: the file stays as it is
+    _set_finite(values, key, repairs)
     filled = np.asarray(values.any(axis=2))  # (n, T)
     if key == "text":
         valid = _text_valid(split, part, filled)
@@ -431,7 +433,7 @@ def _sequence_chunk(
     return valid.sum(axis=1, dtype=np.int64), values[valid]
 
 
-def _finite(values: NDArray[np.float32], key: str, repairs: Counter[str]) -> NDArray[np.float32]:
+def _set_finite(values: NDArray[np.float32], key: str, repairs: Counter[str]) -> None:
     """Set what is not finite to 0, in place."""
     bad = ~np.isfinite(values)
     if bad.any():
@@ -444,7 +446,6 @@ def _finite(values: NDArray[np.float32], key: str, repairs: Counter[str]) -> NDA
             if count:
                 repairs[f"{key}: {name} set to 0 (values)"] += int(count)
         values[bad] = 0
-    return values
 
 
 def _text_valid(split: Mapping[str, Any], part: slice, filled: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,0 +1,185 @@
+"""`dmmsa prepare`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:  # at run time these are imported where they are used, to keep --help quick
+    from rich.console import Console
+    from rich.table import Table
+
+    from dmmsa_cli.stages.prepare import PrepareReport
+
+BAR_WIDTH = 40
+
+
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="mosi, mosei, sims, toy, or a name of your own.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE|URL", help="A pickle in the field's layout. Default: as published."),
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML description of a dataset of your own.")
+    ] = None,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The variant aligned to the words.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what was prepared before.")] = False,
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="HEX|any", help="What the file of --from must hash to; any takes what comes."),
+    ] = None,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="DMMSA_DATA", metavar="DIR", help="Where prepared datasets lie.")
+    ] = Path("data"),
+) -> None:
+    """Fetch a dataset, check it, repair it and store it for all other commands.
+
+    The datasets are for research use, under the terms of those who made them.
+    """
+    from rich.console import Console
+
+    from dmmsa_cli.stages.prepare import prepare
+
+    console = Console()
+    with _progress() as progress:
+        report = prepare(
+            dataset,
+            data_dir=data_dir,
+            source=source,
+            spec_file=spec,
+            aligned=aligned,
+            force=force,
+            sha256=sha256,
+            progress=progress,
+        )
+    _show(console, report)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar for each thing that is done, on a terminal, and clear them all in the end."""
+    from rich import progress as bars
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (
+        bars.TextColumn("{task.description:<12}"),
+        bars.BarColumn(BAR_WIDTH),
+        bars.TaskProgressColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    tasks: dict[str, bars.TaskID] = {}
+    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+
+        def update(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
+
+        yield update
+
+
+def _show(console: Console, report: PrepareReport) -> None:
+    manifest = report.manifest
+    name, folder = manifest.spec.name, report.store.folder
+    if manifest.spec.synthetic:
+        console.print("[bold black on yellow] SYNTHETIC [/] every clip of this dataset is made up")
+    state = "prepared in" if report.written else "was prepared before (--force does it again), in"
+    console.print(f"[bold]{name}[/] {state} {folder}", highlight=False)
+    for warning in report.warnings:
+        console.print(f"[yellow]![/] {warning}", highlight=False)
+    for table in (_splits(report), _modalities(report), _scores(report, console), _repairs(report)):
+        if table is not None:
+            console.print()
+            console.print(table)
+    console.print()
+    _show_best(console, report)
+    console.print(f"data hash [bold]{manifest.data_hash[:12]}[/]", highlight=False)
+
+
+def _show_best(console: Console, report: PrepareReport) -> None:
+    best = report.manifest.notes.get("best_reachable_mae")
+    if best:
+        told = ", ".join(f"{split} {value:.3f}" for split, value in best.items())
+        console.print(f"best reachable MAE, SYNTHETIC: {told}", highlight=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """Make a plain table: the first column to the left, numbers to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def _splits(report: PrepareReport) -> Table:
+    manifest = report.manifest
+    published = manifest.spec.split_sizes
+    of_paper = published is not None and not manifest.spec.synthetic
+    whose = "the paper's" if manifest.spec.source else "expected"
+    table = _table("Rows", "split", "rows", *([whose] if of_paper else []))
+    for split, rows in manifest.rows.items():
+        beside = []
+        if of_paper and published is not None:
+            style = "yellow" if published[split] != rows else ""
+            beside = [f"[{style}]{published[split]:,}[/]" if style else f"{published[split]:,}"]
+        table.add_row(split, f"{rows:,}", *beside)
+    return table
+
+
+def _modalities(report: PrepareReport) -> Table:
+    from dmmsa_cli.data.specs import MODALITY_NAMES
+
+    manifest = report.manifest
+    table = _table("Modalities", "", "width", "frames: median", "95th perc.", "longest", "own labels")
+    own = "yes" if manifest.unimodal_labels else "no"
+    for modality in manifest.modalities:
+        label = MODALITY_NAMES[modality]
+        if modality not in report.lengths:
+            table.add_row(f"{label}, transcripts", "", "", "", "", own)
+            continue
+        if modality == "t":
+            label += ", BERT features"
+        lengths = report.lengths[modality]
+        numbers = (manifest.widths[modality], lengths.median, lengths.p95, lengths.longest)
+        table.add_row(label, *(f"{number:,.0f}" for number in numbers), own)
+    return table
+
+
+def _scores(report: PrepareReport, console: Console) -> Table:
+    from rich.text import Text
+
+    table = _table("Scores, all splits", "around", "clips", "")
+    table.columns[2].justify = "left"
+    most = max(bar.count for bar in report.histogram)
+    for bar in report.histogram:
+        drawn = _bar(bar.count / most, console.options.ascii_only)
+        table.add_row(f"{bar.centre:+.1f}", f"{bar.count:,}", Text(drawn, style="cyan"))
+    return table
+
+
+def _bar(share: float, ascii_only: bool) -> str:
+    """Draw a share of `BAR_WIDTH` in eighths of a column."""
+    if ascii_only:
+        return "#" * round(share * BAR_WIDTH)
+    full, eighths = divmod(round(share * BAR_WIDTH * 8), 8)
+    return "█" * full + " ▏▎▍▌▋▊▉"[eighths].strip()
+
+
+def _repairs(report: PrepareReport) -> Table | None:
+    if not report.manifest.repairs:
+        return None
+    table = _table("Repaired", "what", "how many")
+    for what, count in report.manifest.repairs.items():
+        table.add_row(what, f"{count:,}")
+    return table

@@ -1,0 +1,341 @@
+"""`dmmsa prepare`: from a pickle, wherever it lies, to a store that every other step opens at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmmsa_cli import files
+from dmmsa_cli.data import sources, toy, unpickling, validation
+from dmmsa_cli.data.specs import (
+    ALIGNED,
+    DRIVE_FOLDER,
+    SPECS,
+    SPLITS,
+    DatasetSpec,
+    load_spec,
+)
+from dmmsa_cli.data.store import (
+    Manifest,
+    Progress,
+    Store,
+    dataset_folder,
+    open_store,
+    write_store,
+)
+from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidInput, StoreMismatch
+
+DOWNLOADS = "downloads"  # folder inside the data folder, so no dataset's name
+ANY_HASH = "any"
+BARS = 11  # of the label histogram, centred on multiples of R / 5
+
+
+@dataclass(frozen=True)
+class LengthSummary:
+    """Lengths of one modality over all splits, in frames."""
+
+    median: float
+    p95: float
+    longest: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of the label histogram: its centre, and how many scores lie around it."""
+
+    centre: float
+    count: int
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What a person wants to see of a prepared dataset.
+
+    Attributes:
+        store: the dataset, open.
+        written: False where it had been prepared before and nothing was done.
+        warnings: what should be known about the file.
+        histogram: of the scores of all splits.
+        lengths: by modality.
+    """
+
+    store: Store
+    written: bool
+    warnings: tuple[str, ...]
+    histogram: tuple[Bar, ...]
+    lengths: dict[str, LengthSummary]
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the store holds."""
+        return self.store.manifest
+
+
+def prepare(
+    name: str,
+    *,
+    data_dir: Path,
+    source: str | None = None,
+    spec_file: Path | None = None,
+    aligned: bool = False,
+    force: bool = False,
+    sha256: str | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> PrepareReport:
+    """Fetch, check, repair and store a dataset; where that has been done before, do nothing.
+
+    Args:
+        name: a key of `SPECS`, or a name of one's own with `source` and `spec_file`.
+        data_dir: where stores and downloads lie.
+        source: a local pickle or an HTTP address; None for the published file.
+        spec_file: YAML description of a dataset of one's own; kept in the store.
+        aligned: the variant aligned to the words.
+        force: replace what is there.
+        sha256: what the file of `source` must hash to; `any` takes what comes.
+        progress: called with what is being done, how far, and out of how much.
+
+    Raises:
+        DmmsaError: whatever is wrong with the arguments, the way to the file, the file, the store or the disk.
+    """
+    _check_arguments(name, source, sha256)
+    folder = dataset_folder(data_dir, name + ALIGNED if aligned else name)
+    spec = _spec(name, folder, spec_file, aligned)
+    way = _way(spec, source, sha256)
+    if not force:
+        store = _present(folder, way, spec, progress)
+        if store is not None:
+            return _report(store, written=False)
+    way.look()
+    with files.exclusive(folder):
+        _write(folder, spec, way, data_dir / DOWNLOADS, progress)
+    return _report(open_store(folder), written=True)
+
+
+def _check_arguments(name: str, source: str | None, sha256: str | None) -> None:
+    if not re.fullmatch(r"\w[\w.-]*", name) or name == DOWNLOADS:
+        raise InvalidInput(
+            f"{name!r} can't be a dataset's name.", "Use letters, digits, '-', '_' and '.', beginning with a letter."
+        )
+    if sha256 is not None and sha256 != ANY_HASH and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise InvalidInput(f"{sha256!r} is no SHA-256.", f"Give 64 hexadecimal digits, or `{ANY_HASH}`.")
+    if sha256 is not None and source is None:
+        raise InvalidInput("--sha256 belongs to a file given with --from.", "Add --from FILE or URL.")
+
+
+def _spec(name: str, folder: Path, spec_file: Path | None, aligned: bool) -> DatasetSpec:
+    """Find what is known about a dataset: in the program, in a file, or in the store of an earlier run."""
+    if aligned and name + ALIGNED not in SPECS:
+        known = [key.removesuffix(ALIGNED) for key in SPECS if key.endswith(ALIGNED)]
+        raise InvalidInput(f"{name} has no aligned variant.", f"There is one of {' and '.join(known)}.")
+    if spec_file is None:
+        spec = SPECS.get(name + ALIGNED if aligned else name)
+        return spec if spec is not None else _spec_of_store(name, folder)
+    if name in SPECS:
+        raise InvalidInput(
+            f"{name} is a dataset that dmmsa knows, so --spec can't describe it.", "Give yours a name of its own."
+        )
+    return load_spec(spec_file, name)
+
+
+def _spec_of_store(name: str, folder: Path) -> DatasetSpec:
+    try:
+        return open_store(folder).spec
+    except DatasetMissing as error:
+        raise InvalidInput(
+            f"There is no dataset {name}. Known ones: {', '.join(SPECS)}.",
+            f"For one of your own: dmmsa prepare {name} --from FILE --spec FILE.yaml",
+        ) from error
+    except StoreMismatch as error:
+        raise InvalidInput(
+            f"The description of {name} can't be read from its store. {error.what}", "Give it again with --spec."
+        ) from error
+
+
+# --- ways to a file ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Obtained:
+    """Splits as unpickled or made, the manifest's record of where they came from, and its other notes."""
+
+    raw: Any
+    source: dict[str, Any]
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Where a dataset comes from.
+
+    Attributes:
+        told: the same, in words.
+        look: raise at once if it can't be.
+        same: whether a store's record of its source is of this one.
+        obtain: get it, given the folder of downloads.
+    """
+
+    told: str
+    look: Callable[[], None]
+    same: Callable[[dict[str, Any], Progress], bool]
+    obtain: Callable[[Path, Progress], _Obtained]
+
+
+def _way(spec: DatasetSpec, source: str | None, sha256: str | None) -> _Way:
+    if spec.synthetic:
+        return _generated(spec, source)
+    if source is None:
+        return _published(spec)
+    if re.match(r"https?://", source):
+        return _address(spec, source, sha256)
+    return _local_file(spec, Path(source).expanduser().resolve(), sha256)
+
+
+def _generated(spec: DatasetSpec, source: str | None) -> _Way:
+    if source is not None:
+        raise InvalidInput(f"{spec.name} is made by a generator, not read from a file.", "Leave out --from.")
+    record = {"generator": spec.name, "version": toy.VERSION, "seed": toy.SEED, "published": False}
+
+    def obtain(into: Path, progress: Progress) -> _Obtained:
+        raw, notes = toy.generate()
+        return _Obtained(raw, record, notes)
+
+    told = f"version {toy.VERSION} of the generator"
+    return _Way(told, _nothing, lambda recorded, _: recorded == record, obtain)
+
+
+def _published(spec: DatasetSpec) -> _Way:
+    def look() -> None:
+        if spec.source is None:
+            raise InvalidInput(
+                f"{spec.name} is published nowhere that dmmsa knows.",
+                f"Give its file: dmmsa prepare {spec.name} --from FILE",
+            )
+
+    def obtain(into: Path, progress: Progress) -> _Obtained:
+        assert spec.source is not None  # `look` came first
+        fetched = sources.fetch(spec, into, progress)
+        link = sources.DRIVE_LINK.format(id=DRIVE_FOLDER)
+        return _read(fetched, spec, {"url": link, "inside": spec.source.path}, progress)
+
+    # Whoever names no source takes what is there.
+    return _Way("the published file", look, lambda recorded, _: True, obtain)
+
+
+def _address(spec: DatasetSpec, url: str, sha256: str | None) -> _Way:
+    expected = sha256.lower() if sha256 else spec.source.sha256 if spec.source else None
+    expected = None if expected == ANY_HASH else expected
+
+    def same(recorded: dict[str, Any], _: Progress) -> bool:
+        return recorded.get("url") == url and expected in (None, recorded.get("sha256"))
+
+    def obtain(into: Path, progress: Progress) -> _Obtained:
+        fetched = sources.fetch_url(url, into / spec.name, expected, progress)
+        return _read(fetched, spec, {"url": url}, progress)
+
+    return _Way(url, _nothing, same, obtain)
+
+
+def _local_file(spec: DatasetSpec, path: Path, sha256: str | None) -> _Way:
+    def look() -> None:
+        if not path.is_file():
+            raise InvalidInput(f"There is no file {path}.", "Check the path given to --from.")
+
+    def same(recorded: dict[str, Any], progress: Progress) -> bool:
+        look()
+        if recorded.items() >= _identity(path).items():
+            return True
+        return bool(recorded.get("sha256") == sources.hash_file(path, progress))
+
+    def obtain(into: Path, progress: Progress) -> _Obtained:
+        found = sources.hash_file(path, progress)
+        if sha256 not in (None, ANY_HASH) and found != str(sha256).lower():
+            raise HashMismatch(
+                f"{path} is not the file that --sha256 names.\n  expected {sha256}\n  found    {found}",
+                "Fetch or copy it again, or leave out --sha256.",
+            )
+        return _read(sources.Fetched(path, found), spec, {}, progress)
+
+    return _Way(str(path), look, same, obtain)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    """Tell a file from others, and from itself changed, without reading it."""
+    state = path.stat()
+    return {"path": str(path), "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
+
+
+def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], progress: Progress) -> _Obtained:
+    published = spec.source is not None and fetched.sha256 == spec.source.sha256
+    record = where | _identity(fetched.path) | {"sha256": fetched.sha256, "published": published}
+    progress("read", 0, None)
+    return _Obtained(unpickling.load(fetched.path), record, {})
+
+
+# --- the store --------------------------------------------------------------------------------------------------
+
+
+def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: Progress) -> Store | None:
+    """Open the store of an earlier run; None if there is none.
+
+    Raises:
+        StoreMismatch: there is one of another source, or of another description.
+    """
+    try:
+        store = open_store(folder)
+    except DatasetMissing:
+        return None
+    anew = "Replace it with --force, or prepare this one under another name."
+    if not way.same(store.manifest.source, progress):
+        held = store.manifest.source
+        origin = held.get("url") or held.get("path") or f"version {held.get('version')} of the generator"
+        raise StoreMismatch(f"{folder} holds what was prepared from {origin}, not from {way.told}.", anew)
+    if store.spec != spec:
+        raise StoreMismatch(f"{folder} was prepared under another description of {spec.name}.", anew)
+    return store
+
+
+def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress: Progress) -> None:
+    obtained = way.obtain(downloads, progress)
+    layout = validation.check(obtained.raw, spec)
+    warnings = list(layout.warnings)
+    if spec.source is not None and not obtained.source["published"]:
+        warnings.append(f"Not the field's published file: SHA-256 {obtained.source['sha256'][:12]}...")
+    notes = obtained.notes | {"warnings": warnings}
+    write_store(folder, obtained.raw, layout, obtained.source, notes=notes, progress=progress)
+
+
+def _report(store: Store, *, written: bool) -> PrepareReport:
+    splits = [store.split(name) for name in SPLITS]
+    scores = np.concatenate([split.labels["y"] for split in splits])
+    lengths = {
+        modality: _summary(np.concatenate([split.lengths(modality) for split in splits]))
+        for modality in store.manifest.widths
+    }
+    return PrepareReport(
+        store=store,
+        written=written,
+        warnings=tuple(store.manifest.notes["warnings"]),
+        histogram=_histogram(scores, store.spec.score_range),
+        lengths=lengths,
+    )
+
+
+def _summary(lengths: NDArray[np.int64]) -> LengthSummary:
+    return LengthSummary(float(np.median(lengths)), float(np.percentile(lengths, 95)), int(lengths.max()))
+
+
+def _histogram(scores: NDArray[np.float32], limit: float) -> tuple[Bar, ...]:
+    centres = np.linspace(-limit, limit, BARS)
+    nearest = np.rint((scores / limit + 1) / 2 * (BARS - 1)).astype(np.int64)
+    counts = np.bincount(nearest, minlength=BARS)
+    return tuple(Bar(float(centre), int(count)) for centre, count in zip(centres, counts, strict=True))
