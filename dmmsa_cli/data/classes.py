@@ -1,35 +1,53 @@
 """Sentiment classes: how a score becomes one of C classes (Tables 7 and 8 of the DMMSA paper).
 
 The same classes serve the coarse classification task (MSC, equation 8) and the accuracies, so they stand in one
-place. Scores, and the edges they are held against, are float32: 0.1 is float32(0.1).
+place, as data. Scores, and the edges they are held against, are float32: 0.1 is float32(0.1).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmmsa_cli.errors import InvalidRecipe
 
-Scores = NDArray[np.float32]
+# An edge between two neighbouring classes, and the one that a score right on it belongs to.
+Edge = tuple[float, Literal["lower", "upper"]]
 
-# CH-SIMS, Table 7: intervals open on the left, closed on the right, (a, b].
-SIMS_EDGES: dict[int, tuple[float, ...]] = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
+# CH-SIMS, Table 7: intervals open on the left and closed on the right, (a, b].
+# MOSI and MOSEI: C = 3, 5, 7 as the field's accuracies have it, clipped and rounded half to even (Table 8 closes its
+# intervals at both ends, so it decides nothing there); C = 2 is negative against non-negative.
+_EDGES: dict[str, dict[int, tuple[Edge, ...]]] = {
+    "sims": {
+        2: ((0.0, "lower"),),
+        3: ((-0.1, "lower"), (0.1, "lower")),
+        5: ((-0.7, "lower"), (-0.1, "lower"), (0.1, "lower"), (0.7, "lower")),
+    },
+    "mosi": {
+        2: ((0.0, "upper"),),
+        3: ((-0.5, "upper"), (0.5, "lower")),
+        5: ((-1.5, "lower"), (-0.5, "upper"), (0.5, "lower"), (1.5, "upper")),
+        7: (
+            *((-2.5, "upper"), (-1.5, "lower"), (-0.5, "upper")),
+            *((0.5, "lower"), (1.5, "upper"), (2.5, "lower")),
+        ),
+    },
+}
 
-# MOSI and MOSEI, Table 8 as the field's Acc-5 and Acc-7 compute it: clip to +-k, round half to even, 2k + 1 classes.
-MOSI_LIMITS: dict[int, int] = {3: 1, 5: 2, 7: 3}
-
-CLASS_COUNTS: dict[str, tuple[int, ...]] = {"mosi": (2, 3, 5, 7), "sims": (2, 3, 5)}
-
-# The range R for which each metric set's edges are written; a dataset of another range is scaled to it.
+# The range R for which each metric set's edges are written; a dataset of another range has them scaled.
 NATIVE_RANGE: dict[str, float] = {"mosi": 3.0, "sims": 1.0}
 
+CLASS_COUNTS: dict[str, tuple[int, ...]] = {metrics: tuple(table) for metrics, table in _EDGES.items()}
 
-def sentiment_class(scores: Scores, classes: int, metrics: str, score_range: float) -> NDArray[np.int64]:
-    """Put each score into one of `classes` classes, 0 the most negative.
+
+def class_edges(classes: int, metrics: str, score_range: float) -> NDArray[np.float32]:
+    """Return the C - 1 float32 edges such that a score's class is the number of edges strictly below it.
+
+    `np.searchsorted(edges, scores)` and `torch.bucketize(scores, edges)` both count just that.
 
     Args:
-        scores: sentiment intensities in [-R, R], (N,).
         classes: C, one of `CLASS_COUNTS[metrics]`.
         metrics: the dataset's metric set, `mosi` or `sims`.
         score_range: R of the dataset.
@@ -38,17 +56,16 @@ def sentiment_class(scores: Scores, classes: int, metrics: str, score_range: flo
         InvalidRecipe: the metric set defines no such C.
 
     Example:
-        >>> sentiment_class(np.float32([-0.1, 0.1, 0.11]), 3, "sims", 1.0).tolist()
+        >>> np.searchsorted(class_edges(3, "sims", 1.0), np.float32([-0.1, 0.1, 0.11])).tolist()
         [0, 1, 2]
     """
     if classes not in CLASS_COUNTS[metrics]:
         known = ", ".join(map(str, CLASS_COUNTS[metrics]))
         raise InvalidRecipe(f"Metric set {metrics} has no {classes} classes.", f"Choose from {known}.")
-    scaled = np.asarray(scores, np.float32) * np.float32(NATIVE_RANGE[metrics] / score_range)
-    if metrics == "sims":
-        edges = np.asarray(SIMS_EDGES[classes], np.float32)
-        return np.searchsorted(edges, scaled, side="left").astype(np.int64)
-    if classes == 2:
-        return (scaled >= 0).astype(np.int64)
-    limit = MOSI_LIMITS[classes]
-    return np.rint(np.clip(scaled, -limit, limit)).astype(np.int64) + limit
+    table = _EDGES[metrics][classes]
+    edges = np.array([edge for edge, _ in table], np.float32) * np.float32(
+        score_range / NATIVE_RANGE[metrics]
+    )
+    # A score equal to an 'upper' edge is above it: move the edge to the next float32 below.
+    upper = np.array([side == "upper" for _, side in table])
+    return np.where(upper, np.nextafter(edges, np.float32(-np.inf)), edges)

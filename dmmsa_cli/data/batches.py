@@ -1,0 +1,291 @@
+"""From rows of a split to the padded tensors that a model takes.
+
+A `View` is a split as one training stage sees it: which modalities, which rows, which labels, and for each modality
+either its sequences or, where an encoder is frozen, the embeddings that it gave once and for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What of a dataset is used, and how its sequences are scaled."""
+
+    standardise: bool = True
+    """Scale audio and vision by the training rows' mean and standard deviation over real frames."""
+    fraction: float = 1.0
+    """The share of the training rows that is used; fractions are nested for a seed."""
+    modalities: tuple[str, ...] | None = None
+    """Which of t, v, a to use; null takes all that the dataset has."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction: {self.fraction} is not in (0, 1]")
+        unknown = set(self.modalities or ()) - {"t", "v", "a"}
+        if unknown or self.modalities == ():
+            raise ValueError(f"modalities: {list(self.modalities or ())} is not a choice of t, v, a")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """All that a model or an objective may know of a dataset."""
+
+    modalities: tuple[str, ...]
+    """Which of t, v, a there are."""
+    score_range: float
+    """R: scores lie in [-R, R]."""
+    metrics: str
+    """The metric set, whose classes the coarse classification uses (`data/classes.py`)."""
+    unimodal_labels: bool
+    """Whether each modality has a label of its own."""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Sequences of one modality, filled up to the longest of the batch."""
+
+    values: Tensor
+    """Frames (B, T, F), or token ids (B, T)."""
+    lengths: Tensor
+    """Valid positions of each sequence, (B,)."""
+
+    def mask(self) -> Tensor:
+        """True at valid positions, (B, T)."""
+        positions = torch.arange(self.values.shape[1], device=self.values.device)
+        return positions < self.lengths.unsqueeze(1)
+
+
+Input = Padded | Tensor  # sequences, or embeddings (B, width) from an encoder that is frozen
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B clips: inputs by modality, labels by name (`y`, and `t`, `v`, `a` where a dataset has them), each (B,)."""
+
+    rows: Tensor
+    inputs: Mapping[str, Input]
+    labels: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+        if device.type == "cpu":
+            return self
+        return Batch(
+            rows=self.rows.to(device, non_blocking=True),
+            inputs={name: _move(value, device) for name, value in self.inputs.items()},
+            labels={name: label.to(device, non_blocking=True) for name, label in self.labels.items()},
+        )
+
+
+def _move(value: Input, device: torch.device) -> Input:
+    if isinstance(value, Padded):
+        return Padded(value.values.to(device, non_blocking=True), value.lengths.to(device, non_blocking=True))
+    return value.to(device, non_blocking=True)
+
+
+class Sequences(Protocol):
+    """One modality of one split: variable-length rows."""
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of every row, (N,)."""
+        ...
+
+    def collate(self, rows: NDArray[np.int64]) -> Padded:
+        """Return the given rows, padded to the longest among them."""
+        ...
+
+
+class SplitFrames(Protocol):
+    """The part of a stored split that frames are read through (see `data/store.py`)."""
+
+    def lengths(self, modality: str) -> NDArray[np.int64]:
+        """Length of every row of a modality, (N,)."""
+        ...
+
+    def sequence(self, modality: str, row: int) -> NDArray[np.float32]:
+        """One row of a modality, (n, F)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Audio or vision frames, read from the mapped store as they are asked for."""
+
+    split: SplitFrames
+    modality: str
+    width: int
+    longest: int | None = None
+    """Sequences are cut here: a model has positions for no more."""
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        lengths = self.split.lengths(self.modality)
+        return lengths if self.longest is None else np.minimum(lengths, self.longest)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of every row, (N,)."""
+        return self._lengths
+
+    def collate(self, rows: NDArray[np.int64]) -> Padded:
+        """Return the given rows, (B, T, F)."""
+        lengths = self._lengths[rows]
+        values = np.zeros((len(rows), max(1, int(lengths.max(initial=0))), self.width), np.float32)
+        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            values[place, :length] = self.split.sequence(self.modality, int(row))[:length]
+        return Padded(torch.from_numpy(values), torch.from_numpy(lengths))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Transcripts as token ids."""
+
+    ids: Sequence[NDArray[np.int64]]
+    padding: int
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of every row, (N,)."""
+        return np.array([len(row) for row in self.ids], np.int64)
+
+    def collate(self, rows: NDArray[np.int64]) -> Padded:
+        """Return the given rows, (B, T)."""
+        chosen = [self.ids[row] for row in rows]
+        lengths = np.array([len(row) for row in chosen], np.int64)
+        values = np.full((len(rows), max(1, int(lengths.max(initial=0)))), self.padding, np.int64)
+        for place, row in enumerate(chosen):
+            values[place, : len(row)] = row
+        return Padded(torch.from_numpy(values), torch.from_numpy(lengths))
+
+
+@dataclass(frozen=True)
+class View:
+    """A split as one training stage sees it."""
+
+    inputs: Mapping[str, Sequences | Tensor]
+    """By modality: sequences, or finished embeddings (N, width)."""
+    labels: Mapping[str, Tensor]
+    """Each (N,); empty where a file to predict from has none."""
+    rows: NDArray[np.int64]
+    """Which rows of the split are used."""
+
+    @classmethod
+    def unlabelled(cls, inputs: Mapping[str, Sequences | Tensor], rows: int) -> View:
+        """Return a view of rows that are only to be predicted."""
+        return cls(inputs, {}, np.arange(rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def with_inputs(self, **inputs: Sequences | Tensor) -> View:
+        """Return the same rows with other inputs in the place of, or beside, these."""
+        return replace(self, inputs={**self.inputs, **inputs})
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """Collate rows of the split (not positions in `self.rows`) into a batch."""
+        index = torch.from_numpy(rows)
+        return Batch(
+            rows=index,
+            inputs={
+                m: v[index] if isinstance(v, Tensor) else v.collate(rows) for m, v in self.inputs.items()
+            },
+            labels={name: label[index] for name, label in self.labels.items()},
+        )
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """Yield every row once, in the order of the split."""
+        for start in range(0, len(self.rows), size):
+            yield self.batch(self.rows[start : start + size])
+
+    def shuffled(self, size: int, *, seed: int, epoch: int, window: int = 1) -> EpochBatches:
+        """Return one epoch's batches, whose rows are a function of seed and epoch, and of nothing else.
+
+        Args:
+            size: rows a batch; the last one may be smaller.
+            seed: the run's.
+            epoch: counted from 1.
+            window: sort by length within this many batches' worth of shuffled rows, so that a batch holds clips of
+                similar length and little padding; 1 leaves the shuffle as it is.
+        """
+        generator = np.random.default_rng([seed, epoch])
+        order = generator.permutation(self.rows)
+        if window == 1:
+            return EpochBatches(self, [order[start : start + size] for start in range(0, len(order), size)])
+        batches: list[NDArray[np.int64]] = []
+        lengths = self._cost()
+        for start in range(0, len(order), size * window):
+            chunk = order[start : start + size * window]
+            chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+            batches += [chunk[at : at + size] for at in range(0, len(chunk), size)]
+        return EpochBatches(self, [batches[i] for i in generator.permutation(len(batches))])
+
+    def _cost(self) -> NDArray[np.int64]:
+        """How long each row of the split is, over all modalities that still have sequences."""
+        cost = np.zeros(int(self.rows.max(initial=0)) + 1, np.int64)
+        for source in self.inputs.values():
+            if not isinstance(source, Tensor):
+                cost = cost + source.lengths()[: len(cost)]
+        return cost
+
+
+@dataclass(frozen=True)
+class EpochBatches:
+    """The batches of one epoch, collated as they are asked for."""
+
+    view: View
+    rows: list[NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def starting_at(self, step: int) -> Iterator[Batch]:
+        """Yield the batches from number `step`, counted from 0, on."""
+        for rows in self.rows[step:]:
+            yield self.view.batch(rows)
+
+
+def fraction_of(rows: int, fraction: float, seed: int) -> NDArray[np.int64]:
+    """Return the rows that a fraction of the training split keeps, in their order.
+
+    Nested: for one seed a smaller fraction's rows are among a larger one's. At least one row is kept.
+    """
+    if fraction == 1.0:
+        return np.arange(rows)
+    kept = max(1, round(rows * fraction))
+    return np.sort(np.random.default_rng([seed, rows]).permutation(rows)[:kept])
+
+
+def frame_statistics(frames: Frames, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature over the rows' real frames, (F,) each, in float32.
+
+    Summed in float64, shifted by the first frame so that large offsets cost no precision. A constant feature gets a
+    deviation of 1, and so does everything where there is no frame at all.
+    """
+    count, shift = 0, None
+    total, squares = np.zeros(frames.width), np.zeros(frames.width)
+    for row in rows:
+        values = frames.split.sequence(frames.modality, int(row)).astype(np.float64)
+        if len(values) == 0:
+            continue
+        shift = values[0] if shift is None else shift
+        values = values - shift
+        count += len(values)
+        total += values.sum(0)
+        squares += np.square(values).sum(0)
+    if shift is None:
+        return torch.zeros(frames.width), torch.ones(frames.width)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    deviation[deviation < 1e-6 * (1 + np.abs(shift + mean))] = 1.0
+    return torch.from_numpy((shift + mean).astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))

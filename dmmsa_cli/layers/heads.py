@@ -1,0 +1,38 @@
+"""Projectors and heads: what turns embeddings into features, and features into predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head that an objective asks a model for."""
+
+    outputs: int
+    """Width of what it gives."""
+    over: Literal["fusion", "feature"]
+    """One look at all features together, or one at each feature with shared weights."""
+
+
+def mlp(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers through `widths`, GELU between, none after the last."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def regression_head(width: int, outputs: int = 1) -> nn.Sequential:
+    """D -> d/2 -> d/4 -> d/8 -> outputs, as every head of the method is shaped (SPEC sections 3 and 5)."""
+    return mlp([width, width // 2, width // 4, width // 8, outputs])
+
+
+def projector(width: int, outputs: int, dropout: float) -> nn.Sequential:
+    """Layer norm, linear, tanh, dropout: one of the six maps of the feature decomposition."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs), nn.Tanh(), nn.Dropout(dropout))

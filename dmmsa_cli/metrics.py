@@ -1,0 +1,130 @@
+"""The field's metrics as pure functions, fractions and unrounded (SPEC section 6).
+
+Labels, predictions and bin edges are float32 when compared; sums run in float64. Names are those of the published
+tables: `has0` is negative / non-negative over all clips, `non0` negative / positive over the clips with y != 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dmmsa_cli.data.classes import class_edges
+
+Scores = NDArray[np.float32]
+
+
+def mae(truth: Scores, prediction: Scores) -> float:
+    """Mean absolute error.
+
+    Example:
+        >>> mae(np.float32([1, -1]), np.float32([0, -1]))
+        0.5
+    """
+    return float(np.mean(np.abs(truth - prediction), dtype=np.float64))
+
+
+def corr(truth: Scores, prediction: Scores) -> float:
+    """Pearson correlation; NaN, with a warning, where either side is constant.
+
+    Example:
+        >>> round(corr(np.float32([1, 2, 3]), np.float32([2, 4, 6])), 6)
+        1.0
+    """
+    if len(truth) < 2 or np.all(truth == truth[0]) or np.all(prediction == prediction[0]):
+        warnings.warn("Corr is undefined: labels or predictions are constant.", stacklevel=2)
+        return float("nan")
+    return float(np.corrcoef(truth.astype(np.float64), prediction.astype(np.float64))[0, 1])
+
+
+def accuracy(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
+    """Share of equal classes; NaN where there is nothing to compare.
+
+    Example:
+        >>> accuracy(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
+        0.75
+    """
+    return float(np.mean(truth == prediction)) if len(truth) else float("nan")
+
+
+def weighted_f1(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
+    """F1 of every class that occurs in the labels, weighted by how often it does; 0 for a class never hit.
+
+    Example:
+        >>> round(weighted_f1(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])), 6)
+        0.733333
+    """
+    if not len(truth):
+        return float("nan")
+    score = 0.0
+    for label, support in zip(*np.unique(truth, return_counts=True), strict=True):
+        hits = np.sum((truth == label) & (prediction == label))
+        score += support * 2 * hits / (support + np.sum(prediction == label))
+    return float(score / len(truth))
+
+
+def score(truth: ArrayLike, prediction: ArrayLike, *, metrics: str, score_range: float) -> dict[str, float]:
+    """Compute a metric set.
+
+    Args:
+        truth: labels, (N,).
+        prediction: predictions, (N,).
+        metrics: `mosi` (MOSI and MOSEI) or `sims` (CH-SIMS).
+        score_range: R of the dataset.
+
+    Returns:
+        `acc2_has0, f1_has0, acc2_non0, f1_non0, acc5, acc7, mae, corr` or `acc2, f1, acc3, acc5, mae, corr`.
+
+    Raises:
+        ValueError: lengths differ, nothing to score, or a value is not finite.
+    """
+    y, p = np.asarray(truth, np.float32), np.asarray(prediction, np.float32)
+    if y.shape != p.shape or y.ndim != 1 or len(y) == 0:
+        raise ValueError(f"{y.shape} labels and {p.shape} predictions can't be scored against each other")
+    if not (np.isfinite(y).all() and np.isfinite(p).all()):
+        raise ValueError("a label or prediction is not a finite number")
+    return METRIC_SETS[metrics](y, p, score_range)
+
+
+def _mosi(y: Scores, p: Scores, score_range: float) -> dict[str, float]:
+    def multiclass(classes: int) -> float:
+        edges = class_edges(classes, "mosi", score_range)
+        return accuracy(np.searchsorted(edges, y), np.searchsorted(edges, p))
+
+    has0 = (y >= 0).astype(np.int64), (p >= 0).astype(np.int64)
+    nonzero = y != 0
+    non0 = (y[nonzero] > 0).astype(np.int64), (p[nonzero] > 0).astype(np.int64)
+    return {
+        "acc2_has0": accuracy(*has0),
+        "f1_has0": weighted_f1(*has0),
+        "acc2_non0": accuracy(*non0),
+        "f1_non0": weighted_f1(*non0),
+        "acc5": multiclass(5),
+        "acc7": multiclass(7),
+        "mae": mae(y, p),
+        "corr": corr(y, p),
+    }
+
+
+def _sims(y: Scores, p: Scores, score_range: float) -> dict[str, float]:
+    limit = np.float32(score_range)
+    y, p = np.clip(y, -limit, limit), np.clip(p, -limit, limit)  # the field's code clips for every metric
+
+    def classes(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        edges = class_edges(count, "sims", score_range)
+        return np.searchsorted(edges, y), np.searchsorted(edges, p)
+
+    return {
+        "acc2": accuracy(*classes(2)),
+        "f1": weighted_f1(*classes(2)),
+        "acc3": accuracy(*classes(3)),
+        "acc5": accuracy(*classes(5)),
+        "mae": mae(y, p),
+        "corr": corr(y, p),
+    }
+
+
+METRIC_SETS: dict[str, Callable[[Scores, Scores, float], dict[str, float]]] = {"mosi": _mosi, "sims": _sims}

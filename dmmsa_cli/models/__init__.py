@@ -1,0 +1,7 @@
+"""The models: one file each, one line each in this table."""
+
+from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
+
+MODELS: dict[str, type[FeatureDecomposition]] = {
+    "feature_decomposition": FeatureDecomposition,
+}

@@ -1,0 +1,42 @@
+"""What the training loop asks of an objective. The loop knows no loss; all it does is call these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from dmmsa_cli.layers.heads import Head
+from dmmsa_cli.models.base import Outputs
+
+
+class Objective(Protocol):
+    """A training objective: several tasks, each with a loss, and what they add up to.
+
+    An objective is a module: what it must remember between epochs (GDWG's history, a retrieval index, labels it
+    generates) is a buffer of its own, and so travels in every checkpoint.
+    """
+
+    heads: Mapping[str, Head]
+    """The heads it wants of a model, beside the main prediction; the model builds them, and evaluation reads them."""
+
+    def __call__(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the unweighted mean loss of every task over the batch, scalars in float32."""
+        ...
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Return the scalar that is minimised."""
+        ...
+
+    def weights(self) -> dict[str, float]:
+        """Return the weights in force that change during training, by task, for the log."""
+        ...
+
+    def epoch_end(self, losses: Mapping[str, float]) -> None:
+        """Take note of an epoch's mean losses, (task -> mean over the training rows)."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """Return what a reader of the log should know: a task that had to be dropped, say."""
+        ...

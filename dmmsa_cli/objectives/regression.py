@@ -1,0 +1,71 @@
+"""Plain regression: the objective that pretrains one encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dmmsa_cli.data.batches import Capabilities
+from dmmsa_cli.layers.heads import Head
+from dmmsa_cli.models.base import Outputs
+
+
+@dataclass(frozen=True)
+class RegressionOptions:
+    """Options of plain regression."""
+
+    loss: Literal["mse", "l1", "smooth_l1"] = "mse"
+    """Squared error, absolute error, or smooth L1 with `beta`."""
+    beta: float = 1.0
+    """phi, where `loss` is smooth_l1."""
+
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise ValueError(f"beta: {self.beta} is not above 0")
+
+
+class Regression(nn.Module):
+    """Distance between the prediction and a label, nothing else (SPEC section 5, `pretrain-unimodal`).
+
+    Args:
+        capabilities: what the dataset has; one modality that has labels of its own is trained on them, anything else
+            on y.
+        options: which distance.
+    """
+
+    Options = RegressionOptions
+
+    def __init__(self, capabilities: Capabilities, options: RegressionOptions) -> None:
+        super().__init__()
+        self.options = options
+        alone = len(capabilities.modalities) == 1 and capabilities.unimodal_labels
+        self.target = capabilities.modalities[0] if alone else "y"
+        self.heads: dict[str, Head] = {}
+
+    def forward(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the one loss there is."""
+        prediction, target = outputs.prediction.float(), labels[self.target]
+        if self.options.loss == "mse":
+            return {"regression": F.mse_loss(prediction, target)}
+        if self.options.loss == "l1":
+            return {"regression": F.l1_loss(prediction, target)}
+        return {"regression": F.smooth_l1_loss(prediction, target, beta=self.options.beta)}
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Return the one loss there is."""
+        return losses["regression"]
+
+    def weights(self) -> dict[str, float]:
+        """Nothing is weighted."""
+        return {}
+
+    def epoch_end(self, losses: Mapping[str, float]) -> None:
+        """Nothing is remembered."""
+
+    def remarks(self) -> list[str]:
+        """Nothing to remark."""
+        return []

@@ -1,0 +1,263 @@
+"""Recipes: frozen dataclasses <-> YAML <-> `--set a.b=c`.
+
+Nothing here knows what a recipe holds. The dataclasses say which keys there are, of which type, and check what belongs
+together in `__post_init__`; a `Choice` field names a row of a table that is handed in (a model, an objective), and the
+row's own options stand beside the name. Every error of a recipe is told at once, each with its dotted path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import yaml
+
+from dmmsa_cli.errors import InvalidRecipe
+
+T = TypeVar("T")
+
+Tables = Mapping[str, Mapping[str, type]]  # table -> row -> the dataclass of that row's options
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row of a table, with its options: `model: {name: feature_decomposition, width: 768}`."""
+
+    name: str
+    options: Any
+
+
+def choice(table: str) -> Any:  # noqa: ANN401  (stands in for the field's value, as dataclasses.field does)
+    """Declare a field of type `Choice` whose name is looked up in `table`."""
+    return dataclasses.field(metadata={"table": table})
+
+
+def parse(kind: type[T], values: Mapping[str, Any], tables: Tables, origin: str) -> T:
+    """Build the dataclass `kind` from plain `values`.
+
+    Args:
+        kind: a frozen dataclass.
+        values: what YAML gave.
+        tables: the rows that `Choice` fields may name.
+        origin: where the values come from, for the message.
+
+    Raises:
+        InvalidRecipe: with every unknown key, missing key and impossible value.
+    """
+    errors: list[str] = []
+    built = _build(kind, values, "", tables, errors)
+    if errors:
+        raise InvalidRecipe(
+            f"{origin} has {len(errors)} error{'s' * (len(errors) > 1)}:\n"
+            + "\n".join(f"  {e}" for e in errors),
+            "Correct the keys named above.",
+        )
+    return typing.cast(T, built)
+
+
+def to_dict(value: Any) -> Any:  # noqa: ANN401
+    """Turn a parsed recipe back into what YAML can hold; `parse` of the result gives an equal recipe."""
+    if isinstance(value, Choice):
+        return {"name": value.name, **to_dict(value.options)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [to_dict(item) for item in value]
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping, without ever building anything but plain values.
+
+    Raises:
+        InvalidRecipe: the file is missing, is no YAML, or holds something else.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidRecipe(f"{path} can't be read: {error}", "Give a readable YAML file.") from error
+    if not isinstance(values, dict):
+        raise InvalidRecipe(f"{path} holds no mapping of keys to values.", "A recipe reads `key: value`.")
+    return values
+
+
+def dump_yaml(recipe: Any) -> str:  # noqa: ANN401
+    """Write a parsed recipe as YAML, in the order of its fields."""
+    return yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=100)
+
+
+def with_settings(
+    values: Mapping[str, Any], settings: Iterable[str], resolved: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Apply `a.b=c` settings to the plain `values` of a recipe.
+
+    A path may be shortened to its tail while that is unique among the keys of `resolved` (the same recipe with all its
+    defaults): `msc.classes=5` for `objective.msc.classes=5`. An unknown path is kept for `parse` to report.
+
+    Raises:
+        InvalidRecipe: a setting without `=`, a value that is no YAML, or a tail that fits several keys.
+    """
+    result = _copy(values)
+    paths = list(_leaves(resolved))
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise InvalidRecipe(f"--set {setting} has no value.", "Write --set key.of.recipe=value.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InvalidRecipe(f"--set {setting}: the value is no YAML.", str(error)) from error
+        _insert(result, _full_path(path.strip(), paths), value)
+    return result
+
+
+def _full_path(path: str, paths: list[str]) -> str:
+    if path in paths:
+        return path
+    fits = [known for known in paths if known.endswith("." + path)]
+    if len(fits) > 1:
+        raise InvalidRecipe(
+            f"--set {path} fits several keys: {', '.join(fits)}.", "Write one of them in full."
+        )
+    return fits[0] if fits else path
+
+
+def _insert(values: dict[str, Any], path: str, value: Any) -> None:  # noqa: ANN401
+    *parents, last = path.split(".")
+    for parent in parents:
+        below = values.setdefault(parent, {})
+        if not isinstance(below, dict):
+            below = values[parent] = {}
+        values = below
+    values[last] = value
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        yield prefix + key
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+
+
+# --- building -------------------------------------------------------------------------------------------------------
+
+
+def _build(kind: type, values: object, path: str, tables: Tables, errors: list[str]) -> object:
+    if not isinstance(values, Mapping):
+        errors.append(f"{path or 'the recipe'}: expected keys and values, found {values!r}")
+        return None
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    _report_unknown(values, list(fields), path, errors)
+    before = len(errors)
+    arguments = {}
+    for name, field in fields.items():
+        here = f"{path}.{name}" if path else name
+        if name in values:
+            table = field.metadata.get("table")
+            arguments[name] = (
+                _choose(values[name], here, table, tables, errors)
+                if table
+                else _convert(hints[name], values[name], here, tables, errors)
+            )
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            errors.append(f"{here}: missing")
+    if len(errors) > before:
+        return None
+    try:
+        return kind(**arguments)
+    except ValueError as error:  # a check of the dataclass's own
+        errors.append(f"{path + ': ' if path else ''}{error}")
+        return None
+
+
+def _choose(value: object, path: str, table: str, tables: Tables, errors: list[str]) -> Choice | None:
+    if isinstance(value, str):
+        value = {"name": value}
+    name = value.get("name") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(name, str) or name not in tables[table]:
+        errors.append(f"{path}.name: {name!r} is none of {', '.join(sorted(tables[table]))}")
+        return None
+    rest = {k: v for k, v in value.items() if k != "name"}
+    return Choice(name, _build(tables[table][name], rest, path, tables, errors))
+
+
+def _report_unknown(values: Mapping[str, Any], known: list[str], path: str, errors: list[str]) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            errors.append(f"{path + '.' if path else ''}{key}: unknown key; {hint}")
+
+
+def _convert(hint: Any, value: Any, path: str, tables: Tables, errors: list[str]) -> Any:  # noqa: ANN401
+    """Give `value` the declared type, or report that it can't have it."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, path, tables, errors)
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_union(hint, value, path, tables, errors)
+    if origin is tuple:
+        if isinstance(value, (list, tuple)):
+            inner = typing.get_args(hint)[0]
+            return tuple(_convert(inner, v, f"{path}[{i}]", tables, errors) for i, v in enumerate(value))
+    elif origin is Literal:
+        if value in typing.get_args(hint) and not isinstance(value, bool):
+            return value
+    elif (converted := _scalar(hint, value)) is not None:
+        return converted
+    errors.append(f"{path}: {value!r} is not {_describe(hint)}")
+    return None
+
+
+def _convert_union(hint: Any, value: Any, path: str, tables: Tables, errors: list[str]) -> Any:  # noqa: ANN401
+    options = typing.get_args(hint)
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        attempt: list[str] = []
+        converted = _convert(option, value, path, tables, attempt)
+        if not attempt and option is not type(None):
+            return converted
+    errors.append(f"{path}: {value!r} is not {_describe(hint)}")
+    return None
+
+
+def _scalar(kind: type, value: object) -> object:
+    """Coerce by the declared type: PyYAML reads `1e-4` as a string and `1` as an int."""
+    if kind is bool:
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    if kind is float and isinstance(value, (int, float, str)):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, kind) else None
+
+
+_WORDS = {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}
+
+
+def _describe(hint: Any) -> str:  # noqa: ANN401
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(option) for option in typing.get_args(hint))
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if origin is tuple:
+        return f"a list, each {_describe(typing.get_args(hint)[0])}"
+    return _WORDS.get(hint, str(hint))

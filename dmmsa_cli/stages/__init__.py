@@ -1,0 +1,1 @@
+"""What each subcommand does, callable from Python without the command line."""

@@ -1,0 +1,163 @@
+"""`dmmsa fuse`: train the fused model on pretrained encoders (SPEC section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from dmmsa_cli.data.batches import EpochBatches
+from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.errors import RunMismatch
+from dmmsa_cli.files import exclusive
+from dmmsa_cli.objectives.base import Objective
+from dmmsa_cli.recipe import dump_yaml
+from dmmsa_cli.runtime import environment, seed_everything
+from dmmsa_cli.stages.experiment import Experiment
+from dmmsa_cli.stages.fused import Fused
+from dmmsa_cli.stages.pretrain import encoder_folder, pretrain_unimodal
+from dmmsa_cli.training.fit import Watch, fit
+from dmmsa_cli.training.loop import Training
+from dmmsa_cli.training.run import RunFolder
+
+
+@dataclass(frozen=True)
+class FuseReport:
+    """What became of one run."""
+
+    folder: Path
+    seed: int
+    skipped: bool
+    """It had finished before."""
+    summary: dict[str, Any]
+
+
+def fuse(
+    experiment: Experiment,
+    variant: str,
+    seed: int,
+    *,
+    watch: Watch,
+    watch_pretraining: Callable[[str], Watch],
+    remark: Callable[[str], None],
+    from_scratch: bool = False,
+    resume: bool = False,
+    force: bool = False,
+) -> FuseReport:
+    """Train one run, its missing encoders first.
+
+    Args:
+        experiment: dataset, recipe and place.
+        variant: name of the folder between recipe and seed.
+        seed: of the weights, of dropout and of the order of the rows.
+        watch: told of every step and epoch.
+        watch_pretraining: gives such a listener for the encoder of a modality that has to be trained first.
+        remark: told what a reader should know.
+        from_scratch: start from untrained encoders.
+        resume: go on with an unfinished run.
+        force: replace what is there.
+
+    Raises:
+        RunMismatch: the folder holds a run of another recipe, or an unfinished one and neither `resume` nor `force`.
+        FolderBusy: another process is writing the run.
+    """
+    run = RunFolder(experiment.folder / experiment.name / variant / f"seed-{seed}")
+    recipe = dump_yaml(experiment.recipe)
+    if resume and run.started:  # `auto` was settled when the run began
+        experiment = replace(experiment, precision=run.environment["precision"])
+    if _is_done(run, recipe, from_scratch, resume=resume, force=force):
+        return FuseReport(run.path, seed, True, run.summary)
+    encoders = {} if from_scratch else _pretrain_missing(experiment, seed, watch_pretraining, remark)
+    with exclusive(run.path):
+        if force:
+            run.clear()
+        run.begin(recipe, _facts(experiment, variant, seed, from_scratch, encoders))
+        summary = _train(Fused(experiment, run, encoders), seed, recipe, watch, remark)
+    return FuseReport(run.path, seed, False, summary)
+
+
+def _facts(
+    experiment: Experiment, variant: str, seed: int, from_scratch: bool, encoders: dict[str, RunFolder]
+) -> dict[str, Any]:
+    """What environment.json holds."""
+    manifest = experiment.store.manifest
+    return {
+        "dataset": experiment.store.spec.name,
+        "synthetic": experiment.store.spec.synthetic,
+        "data_hash": manifest.data_hash,
+        "source": manifest.source,
+        "modalities": list(experiment.modalities),
+        "recipe": experiment.name,
+        "variant": variant,
+        "seed": seed,
+        "from_scratch": from_scratch,
+        "encoders": {modality: folder.path.name for modality, folder in encoders.items()},
+        **environment(experiment.device, experiment.precision),
+    }
+
+
+def _is_done(run: RunFolder, recipe: str, from_scratch: bool, *, resume: bool, force: bool) -> bool:
+    """Say whether the run has finished under this very recipe; refuse to touch what is something else."""
+    if force or not run.started:
+        return False
+    same = (run.path / "recipe.yaml").read_text(encoding="utf-8") == recipe
+    if not same or run.environment.get("from_scratch") != from_scratch:
+        raise RunMismatch(
+            f"{run.path} holds a run of another recipe: {_difference(run, recipe)}.",
+            "Give this one a --name of its own, or replace the old one with --force.",
+        )
+    if not run.finished and not resume:
+        raise RunMismatch(f"{run.path} holds an unfinished run.", "Go on with it: --resume. Or replace it: --force.")
+    return run.finished
+
+
+def _difference(run: RunFolder, recipe: str) -> str:
+    there, asked = _flat(run.recipe), _flat(yaml.safe_load(recipe))
+    keys = [k for k in sorted(there.keys() | asked.keys()) if there.get(k, "nothing") != asked.get(k, "nothing")]
+    told = [f"{k} is {there.get(k, 'nothing')} there, {asked.get(k, 'nothing')} here" for k in keys[:3]]
+    return "; ".join(told) + (f"; and {len(keys) - 3} more keys" if len(keys) > 3 else "") or "--from-scratch differs"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _pretrain_missing(
+    experiment: Experiment, seed: int, watch: Callable[[str], Watch], remark: Callable[[str], None]
+) -> dict[str, RunFolder]:
+    folders = {}
+    for modality in experiment.modalities:
+        if modality == "t" and not experiment.text_pretrains:
+            remark("Text comes as features: there is no text encoder to pretrain.")
+            continue
+        folders[modality] = encoder_folder(experiment, modality, seed)
+        if not folders[modality].finished:
+            remark(f"The {MODALITY_NAMES[modality]} encoder is not pretrained yet; that comes first.")
+            pretrain_unimodal(experiment, modality, seed, watch=watch(modality))
+    return folders
+
+
+def _train(fused: Fused, seed: int, recipe: str, watch: Watch, remark: Callable[[str], None]) -> dict[str, Any]:
+    experiment, schedule = fused.experiment, fused.experiment.recipe.fusion
+    objective: Objective = fused.objective  # type: ignore[assignment]  # a module with an Objective's methods
+    for line in objective.remarks():
+        remark(line)
+    train, valid = fused.view("train", seed), fused.view("valid", seed)
+    seed_everything(seed)  # here, since loading an encoder draws random numbers where its output is not cached yet
+    model = fused.start(seed)
+
+    def batches(epoch: int) -> EpochBatches:
+        return train.shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
+
+    def evaluate(trained: nn.Module) -> dict[str, float]:
+        return experiment.metrics_of(trained, valid)
+
+    state = Training(model, fused.objective, schedule, device=experiment.device, precision=experiment.precision)
+    return fit(state, fused.run, recipe=recipe, batches=batches, evaluate=evaluate, watch=watch)

@@ -1,0 +1,160 @@
+"""`dmmsa pretrain-unimodal`: one encoder at a time, with a regression head (SPEC section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from dmmsa_cli.data.batches import EpochBatches, Tokens, View
+from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.files import exclusive
+from dmmsa_cli.layers.pretrained import copy_description, empty_encoder
+from dmmsa_cli.layers.sequence import SequenceEncoder
+from dmmsa_cli.layers.text import TextEncoder
+from dmmsa_cli.models.unimodal import Unimodal
+from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.recipe import to_dict
+from dmmsa_cli.runtime import environment, seed_everything
+from dmmsa_cli.stages.embeddings import embed_tokens
+from dmmsa_cli.stages.experiment import Experiment, digest
+from dmmsa_cli.training.fit import Watch, fit
+from dmmsa_cli.training.loop import Training
+from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class PretrainReport:
+    """What became of one encoder."""
+
+    modality: str
+    folder: Path
+    skipped: bool
+    """It was already there."""
+    summary: dict[str, Any]
+
+
+def encoder_folder(experiment: Experiment, modality: str, seed: int) -> RunFolder:
+    """Return where the encoder of a modality lies: named for the content of all that decides it."""
+    key = digest(_what_decides(experiment, modality, seed))
+    return RunFolder(experiment.folder / "encoders" / f"{MODALITY_NAMES[modality]}-{key}")
+
+
+def _what_decides(experiment: Experiment, modality: str, seed: int) -> dict[str, Any]:
+    """Everything that an encoder's weights depend on; two recipes that agree in it share the encoder."""
+    recipe, name = experiment.recipe, MODALITY_NAMES[modality]
+    facts = {
+        "modality": modality,
+        "data_hash": experiment.store.manifest.data_hash,
+        "standardise": recipe.data.standardise and modality != "t",
+        "fraction": recipe.data.fraction,
+        "objective": to_dict(recipe.pretraining.objective),
+        "schedule": to_dict(getattr(recipe.pretraining, name)),
+        "seed": experiment.encoder_seed(seed),
+        "precision": experiment.precision,
+    }
+    if modality != "t":
+        return facts | {"encoder": to_dict(getattr(recipe, name)), "width": recipe.model.options.width}
+    text = recipe.text
+    return facts | {
+        "encoder": experiment.base_text_fingerprint,
+        "pooling": text.pooling,
+        "max_tokens": text.max_tokens,
+        "dropout": text.dropout,
+    }
+
+
+def pretrain_unimodal(
+    experiment: Experiment, modality: str, seed: int, *, watch: Watch, force: bool = False
+) -> PretrainReport:
+    """Train the encoder of one modality, unless it is there; an unfinished one goes on where it was.
+
+    Args:
+        experiment: dataset, recipe and place.
+        modality: `t`, `v` or `a`.
+        seed: of the fusion run that asks; shared encoders have the recipe's own.
+        watch: told of every step and epoch.
+        force: train it anew.
+
+    Raises:
+        FolderBusy: another process is training it.
+        Interrupted: stopped; the next call goes on.
+    """
+    run = encoder_folder(experiment, modality, seed)
+    if run.finished and not force:
+        return PretrainReport(modality, run.path, True, run.summary)
+    with exclusive(run.path):
+        if force:
+            run.clear()
+        recipe = yaml.safe_dump(_what_decides(experiment, modality, seed), sort_keys=False)
+        run.begin(recipe, environment(experiment.device, experiment.precision))
+        if modality == "t":
+            copy_description(experiment.base_text, run.path / "text")
+        summary = _train(experiment, modality, seed, run, recipe, watch)
+    return PretrainReport(modality, run.path, False, summary)
+
+
+def _train(
+    experiment: Experiment, modality: str, seed: int, run: RunFolder, recipe: str, watch: Watch
+) -> dict[str, Any]:
+    own_seed = experiment.encoder_seed(seed)
+    seed_everything(own_seed)
+    schedule: Schedule = getattr(experiment.recipe.pretraining, MODALITY_NAMES[modality])
+    encoder = experiment.new_encoder(modality, seed)
+    model = Unimodal({modality: encoder}, {modality: encoder.width})
+    capabilities = experiment.capabilities(modality)
+    chosen = experiment.recipe.pretraining.objective
+    objective = OBJECTIVES[chosen.name](capabilities, chosen.options)
+    label = modality if capabilities.unimodal_labels else "y"
+    views = {split: _view(experiment, modality, split, seed) for split in ("train", "valid")}
+    frozen = getattr(schedule, "frozen_epochs", 0)
+    early = _embedded(experiment, encoder, views) if frozen else views
+
+    def batches(epoch: int) -> EpochBatches:
+        view = early["train"] if epoch <= frozen else views["train"]
+        return view.shuffled(schedule.batch_size, seed=own_seed, epoch=epoch, window=schedule.length_window)
+
+    def evaluate(trained: nn.Module) -> dict[str, float]:
+        view = early["valid"] if state.epoch <= frozen else views["valid"]
+        return experiment.metrics_of(trained, view, label)
+
+    state = Training(model, objective, schedule, device=experiment.device, precision=experiment.precision)
+    return fit(state, run, recipe=recipe, batches=batches, evaluate=evaluate, watch=watch, first_candidate=frozen + 1)
+
+
+def _view(experiment: Experiment, modality: str, split: str, seed: int) -> View:
+    rows = experiment.store.split(split)
+    source = experiment.tokens(experiment.base_text, rows) if modality == "t" else experiment.frames(modality, rows)
+    return experiment.view(split, seed, {modality: source})
+
+
+def _embedded(experiment: Experiment, encoder: nn.Module, views: dict[str, View]) -> dict[str, View]:
+    """Run the still untouched text encoder once: while it is frozen it gives the same output every epoch.
+
+    Embeddings reach the head without passing the encoder, so its weights get no gradient and the optimiser leaves them
+    alone: nothing has to be switched on when the frozen epochs are over.
+    """
+    embedded = {}
+    for split, view in views.items():
+        tokens = view.inputs["t"]
+        assert isinstance(tokens, Tokens)  # only text is ever frozen
+        embedded[split] = view.with_inputs(t=embed_tokens(encoder, tokens, device=experiment.device))
+    return embedded
+
+
+def load_unimodal(experiment: Experiment, modality: str, run: RunFolder) -> Unimodal:
+    """Return the encoder, with its regression head, that lies in `run`."""
+    encoder: TextEncoder | SequenceEncoder
+    if modality == "t":
+        encoder = empty_encoder(
+            run.path / "text", pooling=experiment.recipe.text.pooling, dropout=experiment.recipe.text.dropout
+        )
+    else:
+        encoder = experiment.empty_sequence_encoder(modality)
+    model = Unimodal({modality: encoder}, {modality: encoder.width})
+    run.load_weights(model)
+    return model

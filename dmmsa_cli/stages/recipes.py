@@ -1,0 +1,121 @@
+"""What a DMMSA recipe holds, and where recipes lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dmmsa_cli
+from dmmsa_cli.data.batches import DataOptions
+from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.layers.sequence import SequenceOptions
+from dmmsa_cli.layers.text import TextOptions
+from dmmsa_cli.models import MODELS
+from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
+from dmmsa_cli.runtime import Precision
+from dmmsa_cli.training.schedule import Schedule, TextPretraining, TextSchedule
+
+TABLES: Tables = {
+    "models": {name: model.Options for name, model in MODELS.items()},
+    "objectives": {name: objective.Options for name, objective in OBJECTIVES.items()},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """Pretraining of one encoder for each modality."""
+
+    objective: Choice = choice("objectives")
+    """What each encoder is trained on; `regression` for all that was published."""
+    text: TextPretraining
+    """Text."""
+    vision: Schedule
+    """Vision."""
+    audio: Schedule
+    """Audio."""
+    seed: int = 1
+    """Encoders are trained once, with this seed, and shared by all seeds of the fusion."""
+    per_seed: bool = False
+    """Train the encoders anew for every seed instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a run computes, but for its seed."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    text: TextOptions = field(default_factory=TextOptions)
+    vision: SequenceOptions = field(default_factory=SequenceOptions)
+    audio: SequenceOptions = field(default_factory=SequenceOptions)
+    model: Choice = choice("models")
+    objective: Choice = choice("objectives")
+    pretraining: Pretraining
+    fusion: TextSchedule
+    seeds: tuple[int, ...] = (1, 12, 123, 1234, 12345)
+    """The fusion's seeds where none is named."""
+    precision: Precision = "float32"
+    """float32, bf16, or auto: bf16 where the hardware computes it natively. Settled once a run."""
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the shipped recipes: inside an installed package, or beside the package in a checkout."""
+    package = Path(dmmsa_cli.__file__).resolve().parent
+    installed = package / "_recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def find_recipe(recipe: str | None, family: str) -> Path:
+    """Return the file of a recipe.
+
+    Args:
+        recipe: a file, or the name of a shipped recipe; none takes `dmmsa`.
+        family: the dataset's folder under `recipes/`; a dataset without one has the default folder.
+
+    Raises:
+        InvalidRecipe: there is no such recipe; the message lists those there are.
+    """
+    if recipe is not None and (recipe.endswith((".yaml", ".yml")) or "/" in recipe):
+        return Path(recipe)
+    folder = recipes_folder() / family
+    folder = folder if folder.is_dir() else recipes_folder() / "default"
+    path = folder / f"{recipe or 'dmmsa'}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise InvalidRecipe(
+            f"There is no recipe {recipe} for {family}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
+        )
+    return path
+
+
+def load_recipe(path: Path, settings: Iterable[str] = (), changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe and apply what the command line changes.
+
+    Args:
+        path: the YAML file.
+        settings: `--set a.b=c`, each a string `a.b=c`.
+        changes: what flags change, by dotted path; applied after `settings`.
+
+    Raises:
+        InvalidRecipe: with every error of it.
+    """
+    values = read_yaml(path)
+    defaults = to_dict(parse(Recipe, values, TABLES, f"Recipe {path}"))
+    values = with_settings(values, settings, defaults)
+    flags = [f"{key}={_as_yaml(value)}" for key, value in (changes or {}).items()]
+    return parse(Recipe, with_settings(values, flags, defaults), TABLES, f"Recipe {path} with its settings")
+
+
+def from_values(values: Mapping[str, Any], origin: str) -> Recipe:
+    """Build a recipe from the plain values that a run folder's recipe.yaml holds."""
+    return parse(Recipe, values, TABLES, origin)
+
+
+def _as_yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,161 @@
+"""Listens to the loop: keeps the best epoch, writes log and checkpoint, stops when told to."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any
+
+from torch import nn
+
+from dmmsa_cli.data.batches import EpochBatches
+from dmmsa_cli.errors import Interrupted, RunMismatch
+from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
+from dmmsa_cli.training.run import RunFolder
+
+Watch = Callable[[StepEnd | EpochEnd, "Progress"], None]
+
+
+@dataclass
+class Progress:
+    """What is known about a run beyond the state of the loop; it travels in the checkpoint."""
+
+    best_epoch: int = 0
+    best_mae: float = float("inf")
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def note(self, event: EpochEnd, first_candidate: int) -> bool:
+        """Add an epoch to the log, and say whether it is the best so far; a tie goes to the earlier epoch."""
+        better = event.epoch >= first_candidate and event.validation["mae"] < self.best_mae
+        if better:
+            self.best_epoch, self.best_mae = event.epoch, event.validation["mae"]
+        self.log.append({**asdict(event), "best": better})
+        return better
+
+    def waited(self, first_candidate: int) -> int:
+        """Epochs since the best one, counted from where candidates begin."""
+        return len(self.log) - max(self.best_epoch, first_candidate - 1)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what summary.json holds."""
+        return {
+            "best_epoch": self.best_epoch,
+            "epochs": len(self.log),
+            "seconds": round(sum(line["seconds"] for line in self.log), 3),
+            "validation": self.log[self.best_epoch - 1]["validation"],
+        }
+
+
+def fit(
+    state: Training,
+    run: RunFolder,
+    *,
+    recipe: str,
+    batches: Callable[[int], EpochBatches],
+    evaluate: Callable[[nn.Module], dict[str, float]],
+    watch: Watch,
+    first_candidate: int = 1,
+) -> dict[str, Any]:
+    """Train to the end of the schedule, from the folder's checkpoint where there is one.
+
+    Args:
+        state: a training that has not begun.
+        run: where everything goes.
+        recipe: the resolved recipe; a checkpoint made under another one is refused.
+        batches: an epoch's batches by its number.
+        evaluate: metrics of a model on the validation split; the lowest `mae` is the best.
+        watch: told of every step and epoch.
+        first_candidate: the first epoch that may be the best; patience counts from there.
+
+    Returns:
+        The summary of the run.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM came; everything is saved.
+        RunMismatch: the checkpoint does not fit.
+    """
+    progress = _resume(state, run, recipe)
+    exhausted = _out_of_patience(state, progress, first_candidate)  # killed right after its last epoch
+    with stop_requests() as stop:
+        for event in () if exhausted else train(state, batches=batches, evaluate=evaluate):
+            if isinstance(event, EpochEnd):
+                if progress.note(event, first_candidate):
+                    run.save_weights(state.evaluated)
+                run.write_log(progress.log)
+                _save(state, run, progress, recipe)
+            watch(event, progress)
+            if stop.requested:
+                _save(state, run, progress, recipe)
+                raise Interrupted(
+                    f"Stopped in epoch {event.epoch} of {state.schedule.epochs}; everything up to here is saved in "
+                    f"{run.path}.",
+                    "The same command with --resume goes on from here.",
+                )
+            if isinstance(event, EpochEnd) and _out_of_patience(state, progress, first_candidate):
+                break
+    summary = progress.summary()
+    run.finish(summary)
+    return summary
+
+
+def _out_of_patience(state: Training, progress: Progress, first_candidate: int) -> bool:
+    patience = state.schedule.patience
+    return patience is not None and progress.waited(first_candidate) >= patience
+
+
+def _save(state: Training, run: RunFolder, progress: Progress, recipe: str) -> None:
+    facts = {"recipe": recipe, "counters": state.counters(), "progress": asdict(progress)}
+    run.save_checkpoint(state.tensors(), facts)
+
+
+def _resume(state: Training, run: RunFolder, recipe: str) -> Progress:
+    checkpoint = run.load_checkpoint()
+    if checkpoint is None:
+        return Progress()
+    if checkpoint.facts["recipe"] != recipe:
+        raise RunMismatch(
+            f"The checkpoint in {run.path} was made under another recipe than the one asked for.",
+            "Give the new recipe a --name of its own, or replace the run with --force.",
+        )
+    try:
+        state.load(checkpoint.tensors, checkpoint.facts["counters"])
+        progress = Progress(**checkpoint.facts["progress"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise RunMismatch(
+            f"The checkpoint in {run.path} does not fit its recipe: {error}", "Replace the run with --force."
+        ) from error
+    run.write_log(progress.log)
+    return progress
+
+
+@dataclass
+class StopRequest:
+    """Whether Ctrl-C or SIGTERM has come."""
+
+    requested: bool = False
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step under way; a second one stops at once."""
+    stop = StopRequest()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, ask)
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        before = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

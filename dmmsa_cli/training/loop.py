@@ -1,0 +1,193 @@
+"""THE loop. It knows no loss, no model and no file: it yields what happened, and whoever listens acts on it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dmmsa_cli.data.batches import Batch, EpochBatches
+from dmmsa_cli.errors import TrainingDiverged
+from dmmsa_cli.objectives.base import Objective
+from dmmsa_cli.runtime import autocast, random_state, restore_random_state
+from dmmsa_cli.training.schedule import Schedule, make_optimiser, numbered_parameters, set_learning_rate
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """One optimiser step is done."""
+
+    epoch: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """One epoch is done and evaluated."""
+
+    epoch: int
+    losses: dict[str, float]
+    """Mean unweighted training loss of each task."""
+    weights: dict[str, float]
+    """Weights that were in force during the epoch (GDWG's lambda)."""
+    validation: dict[str, float]
+    """Metrics on the validation split."""
+    learning_rate: float
+    seconds: float
+
+
+class Training:
+    """Everything that changes during training, and so everything that a checkpoint holds.
+
+    Args:
+        model: what is trained; maps a `Batch` to `Outputs`.
+        objective: what is minimised; an `Objective` that is also a module.
+        schedule: learning rates and epochs.
+        device: where it runs.
+        precision: `float32`, or `bf16` for a forward pass under autocast; losses and optimiser stay float32.
+    """
+
+    def __init__(
+        self, model: nn.Module, objective: nn.Module, schedule: Schedule, *, device: torch.device, precision: str
+    ) -> None:
+        self.model = model.to(device)
+        self.objective = objective.to(device)
+        self.schedule = schedule
+        self.device = device
+        self.precision = precision
+        self.optimiser = make_optimiser(self.model, schedule)
+        self.average = _average(self.model, schedule.weight_averaging)
+        self.epoch = 0  # epochs completed
+        self.step = 0  # steps done of the epoch under way
+        self.rows = 0  # rows seen in it
+        self.sums: dict[str, Tensor] = {}  # sums of the tasks' losses over those rows, read once an epoch
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is validated and kept: the average where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    @property
+    def task_objective(self) -> Objective:
+        """The objective by what the loop may ask of it."""
+        return cast(Objective, self.objective)
+
+    def advance(self, batch: Batch, steps_per_epoch: int) -> None:
+        """Take one optimiser step."""
+        factor = self.schedule.factor(self.epoch * steps_per_epoch + self.step, steps_per_epoch)
+        set_learning_rate(self.optimiser, factor)
+        batch = batch.to(self.device)
+        with autocast(self.device, self.precision):
+            outputs = self.model(batch)
+        losses = self.task_objective(outputs, batch.labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.task_objective.total(losses).backward()  # type: ignore[no-untyped-call]  # torch's own lack of a hint
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self._note(losses, len(batch))
+
+    def _note(self, losses: dict[str, Tensor], rows: int) -> None:
+        for task, loss in losses.items():
+            addend = loss.detach().to("cpu" if self.device.type == "mps" else loss.device, torch.float64) * rows
+            self.sums[task] = self.sums[task] + addend if task in self.sums else addend
+        self.rows += rows
+        self.step += 1
+
+    def finish_epoch(self) -> dict[str, float]:
+        """Close the epoch and return each task's mean loss over its rows.
+
+        Raises:
+            TrainingDiverged: a loss is not a finite number.
+        """
+        losses = {task: float(total) / self.rows for task, total in self.sums.items()}
+        self.epoch, self.step, self.rows, self.sums = self.epoch + 1, 0, 0, {}
+        wrong = [task for task, loss in losses.items() if not math.isfinite(loss)]
+        if wrong:
+            raise TrainingDiverged(
+                f"Epoch {self.epoch}: the loss of {', '.join(wrong)} is no longer a finite number.",
+                "Lower the learning rate, or look at the features with `dmmsa prepare --force`.",
+            )
+        self.task_objective.epoch_end(losses)
+        return losses
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the state, under names that `load` understands."""
+        state = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        state |= {f"objective/{k}": v for k, v in self.objective.state_dict().items()}
+        state |= {f"sums/{task}": total for task, total in self.sums.items()}
+        state |= {f"random/{k}": v for k, v in random_state(self.device).items()}
+        if self.average is not None:
+            state |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
+        for number, parameter in numbered_parameters(self.optimiser):
+            for name, value in self.optimiser.state.get(parameter, {}).items():
+                state[f"optimiser/{number}/{name}"] = value
+        return state
+
+    def counters(self) -> dict[str, int]:
+        """Return where in the schedule the training is."""
+        return {"epoch": self.epoch, "step": self.step, "rows": self.rows}
+
+    def load(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
+        """Put the state back to where `tensors` and `counters` were taken."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = value
+        self.model.load_state_dict(parts["model"])
+        self.objective.load_state_dict(parts.get("objective", {}))
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
+        self._load_optimiser(parts.get("optimiser", {}))
+        self.sums = {task: total.to(self.device) for task, total in parts.get("sums", {}).items()}
+        restore_random_state(parts["random"], self.device)
+        self.epoch, self.step, self.rows = counters["epoch"], counters["step"], counters["rows"]
+
+    def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        parameters = dict(numbered_parameters(self.optimiser))
+        for name, value in tensors.items():
+            number, _, key = name.partition("/")
+            parameter = parameters[int(number)]
+            moved = value if key == "step" else value.to(self.device)
+            self.optimiser.state[parameter][key] = moved
+
+
+def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    # Buffers (statistics of the frames) never change, so averaging parameters alone is enough.
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+
+def train(
+    state: Training,
+    *,
+    batches: Callable[[int], EpochBatches],
+    evaluate: Callable[[nn.Module], dict[str, float]],
+) -> Iterator[StepEnd | EpochEnd]:
+    """Train from where `state` is to the end of its schedule, and yield every step and every epoch.
+
+    Args:
+        state: advanced in place; at every yield it is what a checkpoint should hold.
+        batches: an epoch's batches, a function of the epoch's number alone (counted from 1).
+        evaluate: metrics of a model on the validation split.
+    """
+    while state.epoch < state.schedule.epochs:
+        epoch, started = state.epoch + 1, time.perf_counter()
+        planned = batches(epoch)
+        state.model.train()
+        for batch in planned.starting_at(state.step):
+            state.advance(batch, len(planned))
+            yield StepEnd(epoch, state.step, len(planned))
+        weights = state.task_objective.weights()
+        losses = state.finish_epoch()
+        validation = evaluate(state.evaluated.eval())
+        rate = state.optimiser.param_groups[0]["lr"]
+        yield EpochEnd(epoch, losses, weights, validation, rate, time.perf_counter() - started)

@@ -1,0 +1,167 @@
+"""A run's folder: readable by a person, resumable after a kill.
+
+recipe.yaml            the resolved recipe
+environment.json       versions, threads, precision, device, data hash, encoders
+metrics.jsonl          a line an epoch: losses, weights, validation metrics, seconds
+weights.safetensors    the best epoch's weights
+summary.json           best epoch and its validation metrics; it is there when the run has finished
+checkpoint.safetensors the whole state of the loop, while the run has not finished
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.files import atomic_path, write_json, write_text
+
+STATE_FILES = ("summary.json", "checkpoint.safetensors", "weights.safetensors", "metrics.jsonl", "metrics.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of an unfinished run."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return (self.path / "summary.json").exists()
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a run at all, finished or not."""
+        return (self.path / "recipe.yaml").exists()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe, as plain values.
+
+        Raises:
+            RunMissing: there is no run here.
+            RunMismatch: recipe.yaml is damaged.
+        """
+        try:
+            values = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunMissing(f"There is no run in {self.path}.", "Train one: dmmsa fuse --dataset ...") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunMismatch(f"{self.path / 'recipe.yaml'} is damaged: {error}", _AGAIN) from error
+        if not isinstance(values, dict):
+            raise RunMismatch(f"{self.path / 'recipe.yaml'} is damaged: it holds no mapping.", _AGAIN)
+        return values
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run stood on."""
+        return self._read("environment.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Best epoch, its validation metrics, and how long the run took."""
+        return self._read("summary.json")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunMissing(f"{self.path} holds no finished run: {name} is missing.", _GO_ON) from error
+        except ValueError as error:
+            raise RunMismatch(f"{self.path / name} is damaged: {error}", _AGAIN) from error
+        if not isinstance(value, dict):
+            raise RunMismatch(f"{self.path / name} is damaged: it holds no object.", _AGAIN)
+        return value
+
+    def begin(self, recipe: str, environment: dict[str, Any]) -> None:
+        """Write what is known before the first epoch; recipe.yaml comes last, since it marks a started run."""
+        write_json(self.path / "environment.json", environment)
+        write_text(self.path / "recipe.yaml", recipe)
+
+    def clear(self) -> None:
+        """Remove the state of a former run, the mark of a finished one first."""
+        for name in (*STATE_FILES, "predictions.csv", "recipe.yaml"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def save_weights(self, model: nn.Module) -> None:
+        """Keep these weights as the run's best."""
+        save_tensors(self.path / "weights.safetensors", dict(model.state_dict()), {})
+
+    def load_weights(self, model: nn.Module) -> None:
+        """Load the run's best weights.
+
+        Raises:
+            RunMissing: there are none.
+            RunMismatch: they are another network's, or damaged.
+        """
+        path = self.path / "weights.safetensors"
+        if not path.exists():
+            raise RunMissing(f"{self.path} holds no weights.", _GO_ON)
+        try:
+            model.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            raise RunMismatch(f"{path} does not fit the run's recipe: {_first_lines(error)}", _AGAIN) from error
+
+    def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Write the whole state of the loop, by rename."""
+        save_tensors(self.path / "checkpoint.safetensors", tensors, facts)
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Return the state of the unfinished run, or none where it was killed before the first.
+
+        Raises:
+            RunMismatch: the file is damaged.
+        """
+        path = self.path / "checkpoint.safetensors"
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                facts = json.loads((file.metadata() or {})["facts"])
+            return Checkpoint(load_file(path), facts)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise RunMismatch(f"{path} is damaged: {_first_lines(error)}", _AGAIN) from error
+
+    def write_log(self, lines: list[dict[str, Any]]) -> None:
+        """Write metrics.jsonl, a line an epoch."""
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Mark the run as finished, and let go of what only an unfinished one needs."""
+        write_json(self.path / "summary.json", summary)
+        (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+_AGAIN = "Run it again with --force, which replaces it."
+_GO_ON = "An unfinished run goes on with --resume."
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors and JSON-able facts into one safetensors file, by rename."""
+    with atomic_path(path) as partial:
+        save_file(
+            {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
+            partial,
+            metadata={"facts": json.dumps(facts)},
+        )
+
+
+def _first_lines(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return " ".join(line.strip() for line in lines[:3]) + (" ..." if len(lines) > 3 else "")
