@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,16 @@ from torch import Tensor, nn
 from dmmsa_cli.data.batches import Capabilities, Frames, Tokens, View, fraction_of, frame_statistics
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
-from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.errors import InvalidRecipe, RunMismatch
 from dmmsa_cli.layers.pretrained import find_encoder, fingerprint, load_encoder, make_tiny, tokenize
 from dmmsa_cli.layers.sequence import SequenceEncoder, SequenceOptions
 from dmmsa_cli.layers.text import TextEncoder
 from dmmsa_cli.metrics import score
 from dmmsa_cli.recipe import to_dict
-from dmmsa_cli.runtime import DeviceName, Precision, choose_device, choose_precision
-from dmmsa_cli.stages.recipes import Recipe
+from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision
+from dmmsa_cli.stages.recipes import Recipe, find_recipe, from_values, load_recipe
 from dmmsa_cli.training.inference import predict
+from dmmsa_cli.training.run import RunFolder
 
 
 class Rows(Protocol):
@@ -230,34 +231,54 @@ class Experiment:
 
 def open_experiment(
     dataset: str,
-    recipe: Recipe,
-    name: str,
     *,
     data_dir: Path,
     runs_dir: Path,
+    recipe: str | None = None,
+    settings: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
     device: DeviceName = "auto",
-    precision: Precision | None = None,
 ) -> Experiment:
-    """Open a prepared dataset for a recipe.
+    """Open a prepared dataset with one of its recipes.
 
     Args:
         dataset: name of the store.
-        recipe: what to compute.
-        name: of the recipe.
         data_dir: where stores lie.
         runs_dir: where runs lie.
+        recipe: name or file; none takes the dataset's `dmmsa`.
+        settings: `a.b=c`, each a change to the recipe.
+        changes: what flags change, by dotted path.
         device: `auto` takes the best there is.
-        precision: already settled by a run that goes on; none settles the recipe's.
+
+    Raises:
+        DatasetMissing, StoreMismatch, InvalidRecipe, DeviceUnavailable: in words for the user.
     """
+    store = open_store(dataset_folder(data_dir, dataset))
+    path = find_recipe(recipe, store.spec.recipes)
+    chosen = load_recipe(path, settings, changes)
     place = choose_device(device)
-    return Experiment(
-        store=open_store(dataset_folder(data_dir, dataset)),
-        recipe=recipe,
-        name=name,
-        folder=runs_dir / dataset,
-        device=place,
-        precision=choose_precision(precision or recipe.precision, place),
-    )
+    precision = choose_precision(chosen.precision, place)
+    return Experiment(store, chosen, path.stem, runs_dir / dataset, place, precision)
+
+
+def reopen_experiment(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto") -> Experiment:
+    """Open the dataset and the recipe that a run was trained with, in the precision that was settled then.
+
+    Raises:
+        RunMissing: there is no finished run.
+        RunMismatch: the dataset has been prepared anew from other data since.
+    """
+    facts = run.environment
+    store = open_store(dataset_folder(data_dir, facts["dataset"]))
+    if store.manifest.data_hash != facts["data_hash"]:
+        raise RunMismatch(
+            f"{run.path} was trained on data {facts['data_hash'][:12]}; {store.folder} now holds "
+            f"{store.manifest.data_hash[:12]}.",
+            "Point --data-dir at the data of the run, or train again.",
+        )
+    recipe = from_values(run.recipe, f"{run.path / 'recipe.yaml'}")
+    place = choose_device(device)
+    return Experiment(store, recipe, facts["recipe"], run.path.parents[2], place, facts["precision"])
 
 
 def digest(facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 
 from dmmsa_cli.data.batches import EpochBatches
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import RunMismatch
+from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.recipe import dump_yaml
@@ -36,12 +36,32 @@ class FuseReport:
     summary: dict[str, Any]
 
 
+def variant_name(dropped: list[str], fraction: float | None, from_scratch: bool, *, changed: bool) -> str:
+    """Name a variant for its flags: `full`, `no-gdwg`, `no-msc-no-cl`, `fraction-0.6`, `from-scratch`.
+
+    Args:
+        dropped: parts of the objective that are left out.
+        fraction: share of the training rows.
+        from_scratch: whether the encoders start untrained.
+        changed: whether `--set` changes the recipe, which no flag can name.
+
+    Raises:
+        InvalidInput: `changed`.
+    """
+    if changed:
+        raise InvalidInput("--set changes the recipe, so the run needs a name of its own.", "Add --name NAME.")
+    parts = [f"no-{task}" for task in dropped]
+    parts += [f"fraction-{fraction:g}"] if fraction is not None and fraction != 1 else []
+    parts += ["from-scratch"] if from_scratch else []
+    return "-".join(parts) or "full"
+
+
 def fuse(
     experiment: Experiment,
     variant: str,
     seed: int,
     *,
-    watch: Watch,
+    watch: Callable[[], Watch],
     watch_pretraining: Callable[[str], Watch],
     remark: Callable[[str], None],
     from_scratch: bool = False,
@@ -54,7 +74,7 @@ def fuse(
         experiment: dataset, recipe and place.
         variant: name of the folder between recipe and seed.
         seed: of the weights, of dropout and of the order of the rows.
-        watch: told of every step and epoch.
+        watch: gives a listener for the run's steps and epochs.
         watch_pretraining: gives such a listener for the encoder of a modality that has to be trained first.
         remark: told what a reader should know.
         from_scratch: start from untrained encoders.
@@ -76,7 +96,7 @@ def fuse(
         if force:
             run.clear()
         run.begin(recipe, _facts(experiment, variant, seed, from_scratch, encoders))
-        summary = _train(Fused(experiment, run, encoders), seed, recipe, watch, remark)
+        summary = _train(Fused(experiment, run, encoders), seed, recipe, watch(), remark)
     return FuseReport(run.path, seed, False, summary)
 
 

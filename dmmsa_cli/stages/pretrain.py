@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 
 from dmmsa_cli.data.batches import EpochBatches, Tokens, View
 from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.pretrained import copy_description, empty_encoder
 from dmmsa_cli.layers.sequence import SequenceEncoder
@@ -36,6 +38,34 @@ class PretrainReport:
     skipped: bool
     """It was already there."""
     summary: dict[str, Any]
+
+
+def wanted_encoders(experiment: Experiment, modalities: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """Return which encoders are to be trained, each as modality and seed.
+
+    Args:
+        experiment: dataset, recipe and place.
+        modalities: those asked for; none for all in use.
+        seeds: those asked for, where each seed has encoders of its own; none for the recipe's.
+
+    Raises:
+        InvalidInput: a modality that the dataset or the recipe does not have, or nothing to train.
+    """
+    missing = [m for m in modalities if m not in experiment.modalities]
+    if missing:
+        raise InvalidInput(
+            f"{experiment.store.spec.name} is used without {', '.join(MODALITY_NAMES[m] for m in missing)}.",
+            f"Choose from {', '.join(experiment.modalities)}.",
+        )
+    wanted = [m for m in modalities or experiment.modalities if m != "t" or experiment.text_pretrains]
+    if not wanted:
+        raise InvalidInput(
+            "Text comes as features (text.source: features): there is no text encoder to pretrain.",
+            "Go on with `dmmsa fuse`.",
+        )
+    chosen = seeds or experiment.recipe.seeds
+    each = chosen if experiment.recipe.pretraining.per_seed else chosen[:1]
+    return [(modality, seed) for seed in each for modality in wanted]
 
 
 def encoder_folder(experiment: Experiment, modality: str, seed: int) -> RunFolder:

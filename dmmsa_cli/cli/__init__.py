@@ -1,0 +1,73 @@
+"""The command line: one file a command; each parses, makes one call, and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from dmmsa_cli import __version__
+from dmmsa_cli.cli.evaluate import evaluate
+from dmmsa_cli.cli.fuse import fuse
+from dmmsa_cli.cli.options import spread_lists
+from dmmsa_cli.cli.predict import predict
+from dmmsa_cli.cli.prepare import prepare
+from dmmsa_cli.cli.pretrain import pretrain_unimodal
+from dmmsa_cli.errors import DmmsaError, Interrupted
+
+app = typer.Typer(
+    name="dmmsa",
+    help="Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dmmsa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error. Works after a command too."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it."""
+
+
+for command in (prepare, pretrain_unimodal, fuse, evaluate, predict):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; an error that has words for its user ends in those, and status 1."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments or bool(os.environ.get("DMMSA_DEBUG"))
+    arguments = spread_lists([argument for argument in arguments if argument != "--debug"])
+    try:
+        app(args=arguments)
+    except DmmsaError as error:
+        if debug:
+            raise
+        _tell(error)
+        sys.exit(130 if isinstance(error, Interrupted) else 1)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("Stopped. What was finished is kept.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _tell(error: DmmsaError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+    head = "Stopped: " if isinstance(error, Interrupted) else "Error: "
+    console.print(Text(head, style="bold yellow" if isinstance(error, Interrupted) else "bold red") + Text(error.what))
+    if error.remedy:
+        console.print(Text(error.remedy))

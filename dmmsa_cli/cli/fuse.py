@@ -1,0 +1,72 @@
+"""`dmmsa fuse`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dmmsa_cli.cli import options
+
+
+def fuse(
+    dataset: options.Dataset,
+    seed: options.Seeds = None,
+    no_gdwg: Annotated[bool, typer.Option("--no-gdwg", help="Without GDWG: every weighted task keeps 1/K.")] = False,
+    no_msc: Annotated[bool, typer.Option("--no-msc", help="Without coarse classification.")] = False,
+    no_cl: Annotated[bool, typer.Option("--no-cl", help="Without contrastive learning.")] = False,
+    no_uni: Annotated[bool, typer.Option("--no-uni", help="Without unimodal regression.")] = False,
+    fraction: options.Fraction = None,
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from untrained encoders.")] = False,
+    recipe: options.RecipeName = None,
+    settings: options.Settings = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Folder of this variant. Needed with --set.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with unfinished runs.")] = False,
+    force: options.Force = False,
+    device: options.DeviceOption = options.Device.auto,
+    precision: options.PrecisionOption = None,
+    data_dir: options.DataDir = options.DATA,
+    runs_dir: options.RunsDir = options.RUNS,
+) -> None:
+    """Train the fused model, one run a seed; encoders that are missing are pretrained first.
+
+    Runs lie in runs/DATASET/RECIPE/VARIANT/seed-N; the variant is named for its flags (full, no-gdwg, fraction-0.6).
+    """
+    from rich.console import Console
+
+    from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
+    from dmmsa_cli.stages.experiment import open_experiment
+    from dmmsa_cli.stages.fuse import fuse, variant_name
+
+    dropped = {"msc": no_msc, "cl": no_cl, "uni": no_uni, "gdwg": no_gdwg}
+    variant = name or variant_name(
+        [task for task, drop in dropped.items() if drop], fraction, from_scratch, changed=bool(settings)
+    )
+    experiment = open_experiment(
+        dataset,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        recipe=recipe,
+        settings=settings or (),
+        changes=options.recipe_changes(fraction=fraction, precision=precision, dropped=dropped),
+        device=device.value,
+    )
+    seeds = seed or list(experiment.recipe.seeds)
+    with TrainingView(Console()) as view:
+        view.say(data_note(experiment))
+        for number in seeds:
+            report = fuse(
+                experiment,
+                variant,
+                number,
+                watch=lambda title=f"{variant} seed {number}": view.training(title, experiment.recipe.fusion.epochs),
+                watch_pretraining=lambda m: view.training(*pretraining_title(experiment, m)),
+                remark=view.say,
+                from_scratch=from_scratch,
+                resume=resume,
+                force=force,
+            )
+            view.report(report.folder, report.summary, skipped=report.skipped)
+        view.say(f"Next: dmmsa evaluate --dataset {dataset}")

@@ -1,0 +1,105 @@
+"""Options that several commands share; nothing here is heavier than typer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(StrEnum):
+    """Where to run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the forward pass."""
+
+    auto = "auto"
+    float32 = "float32"
+    bf16 = "bf16"
+
+
+Dataset = Annotated[str, typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME|FILE", help="A shipped recipe, or a YAML file. Default: dmmsa."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change any key of the recipe: --set fusion.epochs=10. Repeatable."),
+]
+Seeds = Annotated[
+    list[int] | None, typer.Option("--seed", metavar="N ...", help="One or more seeds. Default: the recipe's.")
+]
+DeviceOption = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="auto: bf16 where the hardware computes it. Default: the recipe's."),
+]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="DMMSA_DATA", metavar="DIR", help="Where prepared datasets lie.")
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="DMMSA_RUNS", metavar="DIR", help="Where runs lie.")]
+Fraction = Annotated[
+    float | None, typer.Option("--fraction", metavar="SHARE", help="Use this share of the training rows, as 0.6.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Train anew and replace what is there.")]
+DATA = Path("data")
+RUNS = Path("runs")
+
+
+def recipe_changes(
+    *, fraction: float | None = None, precision: Precision | None = None, dropped: dict[str, bool] | None = None
+) -> dict[str, object]:
+    """Return what flags change in the recipe, by dotted path.
+
+    Args:
+        fraction: share of the training rows.
+        precision: arithmetic.
+        dropped: which parts of DMMSA's objective are left out.
+    """
+    changes: dict[str, object] = {f"objective.{task}.enabled": False for task, drop in (dropped or {}).items() if drop}
+    if fraction is not None:
+        changes["data.fraction"] = fraction
+    if precision is not None:
+        changes["precision"] = precision.value
+    return changes
+
+
+# Options that take several values in a row: `--seed 1 12 123`.
+LISTS = ("--seed", "--modality")
+
+
+def spread_lists(arguments: list[str]) -> list[str]:
+    """Turn `--seed 1 12 123`, `--seed "1 12"` and `--seed 1,12` into the repeated options that click understands.
+
+    Example:
+        >>> spread_lists(["fuse", "--seed", "1", "12", "--no-cl"])
+        ['fuse', '--seed', '1', '--seed', '12', '--no-cl']
+    """
+    spread: list[str] = []
+    option: str | None = None
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument in LISTS:
+            option = argument
+        elif name in LISTS and equals:
+            option = None
+            spread += _repeat(name, value)
+        elif option and not argument.startswith("-"):
+            spread += _repeat(option, argument)
+        else:
+            option = None
+            spread.append(argument)
+    return spread
+
+
+def _repeat(option: str, values: str) -> list[str]:
+    return [part for value in values.replace(",", " ").split() for part in (option, value)]

@@ -1,0 +1,61 @@
+"""`dmmsa pretrain-unimodal`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from dmmsa_cli.cli import options
+
+
+class Modality(StrEnum):
+    """One modality."""
+
+    t = "t"
+    v = "v"
+    a = "a"
+
+
+def pretrain_unimodal(
+    dataset: options.Dataset,
+    modality: Annotated[
+        list[Modality] | None, typer.Option("--modality", metavar="t|v|a ...", help="Default: all there are.")
+    ] = None,
+    seed: options.Seeds = None,
+    recipe: options.RecipeName = None,
+    settings: options.Settings = None,
+    fraction: options.Fraction = None,
+    force: options.Force = False,
+    device: options.DeviceOption = options.Device.auto,
+    precision: options.PrecisionOption = None,
+    data_dir: options.DataDir = options.DATA,
+    runs_dir: options.RunsDir = options.RUNS,
+) -> None:
+    """Train one encoder for each modality, with a regression head.
+
+    Encoders are shared by all seeds, unless the recipe says pretraining.per_seed. An encoder that is there already is
+    left alone; an unfinished one goes on where it was.
+    """
+    from rich.console import Console
+
+    from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
+    from dmmsa_cli.stages.experiment import open_experiment
+    from dmmsa_cli.stages.pretrain import pretrain_unimodal, wanted_encoders
+
+    experiment = open_experiment(
+        dataset,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        recipe=recipe,
+        settings=settings or (),
+        changes=options.recipe_changes(fraction=fraction, precision=precision),
+        device=device.value,
+    )
+    with TrainingView(Console()) as view:
+        view.say(data_note(experiment))
+        for name, own_seed in wanted_encoders(experiment, modality or (), seed or ()):
+            watch = view.training(*pretraining_title(experiment, name))
+            report = pretrain_unimodal(experiment, name, own_seed, watch=watch, force=force)
+            view.report(report.folder, report.summary, skipped=report.skipped)

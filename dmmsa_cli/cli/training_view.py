@@ -1,0 +1,144 @@
+"""What training looks like: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.stages.experiment import Experiment
+from dmmsa_cli.training.fit import Progress, Watch
+from dmmsa_cli.training.loop import EpochEnd, StepEnd
+
+SHOWN_EPOCHS = 8
+
+
+class TrainingView:
+    """Shows trainings one after the other; a context manager.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        self._started = 0.0
+        self._first = 0.0  # epochs done when this process began, so that a resumed run's time left is right
+
+    def __enter__(self) -> TrainingView:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self.console.print(Text(line))
+
+    def report(self, folder: Path, summary: dict[str, Any], *, skipped: bool) -> None:
+        """Print what became of one training."""
+        how = "was there already" if skipped else f"trained in {_clock(summary['seconds'])}"
+        self.say(
+            f"{folder}: {how}; best of {summary['epochs']} epochs is {summary['best_epoch']}, "
+            f"validation MAE {summary['validation']['mae']:.4f}"
+        )
+
+    def training(self, title: str, epochs: int) -> Watch:
+        """Return the listener for one training."""
+        self._started, self._first = time.monotonic(), -1.0
+
+        def watch(event: StepEnd | EpochEnd, progress: Progress) -> None:
+            done = event.epoch if isinstance(event, EpochEnd) else event.epoch - 1 + event.step / event.steps
+            if self._first < 0:
+                self._first = len(progress.log) - isinstance(event, EpochEnd)
+            if self._live:
+                self._live.update(self._draw(title, done, epochs, progress))
+            elif isinstance(event, EpochEnd):
+                self.console.print(self._line(title, event, epochs, progress), soft_wrap=True, highlight=False)
+
+        return watch
+
+    def _left(self, done: float, epochs: int) -> str:
+        elapsed, gained = time.monotonic() - self._started, done - self._first
+        return _clock(elapsed / gained * (epochs - done)) if gained > 0 else "?"
+
+    def _line(self, title: str, event: EpochEnd, epochs: int, progress: Progress) -> str:
+        parts = [f"{title}  epoch {event.epoch}/{epochs}"]
+        parts += [f"{task} {loss:.4f}" for task, loss in event.losses.items()]
+        parts += [f"λ_{task} {weight:.3f}" for task, weight in event.weights.items()]
+        parts.append(f"val MAE {event.validation['mae']:.4f} ({_best(progress)})")
+        parts.append(f"{event.seconds:.1f} s, {self._left(event.epoch, epochs)} left")
+        return "  ".join(parts)
+
+    def _draw(self, title: str, done: float, epochs: int, progress: Progress) -> Group:
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(title, style="bold"),
+            ProgressBar(total=epochs, completed=done, width=24),
+            Text(f"epoch {min(int(done) + 1, epochs)}/{epochs}"),
+            Text(f"{self._left(done, epochs)} left", style="dim"),
+        )
+        return Group(head, self._epochs(progress), Text(_best(progress), style="green")) if progress.log else Group(head)
+
+    def _epochs(self, progress: Progress) -> Table:
+        """The latest epochs, a row each."""
+        latest = progress.log[-SHOWN_EPOCHS:]
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        table.add_column("epoch", justify="right")
+        for task in latest[-1]["losses"]:
+            table.add_column(task, justify="right")
+        for task in latest[-1]["weights"]:
+            table.add_column(f"λ {task}", justify="right")
+        for name in ("val MAE", "Corr", "s"):
+            table.add_column(name, justify="right")
+        for line in latest:
+            table.add_row(*_cells(line), style="green" if line["epoch"] == progress.best_epoch else "")
+        return table
+
+
+def data_note(experiment: Experiment) -> str:
+    """Say which data, which recipe and which machine the numbers that follow come from."""
+    manifest = experiment.store.manifest
+    source = manifest.source.get("path") or manifest.source.get("url") or "a generator"
+    kind = "SYNTHETIC data" if experiment.store.spec.synthetic else f"data from {Path(str(source)).name}"
+    return (
+        f"{experiment.store.spec.name}: {kind} ({manifest.data_hash[:12]}), modalities "
+        f"{' '.join(experiment.modalities)}; recipe {experiment.name}; {experiment.device.type}, {experiment.precision}"
+    )
+
+
+def pretraining_title(experiment: Experiment, modality: str) -> tuple[str, int]:
+    """Return the title of an encoder's training, and its epochs."""
+    name = MODALITY_NAMES[modality]
+    return f"{name} encoder", getattr(experiment.recipe.pretraining, name).epochs
+
+
+def _cells(line: dict[str, Any]) -> list[str]:
+    cells = [str(line["epoch"])]
+    cells += [f"{loss:.4f}" for loss in line["losses"].values()]
+    cells += [f"{weight:.3f}" for weight in line["weights"].values()]
+    return [*cells, f"{line['validation']['mae']:.4f}", f"{line['validation']['corr']:.4f}", f"{line['seconds']:.1f}"]
+
+
+def _best(progress: Progress) -> str:
+    return f"best {progress.best_mae:.4f} at epoch {progress.best_epoch}" if progress.best_epoch else "no best epoch yet"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
