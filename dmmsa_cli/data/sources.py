@@ -29,6 +29,7 @@ DRIVE_LINK = "https://drive.google.com/drive/folders/{id}"  # for people
 DRIVE_LISTING = "https://drive.google.com/embeddedfolderview?id={id}"  # one folder, one page, no sign-in
 DRIVE_FILE = "https://drive.google.com/uc?id={id}"
 
+_NETWORK = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 RETRIES = 4
 TIMEOUT = 30.0  # seconds without a byte
 BLOCK = 2**20
@@ -131,9 +132,9 @@ def _told(remedy: str, target: Path) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
-    except (requests.ConnectionError, requests.Timeout) as error:
+    except _NETWORK as error:
         host = urlsplit(str(error.request.url)).hostname if error.request else None
-        why = f"{host} can't be reached, or breaks off" if host else str(error)
+        why = f"{host} can't be reached" if host else "the connection breaks off"
         raise DownloadFailed(f"{target.name} could not be downloaded: {why}.", remedy) from error
     except (requests.RequestException, gdown.exceptions.DownloadError) as error:
         raise DownloadFailed(f"{target.name} could not be downloaded: {error}", remedy) from error
@@ -208,20 +209,35 @@ class _FolderPage(HTMLParser):
 
 def _from_drive(url: str, target: Path, sha256: str, progress: Progress) -> None:
     target.unlink(missing_ok=True)  # it is not the right one, and gdown would take it for done
+    had = _part_size(target)
     try:
         _gdown(url, target, progress)
     except gdown.exceptions.FileURLRetrievalError:
         raise  # Drive refuses (a quota, mostly): what is here of the file stays good
-    except gdown.exceptions.DownloadError:
-        # A part that can't be gone on with: it is complete (killed before its renaming), or the file has changed.
-        part = next(target.parent.glob(f"{target.name}*.part"), None)
-        if part is None:
-            raise
-        if hash_file(part, progress) == sha256:
-            part.replace(target)
-            return
-        part.unlink()
+    except gdown.exceptions.DownloadError as error:
+        if error.__cause__ is not None or had == 0 or _part_size(target) != had:
+            raise  # the network's fault: the next run goes on with the part
+        _replace_stuck_part(url, target, sha256, progress)
+
+
+def _replace_stuck_part(url: str, target: Path, sha256: str, progress: Progress) -> None:
+    """Deal with a part that can't be gone on with: complete (killed before its renaming), or of another file."""
+    part = _part(target)
+    if part is not None and hash_file(part, progress) == sha256:
+        part.replace(target)
+    else:
+        if part is not None:
+            part.unlink()
         _gdown(url, target, progress)
+
+
+def _part(target: Path) -> Path | None:
+    return next(target.parent.glob(f"{target.name}*.part"), None)  # gdown puts random letters in between
+
+
+def _part_size(target: Path) -> int:
+    part = _part(target)
+    return part.stat().st_size if part is not None else 0
 
 
 def _gdown(url: str, target: Path, progress: Progress) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmmsa_cli.errors import DamagedPickle, InvalidInput, UnsafePickle
+
+_DISTRUST = "Such a file can run code. Ask whoever made it for one that holds numpy arrays, lists and strings only."
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -20,20 +24,72 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
-_DISTRUST = "Such a file can run code. Ask whoever made it for one that holds numpy arrays, lists and strings only."
+# numpy's own dtypes and arrays trust the state that a pickle gives them: one that calls an array of pointers an array
+# of numbers, or the other way round, corrupts memory. So these stand in for them, and check it.
 
-# What numpy itself writes into pickles, asked of numpy: versions 1 and 2 have it under different names.
-_ARRAY = np.empty(1)
+
+class _Dtype:
+    """What a pickle calls `numpy.dtype`: plain numbers, strings and references, in either byte order."""
+
+    _KIND = re.compile(r"[?biufcSUO][0-9]{0,9}")
+
+    def __init__(self, kind: str, align: bool = False, copy: bool = True) -> None:
+        if not isinstance(kind, str) or not self._KIND.fullmatch(kind):
+            raise UnsafePickle(f"The pickle holds an array of {kind!r}; nothing of it was run.", _DISTRUST)
+        self.real: np.dtype[Any] = np.dtype(kind)
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401  (a stranger's)
+        _, order, *structure = state[:5]
+        if structure != [None, None, None]:
+            raise UnsafePickle("The pickle holds an array of records; nothing of it was run.", _DISTRUST)
+        self.real = self.real.newbyteorder(order)
+
+
+class _Array(np.ndarray[Any, np.dtype[Any]]):
+    """What a pickle calls `numpy.ndarray`; an array like any other once it is read."""
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+        version, shape, kind, fortran, content = state
+        super().__setstate__((version, shape, _real(kind), fortran, content))
+
+
+def _real(kind: Any) -> np.dtype[Any]:  # noqa: ANN401
+    if not isinstance(kind, _Dtype):
+        raise pickle.UnpicklingError(f"an array of {kind!r}")
+    return kind.real
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:  # noqa: ANN401
+    """Make the empty array that numpy's pickles then fill."""
+    return _Array((0,))
+
+
+def _scalar(kind: _Dtype, content: bytes) -> Any:  # noqa: ANN401
+    return np.frombuffer(content, _real(kind))[0]
+
+
+def _frombuffer(
+    content: Any,  # noqa: ANN401  (bytes, bytearray)
+    kind: _Dtype,
+    shape: tuple[int, ...],
+    order: Literal["C", "F"],
+    axes: tuple[int, ...] | None = None,
+) -> NDArray[Any]:
+    """Do as numpy's function of this name, by which protocol 5 spells arrays."""
+    array = np.frombuffer(content, _real(kind))
+    return array.reshape(shape, order=order) if axes is None else array.reshape(shape).transpose(axes)
+
+
 _NUMPY = {
-    "multiarray._reconstruct": _ARRAY.__reduce__()[0],
-    "multiarray.scalar": _ARRAY[0].__reduce__()[0],
-    "numeric._frombuffer": _ARRAY.__reduce_ex__(5)[0],
+    "multiarray._reconstruct": _reconstruct,
+    "multiarray.scalar": _scalar,
+    "numeric._frombuffer": _frombuffer,
 }
 _PLAIN = {kind.__name__: kind for kind in (set, frozenset, complex, bytes, bytearray)}
 
 ALLOWED: Mapping[str, Any] = {
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
+    "numpy.ndarray": None,  # only ever handed to _reconstruct, which knows
+    "numpy.dtype": _Dtype,
     **{f"numpy.core.{name}": value for name, value in _NUMPY.items()},  # numpy 1
     **{f"numpy._core.{name}": value for name, value in _NUMPY.items()},  # numpy 2
     **{f"builtins.{name}": kind for name, kind in _PLAIN.items()},
@@ -41,7 +97,7 @@ ALLOWED: Mapping[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "_codecs.encode": _encode,
 }
-_SPLIT_NAMES = {tuple(name.rsplit(".", 1)): value for name, value in ALLOWED.items()}  # (module, name), exactly
+_BY_NAME = {tuple(name.rsplit(".", 1)): value for name, value in ALLOWED.items()}  # (module, name), exactly
 
 
 class _Unpickler(pickle.Unpickler):
@@ -49,7 +105,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  (the base class says so)
         try:
-            return _SPLIT_NAMES[module, name]
+            return _BY_NAME[module, name]
         except KeyError:
             raise UnsafePickle(
                 f"The pickle asks for {module}.{name}, which is no data; nothing of it was run.",

@@ -246,7 +246,8 @@ class _Checker:
         shapes: set[tuple[int, ...]] = set()
         for start in range(0, len(values), CHUNK_ROWS):
             try:
-                shapes.add(np.asarray(values[start : start + CHUNK_ROWS], np.float32).shape[1:])
+                with np.errstate(over="ignore"):
+                    shapes.add(np.asarray(values[start : start + CHUNK_ROWS], np.float32).shape[1:])
             except (TypeError, ValueError) as error:
                 self.add(name, key, f"rows from {start} on make no array of numbers: {error}")
                 return None

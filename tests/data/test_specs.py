@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from dmmsa_cli.data.specs import SPECS, DatasetSpec, from_dict, load_spec, to_dict
+from dmmsa_cli.errors import InvalidSpec
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=str)
+def test_a_spec_survives_the_manifest(spec):
+    assert from_dict(json.loads(json.dumps(to_dict(spec)))) == spec
+
+
+def test_the_aligned_variants_differ_in_name_and_file_only():
+    mosi, aligned = SPECS["mosi"], SPECS["mosi-aligned"]
+    assert aligned.source.path == "MOSI/Processed/aligned_50.pkl"
+    assert to_dict(mosi) | {"name": "", "source": None} == to_dict(aligned) | {"name": "", "source": None}
+
+
+def test_a_spec_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "score_range: 1e1\nmodalities: [a, t]\nunimodal_labels: true\nmetrics: sims\n"
+        "split_sizes: {train: 9, test: 1, valid: 2}\ntext_encoder: ./bert\n"
+    )
+    assert load_spec(path, "mine") == DatasetSpec(
+        name="mine",
+        score_range=10.0,  # YAML itself reads 1e1 as a string
+        metrics="sims",
+        modalities=("t", "a"),
+        unimodal_labels=True,
+        text_encoder="./bert",
+        split_sizes={"train": 9, "valid": 2, "test": 1},
+    )
+
+
+def test_every_fault_of_a_spec_is_told_at_once(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "score_range: wide\nmodalities: [x]\nmetrics: mae\nunimodal_labels: 3\nsplit_sizes: 5\ncolour: red\n"
+    )
+    with pytest.raises(InvalidSpec) as error:
+        load_spec(path, "mine")
+    for key in ("score_range", "modalities", "metrics", "unimodal_labels", "split_sizes", "colour"):
+        assert f"  {key}: " in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "metrics: mosi", "score_range: -1", "score_range: true"])
+def test_what_is_no_spec(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidSpec):
+        load_spec(path, "mine")
+
+
+def test_a_spec_that_is_not_there(tmp_path):
+    with pytest.raises(InvalidSpec, match="nothing.yaml"):
+        load_spec(tmp_path / "nothing.yaml", "mine")

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from dmmsa_cli.data import toy, validation
+from dmmsa_cli.data.specs import SPECS
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return toy.generate()
+
+
+def mae(one, other):
+    return float(np.abs(one - other).mean())
+
+
+def time_means(split, key):
+    return split[key].sum(axis=1) / np.array(split[f"{key}_lengths"])[:, None]
+
+
+def linear(fit_on, answer, predict_on):
+    """Least squares with an intercept."""
+    train, test = (np.column_stack([x, np.ones(len(x))]) for x in (fit_on, predict_on))
+    return test @ np.linalg.lstsq(train, answer, rcond=None)[0]
+
+
+def test_the_same_corpus_each_time(corpus):
+    again, _ = toy.generate()
+    for name, split in corpus[0].items():
+        for key, values in split.items():
+            np.testing.assert_array_equal(values, again[name][key])
+
+
+def test_another_seed_makes_another_corpus(corpus):
+    assert toy.generate(seed=1)[0]["train"]["raw_text"] != corpus[0]["train"]["raw_text"]
+
+
+def test_it_passes_as_a_file_of_the_field(corpus):
+    layout = validation.check(corpus[0], SPECS["toy"])
+    assert layout.rows == SPECS["toy"].split_sizes
+    assert layout.unimodal_labels
+    assert layout.warnings == ()
+    assert layout.repairs == {}
+
+
+def test_no_video_is_in_two_splits(corpus):
+    videos = [{clip.split("$_$")[0] for clip in split["id"]} for split in corpus[0].values()]
+    assert len(set.union(*videos)) == sum(map(len, videos))
+
+
+def test_every_word_of_the_other_splits_is_in_the_training_split(corpus):
+    words = {name: {word for text in split["raw_text"] for word in text.split()} for name, split in corpus[0].items()}
+    assert words["valid"] | words["test"] <= words["train"]
+    assert 100 <= len(words["train"]) <= 200
+
+
+def test_the_best_reachable_error_is_that_of_the_noise(corpus):
+    raw, notes = corpus
+    for name, split in raw.items():
+        told = sum(
+            weight * split[f"regression_labels_{m.upper()}"].astype(np.float64)
+            for m, weight in notes["weights"].items()
+        )
+        assert mae(told, split["regression_labels"]) == pytest.approx(notes["best_reachable_mae"][name], abs=1e-3)
+        assert notes["best_reachable_mae"][name] == pytest.approx(notes["noise_sd"] * np.sqrt(2 / np.pi), rel=0.15)
+
+
+def test_modalities_disagree_with_the_whole_in_part(corpus):
+    train = corpus[0]["train"]
+    for letter in "TVA":
+        agree = np.sign(train[f"regression_labels_{letter}"]) == np.sign(train["regression_labels"])
+        assert 0.55 < agree.mean() < 0.9
+
+
+def test_fusing_beats_each_modality_and_far_beats_the_mean(corpus):
+    train, test = corpus[0]["train"], corpus[0]["test"]
+    y, y_test = train["regression_labels"], test["regression_labels"]
+
+    def inputs(split, letters):
+        own = {
+            "T": split["regression_labels_T"][:, None],
+            "V": time_means(split, "vision"),
+            "A": time_means(split, "audio"),
+        }
+        return np.column_stack([own[letter] for letter in letters])
+
+    errors = {k: mae(linear(inputs(train, k), y, inputs(test, k)), y_test) for k in ("T", "V", "A", "TVA")}
+    assert errors["TVA"] < 0.25 * mae(y.mean(), y_test)
+    assert errors["TVA"] < 0.5 * min(errors[k] for k in "TVA")
+    assert errors["T"] < errors["V"]
+    assert errors["T"] < errors["A"]
