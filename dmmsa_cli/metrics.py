@@ -35,7 +35,7 @@ def corr(truth: Scores, prediction: Scores) -> float:
         1.0
     """
     if len(truth) < 2 or np.all(truth == truth[0]) or np.all(prediction == prediction[0]):
-        warnings.warn("Corr is undefined: labels or predictions are constant.", stacklevel=2)
+        warnings.warn("Corr is undefined: labels or predictions are constant.", stacklevel=4)
         return float("nan")
     return float(np.corrcoef(truth.astype(np.float64), prediction.astype(np.float64))[0, 1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -45,6 +46,7 @@ for command in (prepare, pretrain_unimodal, fuse, evaluate, predict):
 
 def main() -> None:
     """Run the command line; an error that has words for its user ends in those, and status 1."""
+    warnings.showwarning = _warn
     arguments = sys.argv[1:]
     debug = "--debug" in arguments or bool(os.environ.get("DMMSA_DEBUG"))
     arguments = spread_lists([argument for argument in arguments if argument != "--debug"])
@@ -60,6 +62,11 @@ def main() -> None:
             raise
         print("Stopped. What was finished is kept.", file=sys.stderr)
         sys.exit(130)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning's words alone; where in the code it arose is of no use to a user."""
+    print(f"Warning: {message}", file=sys.stderr)
 
 
 def _tell(error: DmmsaError) -> None:

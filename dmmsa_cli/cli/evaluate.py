@@ -1,1 +1,136 @@
-def evaluate() -> None: ...
+"""`dmmsa evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dmmsa_cli.cli import options
+from dmmsa_cli.errors import InvalidInput
+
+if TYPE_CHECKING:  # imported where it is used, to keep --help quick
+    from rich.console import Console
+    from rich.table import Table
+
+    from dmmsa_cli.reporting.results import Metrics
+    from dmmsa_cli.stages.evaluate import Evaluation
+
+
+class Split(StrEnum):
+    """A split of a dataset."""
+
+    train = "train"
+    valid = "valid"
+    test = "test"
+
+
+def evaluate(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN ...]", help="Run folders, or folders above them.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="All runs of this dataset.")
+    ] = None,
+    split: Annotated[Split, typer.Option("--split", help="Which rows to score.")] = Split.test,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", metavar="FILE.csv", help="Score these: columns id, y_true, y_pred."),
+    ] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write fractions, unrounded, as JSON.")
+    ] = None,
+    device: options.DeviceOption = options.Device.auto,
+    data_dir: options.DataDir = options.DATA,
+    runs_dir: options.RunsDir = options.RUNS,
+) -> None:
+    """Score runs, or anybody's predictions, with the field's metrics.
+
+    Writes metrics.json and predictions.csv into each run, and prints means and standard deviations over seeds.
+    """
+    if predictions:
+        _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
+        return
+    from rich.console import Console
+
+    from dmmsa_cli.files import write_json
+    from dmmsa_cli.stages.evaluate import evaluate, find_runs
+
+    found = find_runs(runs or (), dataset, runs_dir)
+    tables = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
+    console = Console()
+    for table in tables:
+        _show(console, table)
+    if json_out:
+        values = [table.to_json() for table in tables]
+        write_json(json_out, values[0] if len(values) == 1 else values)
+
+
+def _evaluate_predictions(
+    path: Path, runs: list[Path] | None, dataset: str | None, json_out: Path | None, data_dir: Path
+) -> None:
+    if dataset is None or runs:
+        raise InvalidInput(
+            "--predictions scores one file under one dataset's metrics.", "Add --dataset NAME, and name no runs."
+        )
+    from rich.console import Console
+
+    from dmmsa_cli.files import write_json
+    from dmmsa_cli.reporting.results import LEGEND, without_nan
+    from dmmsa_cli.stages.evaluate import evaluate_predictions
+
+    spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)
+    console = Console()
+    grid = _grid(f"{path.name}, {rows} clips, metrics of {spec.name}", spec.metrics)
+    _add(grid, spec.metrics, path.stem, metrics)
+    console.print(grid)
+    console.print(LEGEND[spec.metrics], style="dim")
+    if json_out:
+        write_json(json_out, without_nan(metrics))
+
+
+def _show(console: Console, table: Evaluation) -> None:
+    from dmmsa_cli.reporting.results import LEGEND
+
+    spec = table.spec
+    synthetic = "SYNTHETIC data, " if spec.synthetic else ""
+    grid = _grid(f"{spec.name}: {synthetic}{table.split} split, {table.rows} clips", spec.metrics)
+    for system in table.systems:
+        summary = system.summary
+        _add(grid, spec.metrics, system.title, summary.mean)
+        if summary.runs > 1:
+            _add(grid, spec.metrics, f"  {summary.runs} seeds", summary.sd, spread=True)
+    console.print(grid)
+    for line in _notes(table):
+        console.print(line, style="dim", highlight=False)
+    console.print(LEGEND[spec.metrics], style="dim")
+
+
+def _notes(table: Evaluation) -> list[str]:
+    floor = table.notes.get("best_reachable_mae", {}).get(table.split)
+    lines = [f"The best reachable MAE on this synthetic split is {floor:.4f}."] if floor is not None else []
+    if any(system.summary.runs > 1 for system in table.systems):
+        covers = "the fusion only: encoders are shared by the seeds" if table.shared_encoders else "all training"
+        lines.append(f"± is the sample standard deviation over seeds; it covers {covers}.")
+    return [*lines, f"Data {table.data_hash[:12]}. 'alone': a pretrained encoder with its own head, scored against y."]
+
+
+def _grid(title: str, metrics: str) -> Table:
+    from rich.table import Table
+
+    from dmmsa_cli.reporting.results import COLUMNS
+
+    grid = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), pad_edge=False)
+    grid.add_column("")
+    for column in COLUMNS[metrics]:
+        grid.add_column(column.title, justify="right", no_wrap=True)
+    return grid
+
+
+def _add(grid: Table, metrics: str, title: str, values: Metrics, *, spread: bool = False) -> None:
+    from dmmsa_cli.reporting.results import COLUMNS, cell
+
+    cells = [cell(column, values, spread=spread) for column in COLUMNS[metrics]]
+    grid.add_row(title, *cells, style="dim" if spread else "")

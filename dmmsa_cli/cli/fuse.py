@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -61,7 +62,7 @@ def fuse(
                 experiment,
                 variant,
                 number,
-                watch=lambda title=f"{variant} seed {number}": view.training(title, experiment.recipe.fusion.epochs),
+                watch=partial(view.training, f"{variant} seed {number}", experiment.recipe.fusion.epochs),
                 watch_pretraining=lambda m: view.training(*pretraining_title(experiment, m)),
                 remark=view.say,
                 from_scratch=from_scratch,

@@ -33,7 +33,9 @@ RecipeName = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change any key of the recipe: --set fusion.epochs=10. Repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change any key of the recipe: --set fusion.epochs=10. Repeatable."
+    ),
 ]
 Seeds = Annotated[
     list[int] | None, typer.Option("--seed", metavar="N ...", help="One or more seeds. Default: the recipe's.")

@@ -92,7 +92,9 @@ class TrainingView:
             Text(f"epoch {min(int(done) + 1, epochs)}/{epochs}"),
             Text(f"{self._left(done, epochs)} left", style="dim"),
         )
-        return Group(head, self._epochs(progress), Text(_best(progress), style="green")) if progress.log else Group(head)
+        return (
+            Group(head, self._epochs(progress), Text(_best(progress), style="green")) if progress.log else Group(head)
+        )
 
     def _epochs(self, progress: Progress) -> Table:
         """The latest epochs, a row each."""
@@ -135,7 +137,9 @@ def _cells(line: dict[str, Any]) -> list[str]:
 
 
 def _best(progress: Progress) -> str:
-    return f"best {progress.best_mae:.4f} at epoch {progress.best_epoch}" if progress.best_epoch else "no best epoch yet"
+    return (
+        f"best {progress.best_mae:.4f} at epoch {progress.best_epoch}" if progress.best_epoch else "no best epoch yet"
+    )
 
 
 def _clock(seconds: float) -> str:

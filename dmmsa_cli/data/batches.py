@@ -192,6 +192,14 @@ class View:
         """Return the same rows with other inputs in the place of, or beside, these."""
         return replace(self, inputs={**self.inputs, **inputs})
 
+    def only(self, modality: str) -> View:
+        """Return the same rows with one modality alone."""
+        return replace(self, inputs={modality: self.inputs[modality]})
+
+    def whole(self) -> View:
+        """Return every row of the split, whatever fraction this view is of."""
+        return replace(self, rows=np.arange(len(next(iter(self.labels.values())))))
+
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Collate rows of the split (not positions in `self.rows`) into a batch."""
         index = torch.from_numpy(rows)

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import Frames, Tokens, View
 from dmmsa_cli.data.specs import SPLITS
+from dmmsa_cli.errors import RunMissing
 from dmmsa_cli.layers.pretrained import copy_description, empty_encoder, encoder_width, load_encoder
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.recipe import to_dict
+from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.embeddings import embed_tokens, read_cached, write_cached
-from dmmsa_cli.stages.experiment import Experiment, Rows, digest
+from dmmsa_cli.stages.experiment import Experiment, Rows, digest, reopen_experiment
 from dmmsa_cli.stages.pretrain import load_unimodal
 from dmmsa_cli.training.run import RunFolder
 
@@ -159,3 +161,23 @@ class Fused:
             encoder: nn.Module = load_unimodal(self.experiment, "t", self.pretrained["t"]).encoders["t"]
             return encoder
         return load_encoder(self.experiment.base_text, pooling=self.experiment.recipe.text.pooling)
+
+
+def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto") -> Fused:
+    """Open a finished run with all that its model is made of.
+
+    Raises:
+        RunMissing: the run has not finished, or an encoder that it stands on is gone.
+        RunMismatch: the dataset has been prepared anew from other data since.
+    """
+    if not run.finished:
+        raise RunMissing(f"{run.path} holds no finished run.", "An unfinished one goes on with --resume.")
+    experiment = reopen_experiment(run, data_dir=data_dir, device=device)
+    encoders = {m: RunFolder(experiment.folder / "encoders" / name) for m, name in run.environment["encoders"].items()}
+    gone = [str(encoder.path) for encoder in encoders.values() if not encoder.finished]
+    if gone:
+        raise RunMissing(
+            f"{run.path} stands on pretrained encoders that are gone: {', '.join(gone)}.",
+            f"`dmmsa pretrain-unimodal --dataset {experiment.store.spec.name}` with the run's recipe makes them again.",
+        )
+    return Fused(experiment, run, encoders)

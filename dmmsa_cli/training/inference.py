@@ -28,7 +28,7 @@ class Predictions:
 @torch.inference_mode()
 def predict(model: nn.Module, view: View, *, batch_size: int, device: torch.device, precision: str) -> Predictions:
     """Run `model` over every row of `view`, in evaluation mode."""
-    model.eval()
+    model.to(device).eval()
     scores: list[NDArray[np.float32]] = []
     heads: dict[str, list[NDArray[np.float32]]] = {}
     features: list[str] = []

@@ -1,0 +1,92 @@
+"""Means and standard deviations over seeds, and the cells they are printed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A printed column: one metric, or two in an 'a/b' cell as in the papers."""
+
+    title: str
+    metrics: tuple[str, ...]
+    percent: bool = True
+
+
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "mosi": (
+        Column("Acc-2", ("acc2_has0", "acc2_non0")),
+        Column("F1", ("f1_has0", "f1_non0")),
+        Column("Acc-5", ("acc5",)),
+        Column("Acc-7", ("acc7",)),
+        Column("MAE", ("mae",), percent=False),
+        Column("Corr", ("corr",), percent=False),
+    ),
+    "sims": (
+        Column("Acc-2", ("acc2",)),
+        Column("F1", ("f1",)),
+        Column("Acc-3", ("acc3",)),
+        Column("Acc-5", ("acc5",)),
+        Column("MAE", ("mae",), percent=False),
+        Column("Corr", ("corr",), percent=False),
+    ),
+}
+
+LEGEND = {
+    "mosi": "Acc-2 and F1: negative / non-negative, then negative / positive (labels of 0 left out).",
+    "sims": "Predictions and labels clipped to the range first, as the field's code does.",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric set over several runs of one system."""
+
+    mean: Metrics
+    sd: Metrics
+    """Sample standard deviation; NaN for a single run."""
+    runs: int
+
+
+def summarise(runs: Sequence[Metrics]) -> Summary:
+    """Average unrounded metrics over runs.
+
+    Example:
+        >>> summarise([{"mae": 1.0}, {"mae": 3.0}]).mean
+        {'mae': 2.0}
+    """
+    names = runs[0]
+    mean = {name: float(np.mean([run[name] for run in runs])) for name in names}
+    spread = {name: float(np.std([run[name] for run in runs], ddof=1)) if len(runs) > 1 else math.nan for name in names}
+    return Summary(mean, spread, len(runs))
+
+
+def cell(column: Column, values: Metrics, *, spread: bool = False) -> str:
+    """Print a column's metrics: percent with two decimals, MAE and Corr with four; NaN as a dash.
+
+    Example:
+        >>> cell(COLUMNS["mosi"][0], {"acc2_has0": 0.8397, "acc2_non0": 0.857})
+        '83.97/85.70'
+    """
+    parts = [_number(values[name], column.percent) for name in column.metrics]
+    if spread and all(part == "-" for part in parts):
+        return ""
+    return ("±" if spread else "") + "/".join(parts)
+
+
+def _number(value: float, percent: bool) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{100 * value:.2f}" if percent else f"{value:.4f}"
+
+
+def without_nan(values: Metrics) -> dict[str, float | None]:
+    """Replace NaN, which JSON does not have, by null."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
