@@ -278,7 +278,9 @@ def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], pr
     published = spec.source is not None and fetched.sha256 == spec.source.sha256
     record = where | _identity(fetched.path) | {"sha256": fetched.sha256, "published": published}
     progress("read", 0, None)
-    return _Obtained(unpickling.load(fetched.path), record, {})
+    raw = unpickling.load(fetched.path)
+    progress("read", 1, 1)
+    return _Obtained(raw, record, {})
 
 
 # --- the store --------------------------------------------------------------------------------------------------
