@@ -55,7 +55,7 @@ def pretrain_unimodal(
     )
     with TrainingView(Console()) as view:
         view.say(data_note(experiment))
-        for name, own_seed in wanted_encoders(experiment, modality or (), seed or ()):
+        for name, own_seed in wanted_encoders(experiment, [m.value for m in modality or ()], seed or ()):
             watch = view.training(*pretraining_title(experiment, name))
             report = pretrain_unimodal(experiment, name, own_seed, watch=watch, force=force)
             view.report(report.folder, report.summary, skipped=report.skipped)
