@@ -131,9 +131,9 @@ def _full_path(path: str, paths: list[str]) -> str:
 def _insert(values: dict[str, Any], path: str, value: Any) -> None:  # noqa: ANN401
     *parents, last = path.split(".")
     for parent in parents:
-        below = values.setdefault(parent, {})
-        if not isinstance(below, dict):
-            below = values[parent] = {}
+        below = values.get(parent)
+        if not isinstance(below, dict):  # a choice may be written as its bare name
+            below = values[parent] = {"name": below} if isinstance(below, str) else {}
         values = below
     values[last] = value
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import Padded
+from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.sequence import masked_mean
 
 Pooling = Literal["pooler", "mean"]
@@ -47,6 +48,8 @@ class TextOptions:
     """Go on training the encoder in the fusion stage; otherwise it runs once and its output is kept."""
     dropout: float | None = None
     """Dropout inside the encoder; null keeps its own (0.1 for BERT)."""
+    frozen_layers: int | None = None
+    """Never train the embeddings and this many lowest layers, wherever the encoder is trained; null trains all."""
     tiny: TinyOptions = field(default_factory=TinyOptions)
     """Shape of the encoder where `source` is tiny."""
 
@@ -55,6 +58,8 @@ class TextOptions:
             raise ValueError(f"max_tokens: {self.max_tokens} leaves no room for a word between [CLS] and [SEP]")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: {self.dropout} is not in [0, 1)")
+        if self.frozen_layers is not None and self.frozen_layers < 0:
+            raise ValueError(f"frozen_layers: {self.frozen_layers} is below 0; null trains all layers")
         if self.source == "features" and self.train_in_fusion:
             raise ValueError("train_in_fusion: there is no encoder to train where source is features")
 
@@ -74,6 +79,23 @@ class TextEncoder(nn.Module):
         self.backbone = backbone
         self.pooling = pooling
         self.width: int = backbone.config.hidden_size
+
+    def freeze(self, layers: int | None) -> None:
+        """Take the embeddings and the lowest `layers` layers out of training; None freezes nothing.
+
+        Raises:
+            InvalidRecipe: the encoder has fewer layers, or is not built as BERT is.
+        """
+        if layers is None:
+            return
+        stack = getattr(getattr(self.backbone, "encoder", None), "layer", None)
+        if stack is None or not hasattr(self.backbone, "embeddings") or layers > len(stack):
+            there = "no such layers" if stack is None else f"{len(stack)} layers"
+            raise InvalidRecipe(
+                f"text.frozen_layers is {layers}; this text encoder has {there}.", "Leave it out, or choose fewer."
+            )
+        for part in (self.backbone.embeddings, *stack[:layers]):
+            part.requires_grad_(False)
 
     def forward(self, tokens: Padded) -> Tensor:
         """Map token ids (B, T) to embeddings (B, width)."""

@@ -184,7 +184,9 @@ class Experiment:
         """Return an untrained encoder: the base text encoder, or a fresh one that knows the frames' statistics."""
         if modality == "t":
             text = self.recipe.text
-            return load_encoder(self.base_text, pooling=text.pooling, dropout=text.dropout)
+            loaded = load_encoder(self.base_text, pooling=text.pooling, dropout=text.dropout)
+            loaded.freeze(text.frozen_layers)
+            return loaded
         encoder = self.empty_sequence_encoder(modality)
         if self.recipe.data.standardise:
             frames = self.frames(modality, self.store.split("train"))

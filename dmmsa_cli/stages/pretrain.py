@@ -95,6 +95,7 @@ def _what_decides(experiment: Experiment, modality: str, seed: int) -> dict[str,
         "pooling": text.pooling,
         "max_tokens": text.max_tokens,
         "dropout": text.dropout,
+        "frozen_layers": text.frozen_layers,
     }
 
 
@@ -183,6 +184,7 @@ def load_unimodal(experiment: Experiment, modality: str, run: RunFolder) -> Unim
         encoder = empty_encoder(
             run.path / "text", pooling=experiment.recipe.text.pooling, dropout=experiment.recipe.text.dropout
         )
+        encoder.freeze(experiment.recipe.text.frozen_layers)
     else:
         encoder = experiment.empty_sequence_encoder(modality)
     model = Unimodal({modality: encoder}, {modality: encoder.width})

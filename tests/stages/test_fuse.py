@@ -1,0 +1,351 @@
+"""Fusion end to end on the cut corpus: what lies in a run's folder, what is shared, what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from dmmsa_cli.errors import FolderBusy, Interrupted, InvalidInput, InvalidRecipe, RunMismatch
+from dmmsa_cli.files import exclusive
+from dmmsa_cli.stages.experiment import open_experiment
+from dmmsa_cli.stages.fuse import fuse, variant_name
+from dmmsa_cli.stages.pretrain import encoder_folder, pretrain_unimodal, wanted_encoders
+from dmmsa_cli.training.loop import EpochEnd
+
+
+def quiet(*_):
+    """Listen to nothing."""
+
+
+def open_mini(prepared, micro, runs, *settings, **changes):
+    return open_experiment(
+        "mini", data_dir=prepared, runs_dir=runs, recipe=str(micro), settings=settings, changes=changes, device="cpu"
+    )
+
+
+def run_fuse(experiment, variant="full", seed=1, watch=quiet, remark=quiet, **flags):
+    return fuse(
+        experiment, variant, seed, watch=lambda: watch, watch_pretraining=lambda m: quiet, remark=remark, **flags
+    )
+
+
+def log(folder):
+    """metrics.jsonl without what no two runs share."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def weights(folder):
+    return {name: value.numpy().tobytes() for name, value in load_file(folder / "weights.safetensors").items()}
+
+
+@pytest.fixture(scope="module")
+def finished(prepared, micro, tmp_path_factory):
+    """A finished run, and where its experiment lies."""
+    runs = tmp_path_factory.mktemp("finished")
+    experiment = open_mini(prepared, micro, runs)
+    return experiment, run_fuse(experiment).folder
+
+
+def test_a_run_folder_holds_what_a_person_reads(finished):
+    _, folder = finished
+    assert folder.parts[-4:] == ("mini", "micro", "full", "seed-1")
+    names = {path.name for path in folder.iterdir() if path.is_file()} - {".lock"}
+    assert names == {"recipe.yaml", "environment.json", "metrics.jsonl", "weights.safetensors", "summary.json"}
+    facts = json.loads((folder / "environment.json").read_text())
+    assert {"packages", "threads", "precision", "device", "data_hash", "git_revision", "seed", "encoders"} <= facts.keys()
+    assert facts["precision"] == "float32"
+    line = log(folder)[0]
+    assert line["losses"].keys() == {"msr", "msc", "uni", "cl"}
+    assert line["weights"] == {"uni": 0.5, "cl": 0.5}
+    assert line["validation"].keys() >= {"mae", "corr", "acc2_has0", "f1_non0", "acc7"}
+    assert yaml.safe_load((folder / "recipe.yaml").read_text())["fusion"]["epochs"] == 4
+
+
+def test_the_kept_epoch_is_the_best_by_validation_mae(finished):
+    _, folder = finished
+    summary = json.loads((folder / "summary.json").read_text())
+    errors = [line["validation"]["mae"] for line in log(folder)]
+    assert summary["best_epoch"] == errors.index(min(errors)) + 1
+    assert summary["validation"]["mae"] == min(errors)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(finished, prepared, micro, tmp_path):
+    _, folder = finished
+    again = run_fuse(open_mini(prepared, micro, tmp_path))  # trains its encoders anew, too
+    assert weights(again.folder) == weights(folder)
+    assert log(again.folder) == log(folder)
+    assert weights(run_fuse(open_mini(prepared, micro, tmp_path), seed=12).folder) != weights(folder)
+
+
+def test_encoders_are_shared_by_seeds_and_variants(finished):
+    experiment, folder = finished
+    before = sorted(path.name for path in (folder.parents[2] / "encoders").iterdir())
+    remarks = []
+    run_fuse(experiment, seed=12, remark=remarks.append)
+    assert remarks == []
+    assert sorted(path.name for path in (folder.parents[2] / "encoders").iterdir()) == before
+
+
+def test_per_seed_encoders_are_trained_for_every_seed(prepared, micro, tmp_path):
+    experiment = open_mini(prepared, micro, tmp_path, "pretraining.per_seed=true")
+    assert wanted_encoders(experiment, ["a"], [1, 12]) == [("a", 1), ("a", 12)]
+    assert encoder_folder(experiment, "a", 1) != encoder_folder(experiment, "a", 12)
+    shared = open_mini(prepared, micro, tmp_path)
+    assert wanted_encoders(shared, ["a"], [1, 12]) == [("a", 1)]
+    assert encoder_folder(shared, "a", 1) == encoder_folder(shared, "a", 12)
+
+
+def test_missing_encoders_are_trained_first_and_it_is_said(prepared, micro, tmp_path):
+    remarks = []
+    run_fuse(open_mini(prepared, micro, tmp_path, "fusion.epochs=1"), remark=remarks.append)
+    assert [remark.split()[1] for remark in remarks] == ["text", "vision", "audio"]
+
+
+def test_from_scratch_trains_no_encoder(prepared, micro, tmp_path):
+    report = run_fuse(open_mini(prepared, micro, tmp_path, "fusion.epochs=1"), "scratch", from_scratch=True)
+    assert json.loads((report.folder / "environment.json").read_text())["encoders"] == {}
+    assert not list((tmp_path / "mini" / "encoders").glob("vision-*"))
+
+
+def test_the_frozen_text_encoder_runs_once(finished, monkeypatch):
+    experiment, _ = finished
+    monkeypatch.setattr("dmmsa_cli.stages.fused.load_unimodal", _refuse_text)
+    run_fuse(experiment, seed=123)
+
+
+def _refuse_text(experiment, modality, folder):
+    from dmmsa_cli.stages.pretrain import load_unimodal
+
+    assert modality != "t", "the text encoder was loaded although its output is cached"
+    return load_unimodal(experiment, modality, folder)
+
+
+def test_text_can_be_trained_in_fusion(prepared, micro, tmp_path):
+    settings = ("text.train_in_fusion=true", "fusion.text_learning_rate=1e-2", "fusion.epochs=1")
+    experiment = open_mini(prepared, micro, tmp_path, *settings)
+    report = run_fuse(experiment)
+    trained = load_file(report.folder / "weights.safetensors")
+    start = load_file(encoder_folder(experiment, "t", 1).path / "weights.safetensors")
+    name = "encoders.t.backbone.embeddings.word_embeddings.weight"
+    assert not trained[name].equal(start[name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "tasks", "weighted"),
+    [
+        (("objective.msc.enabled=false",), {"msr", "uni", "cl"}, {"uni", "cl"}),
+        (("objective.cl.enabled=false",), {"msr", "msc", "uni"}, {"uni"}),
+        (("data.modalities=[t]",), {"msr", "msc", "uni"}, {"uni"}),
+        (("data.modalities=[v, a]",), {"msr", "msc", "uni"}, {"uni"}),
+        (("objective.uni.enabled=false", "objective.cl.enabled=false"), {"msr", "msc"}, set()),
+    ],
+)
+def test_tasks_can_be_dropped(prepared, micro, tmp_path, settings, tasks, weighted):
+    experiment = open_mini(prepared, micro, tmp_path, "fusion.epochs=1", *settings)
+    line = log(run_fuse(experiment, from_scratch=True).folder)[0]
+    assert line["losses"].keys() == tasks
+    assert line["weights"].keys() == weighted
+
+
+def test_a_finished_run_is_left_alone(finished):
+    experiment, folder = finished
+    before = (folder / "weights.safetensors").stat().st_mtime_ns
+    assert run_fuse(experiment).skipped
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_recipe_is_refused_and_named(finished, prepared, micro):
+    experiment, folder = finished
+    other = open_mini(prepared, micro, folder.parents[3], "fusion.learning_rate=0.5")
+    with pytest.raises(RunMismatch, match=r"fusion.learning_rate is 0.001 there, 0.5 here"):
+        run_fuse(other)
+
+
+def test_two_processes_on_one_run_folder(finished, tmp_path):
+    experiment, folder = finished
+    with exclusive(folder.with_name("seed-7")), pytest.raises(FolderBusy, match="Another dmmsa process"):
+        run_fuse(experiment, seed=7)
+
+
+def test_a_dataset_without_a_modality_says_so(prepared, micro, tmp_path):
+    experiment = open_mini(prepared, micro, tmp_path)
+    with pytest.raises(InvalidInput, match="without vision"):
+        wanted_encoders(open_mini(prepared, micro, tmp_path, "data.modalities=[t, a]"), ["v"], [])
+    with pytest.raises(InvalidRecipe, match="no `text`"):
+        features = replace(experiment.recipe, text=replace(experiment.recipe.text, source="features"))
+        run_fuse(replace(experiment, recipe=features))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (([], None, False), "full"),
+        ((["gdwg"], None, False), "no-gdwg"),
+        ((["msc", "cl"], 0.6, False), "no-msc-no-cl-fraction-0.6"),
+        (([], 1.0, True), "from-scratch"),
+    ],
+)
+def test_variants_are_named_for_their_flags(arguments, name):
+    assert variant_name(*arguments, changed=False) == name
+
+
+def test_set_needs_a_name():
+    with pytest.raises(InvalidInput, match="--set"):
+        variant_name([], None, False, changed=True)
+
+
+# --- stopping and going on ------------------------------------------------------------------------------------------
+
+
+class StopAfter:
+    """Ask the process to stop, as Ctrl-C does, after so many events."""
+
+    def __init__(self, events, number=signal.SIGINT):
+        self.left, self.number = events, number
+
+    def __call__(self, event, progress):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("events", [1, 4, 6])
+def test_stopped_and_resumed_is_bit_for_bit_the_same(finished, prepared, micro, tmp_path, events, number):
+    _, whole = finished
+    experiment = open_mini(prepared, micro, tmp_path)
+    with pytest.raises(Interrupted, match="--resume"):
+        run_fuse(experiment, watch=StopAfter(events, number))
+    with pytest.raises(RunMismatch, match="unfinished"):
+        run_fuse(experiment)
+    report = run_fuse(experiment, resume=True)
+    assert weights(report.folder) == weights(whole)
+    assert log(report.folder) == log(whole)
+    assert not (report.folder / "checkpoint.safetensors").exists()
+
+
+def test_stopped_pretraining_goes_on_by_itself(prepared, micro, tmp_path):
+    through, stopped = open_mini(prepared, micro, tmp_path / "a"), open_mini(prepared, micro, tmp_path / "b")
+    for modality in ("t", "v"):
+        with pytest.raises(Interrupted):
+            pretrain_unimodal(stopped, modality, 1, watch=StopAfter(4))
+        whole = pretrain_unimodal(through, modality, 1, watch=quiet)
+        assert weights(pretrain_unimodal(stopped, modality, 1, watch=quiet).folder) == weights(whole.folder)
+
+
+def test_resume_keeps_the_precision_that_was_settled(prepared, micro, tmp_path):
+    experiment = open_mini(prepared, micro, tmp_path, precision="auto")
+    settled = replace(experiment, precision="float32")
+    with pytest.raises(Interrupted):
+        run_fuse(settled, watch=StopAfter(2))
+    report = run_fuse(replace(experiment, precision="bf16"), resume=True)
+    assert json.loads((report.folder / "environment.json").read_text())["precision"] == "float32"
+
+
+def test_a_checkpoint_that_does_not_fit_its_recipe_is_refused(prepared, micro, tmp_path):
+    experiment = open_mini(prepared, micro, tmp_path)
+    with pytest.raises(Interrupted) as stopped:
+        run_fuse(experiment, watch=StopAfter(2))
+    folder = tmp_path / "mini" / "micro" / "full" / "seed-1"
+    assert str(folder) in str(stopped.value)
+    wider = open_mini(prepared, micro, tmp_path, "objective.msc.classes=5")
+    (folder / "recipe.yaml").write_text((folder / "recipe.yaml").read_text().replace("classes: 3", "classes: 5"))
+    with pytest.raises(RunMismatch, match="made under another recipe"):
+        run_fuse(wider, resume=True)
+
+
+def test_fractions_cut_the_rows_of_every_stage(prepared, micro, tmp_path):
+    experiment = open_mini(prepared, micro, tmp_path, **{"data.fraction": 0.5})
+    assert len(experiment.rows("train", 1)) == 24
+    assert len(experiment.rows("valid", 1)) == 24
+    assert list(experiment.rows("train", 12)) == list(experiment.rows("train", 1))  # shared encoders, shared rows
+    smaller = open_mini(prepared, micro, tmp_path, **{"data.fraction": 0.25})
+    assert set(smaller.rows("train", 1)) < set(experiment.rows("train", 1))
+    assert encoder_folder(smaller, "a", 1) != encoder_folder(experiment, "a", 1)
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+
+def command(prepared, micro, runs):
+    arguments = ["fuse", "--dataset", "mini", "--recipe", str(micro), "--seed", "1", "--device", "cpu", "--resume"]
+    return [sys.executable, "-m", "dmmsa_cli", *arguments, "--data-dir", str(prepared), "--runs-dir", str(runs)]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed_is_bit_for_bit_the_same(finished, prepared, micro, tmp_path):
+    """SIGKILL, at least twenty times, anywhere between the start of training and the last file."""
+    import random
+
+    _, whole = finished
+    chance, kills, runs = random.Random(7), 0, 0
+    while kills < 20:
+        runs += 1
+        folder = tmp_path / f"runs-{runs}"
+        kills += _kill_until_done(command(prepared, micro, folder), folder, chance)
+        done = folder / "mini" / "micro" / "full" / "seed-1"
+        assert weights(done) == weights(whole)
+        assert log(done) == log(whole)
+
+
+def _kill_until_done(line, folder, chance):
+    """Start, kill after a random time from the moment the first file appears, start again; return the kills."""
+    kills = 0
+    while True:
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while not folder.exists() and process.poll() is None:
+            time.sleep(0.01)
+        try:
+            process.wait(timeout=chance.uniform(0.2, 6.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            _nothing_is_corrupt(folder)
+            continue
+        assert process.returncode == 0, process.stderr.read().decode()
+        return kills
+
+
+def _nothing_is_corrupt(folder: Path):
+    for path in folder.rglob("*.safetensors"):
+        load_file(path)
+    for path in folder.rglob("*.json"):
+        json.loads(path.read_text())
+    for path in folder.rglob("metrics.jsonl"):
+        [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_on_toy_the_fused_model_beats_the_mean_and_every_modality_alone(tmp_path):
+    """Over three seeds, with the shipped recipe: synthetic data, a check of the machinery and of nothing else."""
+    from dmmsa_cli.stages.evaluate import evaluate
+    from dmmsa_cli.stages.prepare import prepare
+    from dmmsa_cli.training.run import RunFolder
+
+    prepare("toy", data_dir=tmp_path / "data")
+    experiment = open_experiment("toy", data_dir=tmp_path / "data", runs_dir=tmp_path / "runs", device="cpu")
+    runs = [RunFolder(run_fuse(experiment, seed=seed).folder) for seed in (1, 12, 123)]
+    (table,) = evaluate(runs, split="test", data_dir=tmp_path / "data", device="cpu")
+    errors = {system.title: [run["mae"] for run in system.runs] for system in table.systems}
+    fused = errors.pop("dmmsa full, t+v+a")
+    assert len(fused) == 3
+    assert max(fused) <= 0.6 * errors.pop("training mean")[0]
+    assert errors.keys() == {"text alone", "vision alone", "audio alone"}
+    assert all(max(fused) < min(alone) for alone in errors.values())
+
+
+def test_the_watcher_hears_every_step_and_epoch(prepared, micro, tmp_path):
+    heard = []
+    run_fuse(open_mini(prepared, micro, tmp_path), from_scratch=True, watch=lambda event, _: heard.append(event))
+    assert [event.epoch for event in heard if isinstance(event, EpochEnd)] == [1, 2, 3, 4]
+    assert len(heard) == 4 * 3 + 4
