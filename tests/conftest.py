@@ -4,10 +4,15 @@ import os
 import pickle
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the hub, but for those that stand in for it
+
+# A slow example is a busy machine's doing, not the code's.
+hypothesis.settings.register_profile("dmmsa", deadline=None)
+hypothesis.settings.load_profile("dmmsa")
 
 MICRO_RECIPE = {
     "text": {"source": "tiny", "tiny": {"width": 16, "layers": 1, "heads": 2, "vocabulary": 300}},
@@ -30,9 +35,7 @@ SPEC = {"score_range": 3.0, "metrics": "mosi", "unimodal_labels": True, "text_en
 
 def cut(raw, rows):
     """The first rows of each split of a pickle's content."""
-    return {
-        name: {key: values[: rows[name]] for key, values in split.items()} for name, split in raw.items()
-    }
+    return {name: {key: values[: rows[name]] for key, values in split.items()} for name, split in raw.items()}
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +64,11 @@ def micro(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("recipes") / "micro.yaml"
     path.write_text(yaml.safe_dump(MICRO_RECIPE))
     return path
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The folder of reference values made with the field's own code."""
+    if not os.environ.get("DMMSA_GOLDEN"):
+        pytest.skip("DMMSA_GOLDEN names no folder of reference values")
+    return Path(os.environ["DMMSA_GOLDEN"])
