@@ -18,7 +18,7 @@ PARTIAL = (
 )
 
 # The writers of safetensors and Arrow wrap the system's error each in its own way; all keep its words.
-_NO_ROOM = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
+_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large", "os error 28", "os error 122", "os error 27")
 
 
 @contextmanager

@@ -61,7 +61,16 @@ def test_a_run_folder_holds_what_a_person_reads(finished):
     names = {path.name for path in folder.iterdir() if path.is_file()} - {".lock"}
     assert names == {"recipe.yaml", "environment.json", "metrics.jsonl", "weights.safetensors", "summary.json"}
     facts = json.loads((folder / "environment.json").read_text())
-    assert {"packages", "threads", "precision", "device", "data_hash", "git_revision", "seed", "encoders"} <= facts.keys()
+    assert {
+        "packages",
+        "threads",
+        "precision",
+        "device",
+        "data_hash",
+        "git_revision",
+        "seed",
+        "encoders",
+    } <= facts.keys()
     assert facts["precision"] == "float32"
     line = log(folder)[0]
     assert line["losses"].keys() == {"msr", "msc", "uni", "cl"}

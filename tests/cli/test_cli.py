@@ -1,0 +1,196 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dmmsa_cli.cli.options import spread_lists
+
+COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "evaluate", "predict"]
+
+
+def dmmsa(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "dmmsa_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"} | environment,
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)], ids=lambda a: " ".join(a) or "dmmsa")
+def test_help_imports_nothing_heavy(arguments):
+    """Half a second is what that buys; the imports are counted, not the seconds."""
+    heavy = ["torch", "transformers", "pandas", "numpy", "pyarrow", "scipy", "yaml"]
+    code = (
+        "import sys\nfrom dmmsa_cli.cli import main\n"
+        f"sys.argv = ['dmmsa', *{arguments}, '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"sys.exit(','.join(name for name in {heavy} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
+
+
+def test_every_command_is_in_the_help():
+    text = dmmsa("--help").stdout
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("given", "spread"),
+    [
+        (["fuse", "--seed", "1", "12", "-d", "x"], ["fuse", "--seed", "1", "--seed", "12", "-d", "x"]),
+        (["fuse", "--seed", "1 12"], ["fuse", "--seed", "1", "--seed", "12"]),
+        (["fuse", "--seed=1,12", "x"], ["fuse", "--seed", "1", "--seed", "12", "x"]),
+        (["pretrain-unimodal", "--modality", "t", "v"], ["pretrain-unimodal", "--modality", "t", "--modality", "v"]),
+        (["evaluate", "a", "b"], ["evaluate", "a", "b"]),
+    ],
+)
+def test_lists_are_spread(given, spread):
+    assert spread_lists(given) == spread
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, micro, tmp_path_factory):
+    """A run trained through the command line, in its folder."""
+    cwd = tmp_path_factory.mktemp("cli")
+    done = dmmsa(
+        "fuse",
+        "--dataset",
+        "mini",
+        "--recipe",
+        micro,
+        "--seed",
+        "1",
+        "12",
+        "--data-dir",
+        prepared,
+        "--device",
+        "cpu",
+        cwd=cwd,
+    )
+    assert done.returncode == 0, done.stderr
+    return cwd, done.stdout
+
+
+def test_fuse_prints_a_line_an_epoch_and_what_comes_next(trained):
+    cwd, told = trained
+    assert "The vision encoder is not pretrained yet; that comes first." in told
+    assert "full seed 12  epoch 4/4  msr" in told
+    assert "λ_uni" in told
+    assert "dmmsa evaluate --dataset mini" in told
+    assert (cwd / "runs/mini/micro/full/seed-12/summary.json").exists()
+
+
+def test_evaluate_prints_the_table_and_writes_json(trained, prepared):
+    cwd, _ = trained
+    done = dmmsa("evaluate", "--dataset", "mini", "--data-dir", prepared, "--json", "out.json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    for words in ("training mean", "text alone", "micro full, t+v+a", "2 seeds", "±", "fusion only"):
+        assert words in done.stdout
+    assert json.loads((cwd / "out.json").read_text())["dataset"] == "mini"
+
+
+def test_predictions_of_its_own_are_scored(trained, prepared):
+    cwd, _ = trained
+    path = cwd / "runs/mini/micro/full/seed-1/predictions.csv"
+    done = dmmsa(
+        "evaluate", "--predictions", path, "--dataset", "mini", "--data-dir", prepared, "--json", "p.json", cwd=cwd
+    )
+    assert done.returncode == 0, done.stderr
+    assert 0 < json.loads((cwd / "p.json").read_text())["mae"] < 3
+
+
+ERRORS = {
+    "an unknown key, told with all others": (
+        ["fuse", "--dataset", "mini", "--set", "fusion.epoch=3", "--set", "text.source=nowhere", "--name", "x"],
+        ["fusion.epoch: unknown key; did you mean epochs?", "text.source: 'nowhere' is not one of"],
+    ),
+    "a dataset that is not prepared": (
+        ["fuse", "--dataset", "mosi"],
+        ["mosi is not prepared", "dmmsa prepare mosi"],
+    ),
+    "a recipe that is not there": (["fuse", "--dataset", "mini", "--recipe", "nope"], ["no recipe nope", "dmmsa"]),
+    "--set without --name": (["fuse", "--dataset", "mini", "--set", "fusion.epochs=1"], ["--name"]),
+    "another recipe in the folder": (
+        ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--set", "fusion.epochs=9", "--name", "full"],
+        ["holds a run of another recipe: fusion.epochs is 4 there, 9 here", "--force"],
+    ),
+    "a run that is not there": (["evaluate", "nothing"], ["no finished run in nothing"]),
+    "an encoder that can't be had": (
+        ["fuse", "--dataset", "mini", "--seed", "1"],
+        ["bert-base-uncased", "Ways out", "text.source=tiny"],
+    ),
+    "a device that is not there": (
+        ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--device", "mps"],
+        ["no mps device", "--device cpu"],
+    ),
+    "predictions without a dataset": (["evaluate", "--predictions", "x.csv"], ["--dataset NAME"]),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS, ids=str)
+def test_bad_input_gets_one_clear_message(trained, prepared, micro, case):
+    cwd, _ = trained
+    arguments, words = ERRORS[case]
+    before = sorted(path for path in cwd.rglob("*") if path.name != ".lock")
+    done = dmmsa(
+        *[str(micro) if argument == "MICRO" else argument for argument in arguments], "--data-dir", prepared, cwd=cwd
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Error:") == 1
+    for word in words:
+        assert word in done.stderr
+    assert sorted(path for path in cwd.rglob("*") if path.name != ".lock") == before
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = dmmsa("fuse", "--dataset", "mosi", "--debug", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_the_second_process_on_a_run_folder_is_told(prepared, micro, tmp_path):
+    line = ["fuse", "--dataset", "mini", "--recipe", micro, "--seed", "1", "--data-dir", prepared, "--from-scratch"]
+    long = [*line, "--set", "fusion.epochs=5000", "--name", "x"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "dmmsa_cli", *map(str, long)], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    folder = tmp_path / "runs/mini/micro/x/seed-1"
+    try:
+        while not (folder / "metrics.jsonl").exists() and first.poll() is None:
+            time.sleep(0.05)
+        second = dmmsa(*long, "--resume", cwd=tmp_path)
+        assert second.returncode == 1
+        assert "Another dmmsa process is writing" in second.stderr
+    finally:
+        first.terminate()
+        assert first.wait() == 130  # SIGTERM: saved, and said
+    assert (folder / "checkpoint.safetensors").exists()
+
+
+def test_a_full_disk_leaves_nothing_half_written(prepared, micro, tmp_path):
+    """The largest file the process may write is smaller than a checkpoint: the writer is cut off in the middle."""
+    code = (
+        "import resource, signal, sys\n"
+        "from dmmsa_cli.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+        f"sys.argv = ['dmmsa', 'fuse', '-d', 'mini', '--recipe', {str(micro)!r}, '--seed', '1',\n"
+        f"            '--data-dir', {str(prepared)!r}, '--set', 'data.modalities=[v, a]', '--name', 'x',\n"
+        "            '--from-scratch']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "room" in done.stderr
+    assert not list(tmp_path.rglob("*.partial"))
