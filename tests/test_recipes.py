@@ -1,0 +1,169 @@
+"""Every shipped recipe is a test case, found by walking the tree."""
+
+import shlex
+
+import pytest
+import yaml
+
+from dmmsa_cli.data.batches import Capabilities
+from dmmsa_cli.data.specs import SPECS, DatasetSpec
+from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.recipe import dump_yaml
+from dmmsa_cli.stages.recipes import find_recipe, from_values, load_recipe, recipes_folder
+
+STUDIES = "studies"  # files of another type
+FILES = sorted(p for p in recipes_folder().rglob("*.yaml") if STUDIES not in p.relative_to(recipes_folder()).parts)
+NAMES = [str(path.relative_to(recipes_folder())) for path in FILES]
+every_recipe = pytest.mark.parametrize("path", FILES, ids=NAMES)
+
+# SPEC, section 5: what stands in the papers, by dataset.
+PAPER = {
+    "mosi": {"fusion": (1e-5, 16, 50), "layers": 1, "encoder": "bert-base-uncased"},
+    "mosei": {"fusion": (5e-5, 4, 25), "layers": 3, "encoder": "bert-base-uncased"},
+    "sims": {"fusion": (1e-5, 32, 50), "layers": 1, "encoder": "bert-base-chinese"},
+}
+
+
+def spec_of(path):
+    return next(
+        (spec for spec in SPECS.values() if spec.recipes == path.parent.name), DatasetSpec(name="mine", score_range=3.0)
+    )
+
+
+def schedule(part):
+    return part.learning_rate, part.batch_size, part.epochs
+
+
+def test_the_recipes_of_the_papers_are_there():
+    assert {"mosi/dmmsa.yaml", "mosei/dmmsa.yaml", "sims/dmmsa.yaml", "toy/dmmsa.yaml", "default/dmmsa.yaml"} <= {
+        *NAMES
+    }
+
+
+@every_recipe
+def test_it_parses_and_is_the_same_after_a_trip_through_yaml(path):
+    recipe = load_recipe(path)
+    assert from_values(yaml.safe_load(dump_yaml(recipe)), "again") == recipe
+
+
+@every_recipe
+def test_it_opens_with_the_command_that_runs_it(path):
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    mark, *words = shlex.split(first, comments=False)
+    assert mark == "#"
+    assert words[:2] == ["dmmsa", "fuse"]
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    family = path.parent.name
+    assert options.pop("--dataset") == ("NAME" if family == "default" else family)
+    assert find_recipe(options.pop("--recipe", None), family) == path
+    assert not options
+
+
+@every_recipe
+@pytest.mark.parametrize("modalities", [("t", "v", "a"), ("t", "a"), ("v",)])
+def test_it_builds_its_objectives(path, modalities):
+    recipe, spec = load_recipe(path), spec_of(path)
+    capabilities = Capabilities(modalities, spec.score_range, spec.metrics, spec.unimodal_labels)
+    for chosen in (recipe.objective, recipe.pretraining.objective):
+        OBJECTIVES[chosen.name](capabilities, chosen.options)
+
+
+@every_recipe
+def test_its_encoders_can_be_built(path):
+    recipe = load_recipe(path)
+    for part in (recipe.vision, recipe.audio):
+        assert recipe.model.options.width % part.heads == 0
+
+
+@pytest.mark.parametrize("dataset", PAPER)
+def test_the_papers_numbers_stand_in_the_papers_recipe(dataset):
+    recipe, paper = load_recipe(find_recipe(None, dataset)), PAPER[dataset]
+    assert schedule(recipe.fusion) == paper["fusion"]
+    assert schedule(recipe.pretraining.text) == (1e-5, 64, 150)
+    assert schedule(recipe.pretraining.vision) == schedule(recipe.pretraining.audio) == (1e-4, 128, 300)
+    assert recipe.vision.layers == recipe.audio.layers == paper["layers"]
+    assert recipe.text.encoder == paper["encoder"]
+    assert recipe.seeds == (1, 12, 123, 1234, 12345)
+    assert recipe.precision == "float32"
+
+
+@pytest.mark.parametrize("dataset", PAPER)
+def test_what_the_papers_leave_open_is_as_the_method_decides_it(dataset):
+    recipe = load_recipe(find_recipe(None, dataset))
+    objective, pretraining = recipe.objective.options, recipe.pretraining
+    assert (recipe.model.name, recipe.model.options.width) == ("feature_decomposition", 768)
+    assert recipe.vision.heads == recipe.audio.heads == 8
+    dropouts = [recipe.model.options.projector_dropout]
+    dropouts += [part.position_dropout for part in (recipe.vision, recipe.audio)]
+    dropouts += [part.layer_dropout for part in (recipe.vision, recipe.audio)]
+    assert set(dropouts) == {0.5}
+    assert (objective.beta, objective.msc.counts, objective.cl.temperature) == (1.0, (3,), 0.5)
+    assert (objective.gdwg.enabled, objective.gdwg.temperature) == (True, 1.0)
+    assert objective.msc.enabled and objective.uni.enabled and objective.cl.enabled
+    assert (recipe.text.pooling, recipe.text.max_tokens, recipe.text.train_in_fusion) == ("pooler", 256, False)
+    assert (pretraining.objective.name, pretraining.objective.options.loss) == ("regression", "mse")
+    assert (pretraining.text.frozen_epochs, pretraining.text.warmup_epochs) == (50, 5)
+    assert pretraining.vision.warmup_epochs == pretraining.audio.warmup_epochs == 10
+    assert not pretraining.per_seed
+    assert (recipe.fusion.warmup_epochs, recipe.fusion.weight_decay) == (1, 1e-3)
+    assert recipe.data.standardise
+
+
+def test_a_dataset_without_recipes_of_its_own_has_the_default():
+    assert find_recipe(None, "mine") == recipes_folder() / "default" / "dmmsa.yaml"
+    assert load_recipe(find_recipe(None, "mine")).text.encoder is None
+
+
+def test_a_recipe_that_is_not_there_lists_those_that_are():
+    with pytest.raises(InvalidRecipe, match="no recipe nothing for mosi") as error:
+        find_recipe("nothing", "mosi")
+    assert "dmmsa" in error.value.remedy
+
+
+def test_settings_and_flags_change_a_recipe_and_flags_come_last():
+    path = find_recipe(None, "toy")
+    recipe = load_recipe(path, ["msc.classes=5", "fusion.epochs=2"], {"objective.msc.enabled": False, "seeds": [7]})
+    assert recipe.objective.options.msc.counts == (5,)
+    assert not recipe.objective.options.msc.enabled
+    assert recipe.fusion.epochs == 2
+    assert recipe.seeds == (7,)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("text.tiny.heads=0", "text.tiny"),
+        ("text.tiny.layers=0", "text.tiny"),
+        ("text.tiny.width=0", "text.tiny"),
+        ("text.tiny.vocabulary=0", "text.tiny"),
+        ("seeds=[-1]", "seeds"),
+        ("pretraining.seed=-1", "pretraining"),
+        ("seeds=[]", "seeds"),
+        ("seeds=[1, 1]", "seeds"),
+        ("data.fraction=0", "data: fraction"),
+        ("data.modalities=[x]", "data: modalities"),
+        ("vision.layers=0", "vision"),
+        ("audio.layer_dropout=1", "audio: layer_dropout"),
+        ("model.width=24", "model: width"),
+        ("text.max_tokens=2", "text: max_tokens"),
+        ("text.dropout=1.5", "text: dropout"),
+        ("objective.beta=0", "objective: beta"),
+        ("objective.cl.temperature=-1", "objective.cl: temperature"),
+        ("gdwg.temperature=0", "objective.gdwg: temperature"),
+        ("msc.classes=4", "objective.msc: classes"),
+        ("msc.classes=[]", "objective.msc: classes"),
+        ("msc.classes=[3, 3]", "objective.msc: classes"),
+        ("fusion.epochs=0", "fusion: epochs"),
+        ("fusion.warmup_epochs=-1", "fusion: warmup_epochs"),
+        ("fusion.weight_decay=.nan", "fusion"),
+        ("fusion.patience=0", "fusion: patience"),
+        ("fusion.weight_averaging=1", "fusion: weight_averaging"),
+        ("fusion.text_learning_rate=-1", "fusion: text_learning_rate"),
+        ("pretraining.text.frozen_share=1", "pretraining.text: frozen_share"),
+        ("precision=fp16", "precision"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_its_path(setting, words):
+    with pytest.raises(InvalidRecipe, match=words):
+        load_recipe(find_recipe(None, "toy"), [setting])
