@@ -1,0 +1,241 @@
+"""One contract for all models: every entry of the table, under every objective, with every subset of the modalities."""
+
+import copy
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import BertConfig, BertModel
+
+from dmmsa_cli.data.batches import Batch, Capabilities, Padded
+from dmmsa_cli.layers.sequence import SequenceEncoder
+from dmmsa_cli.layers.text import TextEncoder
+from dmmsa_cli.models import MODELS
+from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.recipe import to_dict
+from dmmsa_cli.training.run import RunFolder
+
+SUBSETS = ["".join(subset) for size in (1, 2, 3) for subset in itertools.combinations("tva", size)]
+CASES = list(itertools.product(MODELS, SUBSETS, OBJECTIVES))
+contract = pytest.mark.parametrize(("name", "subset", "objective"), CASES, ids=["-".join(case) for case in CASES])
+
+WIDTH, TEXT_WIDTH, LONGEST, FEATURES = 32, 16, 12, {"v": 5, "a": 3}
+LENGTHS = {"t": [6, 3, 1, 4], "v": [7, 2, 5, 1], "a": [1, 6, 3, 2]}
+
+
+def text_encoder():
+    config = BertConfig(
+        vocab_size=30,
+        hidden_size=TEXT_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=LONGEST,
+    )
+    return TextEncoder(BertModel(config), pooling="pooler")
+
+
+def sequence_encoder(modality):
+    encoder = SequenceEncoder(
+        features=FEATURES[modality],
+        longest=LONGEST,
+        width=WIDTH,
+        layers=1,
+        heads=2,
+        position_dropout=0.5,
+        layer_dropout=0.5,
+    )
+    encoder.standardise_by(torch.full((FEATURES[modality],), 0.5), torch.full((FEATURES[modality],), 2.0))
+    return encoder
+
+
+def capabilities(subset):
+    return Capabilities(tuple(subset), 3.0, "mosi", unimodal_labels=True)
+
+
+def objective_for(subset, objective):
+    return OBJECTIVES[objective](capabilities(subset), OBJECTIVES[objective].Options())
+
+
+def build(name, subset, objective, *, embedded=(), seed=0):
+    """A small model, in evaluation mode; `embedded` modalities have no encoder in it."""
+    torch.manual_seed(seed)
+    options = MODELS[name].Options()
+    if any(field.name == "width" for field in dataclasses.fields(options)):
+        options = dataclasses.replace(options, width=WIDTH)
+    encoders = {m: text_encoder() if m == "t" else sequence_encoder(m) for m in subset if m not in embedded}
+    widths = {m: TEXT_WIDTH if m == "t" else WIDTH for m in subset}
+    return MODELS[name](encoders, widths, objective_for(subset, objective).heads, **to_dict(options)).eval()
+
+
+def sequences(modality, lengths, extra=0, seed=0):
+    """Random sequences; what lies behind their ends is noise, of which no output may know."""
+    generator = torch.Generator().manual_seed(seed)
+    t, noise = max(1, *lengths), torch.Generator().manual_seed(seed + 1 + extra)
+    if modality == "t":
+        values = torch.randint(5, 30, (len(lengths), t), generator=generator)
+        behind = torch.randint(0, 30, (len(lengths), t + extra), generator=noise)
+    else:
+        values = torch.randn(len(lengths), t, FEATURES[modality], generator=generator)
+        behind = 100 * torch.randn(len(lengths), t + extra, FEATURES[modality], generator=noise)
+    padded = Padded(behind, torch.tensor(lengths))
+    valid = padded.mask()
+    behind[valid] = values[valid[:, :t]]
+    return padded
+
+
+def batch_of(subset, lengths=None, extra=0, seed=0):
+    lengths = lengths or LENGTHS
+    size = len(next(iter(lengths.values())))
+    labels = torch.randn(4, size, generator=torch.Generator().manual_seed(seed))
+    inputs = {m: sequences(m, lengths[m], extra, seed) for m in subset}
+    return Batch(torch.arange(size), inputs, dict(zip(("y", "t", "v", "a"), labels, strict=True)))
+
+
+def rows(batch, order):
+    """The same clips in another order, or some of them."""
+    inputs = {m: Padded(x.values[order], x.lengths[order]) for m, x in batch.inputs.items()}
+    return Batch(batch.rows[order], inputs, {name: label[order] for name, label in batch.labels.items()})
+
+
+def flat(outputs):
+    """Every tensor of the outputs, by name."""
+    parts = {f"features.{n}": x for n, x in outputs.features.items()} | {
+        f"heads.{n}": x for n, x in outputs.heads.items()
+    }
+    return {"prediction": outputs.prediction, **parts}
+
+
+@torch.no_grad()
+def run(model, batch):
+    return flat(model(batch))
+
+
+def assert_close(said, expected):
+    assert said.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(said[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@contract
+@pytest.mark.parametrize("size", [1, 4])
+def test_shapes_also_of_a_batch_of_one(name, subset, objective, size):
+    outputs = build(name, subset, objective)(rows(batch_of(subset), list(range(size))))
+    assert isinstance(outputs, Outputs)
+    assert outputs.prediction.shape == (size,)
+    assert all(feature.ndim == 2 and len(feature) == size for feature in outputs.features.values())
+    wanted = objective_for(subset, objective).heads
+    assert outputs.heads.keys() == wanted.keys()
+    for head, spec in wanted.items():
+        each = (len(outputs.features),) if spec.over == "feature" else ()
+        assert outputs.heads[head].shape == (size, *each, spec.outputs)
+
+
+def gradients(model, subset, objective, batch):
+    """By parameter, after one step of the objective in training mode."""
+    torch.manual_seed(0)
+    task = objective_for(subset, objective)
+    task.total(task(model.train()(batch), batch.labels)).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+@contract
+def test_every_parameter_has_a_finite_gradient(name, subset, objective):
+    found = gradients(build(name, subset, objective), subset, objective, batch_of(subset))
+    assert [n for n, gradient in found.items() if gradient is None] == []
+    assert [n for n, gradient in found.items() if not torch.isfinite(gradient).all()] == []
+    unmoved = [n for n, gradient in found.items() if not gradient.any() and not n.startswith("encoders.t.")]
+    assert unmoved == []
+
+
+@contract
+def test_weights_go_through_a_file(name, subset, objective, tmp_path):
+    model, other = build(name, subset, objective, seed=1), build(name, subset, objective, seed=2)
+    expected, before = run(model, batch_of(subset)), run(other, batch_of(subset))
+    assert not torch.equal(before["prediction"], expected["prediction"])
+    RunFolder(tmp_path).save_weights(model)
+    RunFolder(tmp_path).load_weights(other)
+    after = run(other, batch_of(subset))
+    assert after.keys() == expected.keys()
+    assert all(torch.equal(after[part], value) for part, value in expected.items())
+
+
+@contract
+@settings(max_examples=15)
+@given(extra=st.integers(1, LONGEST - 7), seed=st.integers(0, 99))
+def test_outputs_do_not_know_how_far_their_batch_is_padded(name, subset, objective, extra, seed):
+    model = build(name, subset, objective)
+    assert_close(run(model, batch_of(subset, extra=extra, seed=seed)), run(model, batch_of(subset, seed=seed)))
+
+
+@contract
+def test_a_clip_alone_is_what_it_is_among_others(name, subset, objective):
+    model, batch = build(name, subset, objective), batch_of(subset)
+    together = run(model, batch)
+    for row in range(len(batch)):
+        longest = {m: max(1, LENGTHS[m][row]) for m in subset}
+        alone = rows(batch, [row])
+        cut = {m: Padded(x.values[:, : longest[m]], x.lengths) for m, x in alone.inputs.items()}
+        said = run(model, dataclasses.replace(alone, inputs=cut))
+        assert_close(said, {part: value[row : row + 1] for part, value in together.items()})
+
+
+@contract
+@settings(max_examples=15)
+@given(order=st.permutations(range(4)))
+def test_the_order_of_the_batch_does_not_matter(name, subset, objective, order):
+    model, batch = build(name, subset, objective), batch_of(subset)
+    expected = {part: value[order] for part, value in run(model, batch).items()}
+    assert_close(run(model, rows(batch, order)), expected)
+
+
+@contract
+def test_clips_without_a_frame_are_taken(name, subset, objective):
+    """Text always has at least its [CLS]; audio and vision of a clip, or of all clips, can be empty."""
+    for lengths in ([0, 2, 0, 3], [0, 0, 0, 0]):
+        batch = batch_of(subset, {m: LENGTHS["t"] if m == "t" else lengths for m in subset})
+        model = build(name, subset, objective)
+        said = run(model, batch)
+        assert all(torch.isfinite(value).all() for value in said.values())
+        if lengths[1]:
+            alone = run(model, rows(batch, [0]))
+            assert_close(alone, {part: value[:1] for part, value in said.items()})
+        found = gradients(model, subset, objective, batch)
+        assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in found.values())
+
+
+@contract
+def test_embeddings_stand_in_for_the_sequences_of_any_modality(name, subset, objective):
+    """As where an encoder is frozen: same outputs, though the model never sees a sequence of it."""
+    whole, batch = build(name, subset, objective), batch_of(subset)
+    expected = run(whole, batch)
+    for modality in subset:
+        with torch.no_grad():
+            embedding = whole.encoders[modality](batch.inputs[modality])
+        given = dataclasses.replace(batch, inputs={**batch.inputs, modality: embedding})
+        assert_close(run(whole, given), expected)
+        without = build(name, subset, objective, embedded=(modality,))
+        assert not [n for n in without.state_dict() if n.startswith(f"encoders.{modality}.")]
+        rest = {n: x for n, x in whole.state_dict().items() if not n.startswith(f"encoders.{modality}.")}
+        without.load_state_dict(rest)
+        assert_close(run(without, given), expected)
+
+
+@contract
+def test_evaluation_is_deterministic_and_training_drops_out(name, subset, objective):
+    model, batch = build(name, subset, objective), batch_of(subset)
+    assert torch.equal(run(model, batch)["prediction"], run(model, batch)["prediction"])
+    noisy = copy.deepcopy(model).train()
+    assert not torch.equal(run(noisy, batch)["prediction"], run(noisy, batch)["prediction"])
+
+
+@contract
+def test_bfloat16_comes_close(name, subset, objective):
+    model, batch = build(name, subset, objective), batch_of(subset)
+    with torch.autocast("cpu", torch.bfloat16):
+        said = run(model, batch)
+    torch.testing.assert_close(said["prediction"].float(), run(model, batch)["prediction"], atol=0.05, rtol=0.1)
