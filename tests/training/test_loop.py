@@ -1,0 +1,523 @@
+"""The loop on a small synthetic regression: it learns, keeps the right epoch, and goes on bit for bit after a stop."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dmmsa_cli.data.batches import Capabilities, Tokens, View
+from dmmsa_cli.errors import Interrupted, RunMismatch, TrainingDiverged
+from dmmsa_cli.layers.sequence import SequenceEncoder
+from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
+from dmmsa_cli.models.unimodal import Unimodal
+from dmmsa_cli.objectives.dmmsa import Dmmsa, DmmsaOptions
+from dmmsa_cli.objectives.regression import Regression, RegressionOptions
+from dmmsa_cli.training.fit import Progress, fit
+from dmmsa_cli.training.inference import predict
+from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
+from dmmsa_cli.training.run import RunFolder, save_tensors
+from dmmsa_cli.training.schedule import Schedule, TextPretraining, TextSchedule, make_optimiser
+
+CPU = torch.device("cpu")
+ROWS, SIZE, STEPS = 26, 8, 4  # the last batch of an epoch is smaller
+ALL = Capabilities(("t", "v", "a"), 3.0, "mosi", unimodal_labels=True)
+
+
+def view():
+    """Embeddings of three modalities from which the labels follow."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = {m: torch.randn(ROWS, 16, generator=generator) for m in "tva"}
+    labels = {m: x[:, 0] for m, x in inputs.items()}
+    labels["y"] = (labels["t"] + 0.5 * labels["v"]).clamp(-3, 3)
+    return View(inputs, labels, np.arange(ROWS))
+
+
+def schedule(**more):
+    return Schedule(**{"learning_rate": 3e-3, "batch_size": SIZE, "epochs": 4, "weight_averaging": 0.9} | more)
+
+
+def dmmsa(plan, seed=1, dropout=0.3):
+    """DMMSA's network with dropout, and its objective with GDWG."""
+    torch.manual_seed(seed)
+    objective = Dmmsa(ALL, DmmsaOptions())
+    model = FeatureDecomposition({}, dict.fromkeys("tva", 16), objective.heads, width=16, projector_dropout=dropout)
+    return Training(model, objective, plan, device=CPU, precision="float32")
+
+
+def batches(epoch):
+    return view().shuffled(SIZE, seed=1, epoch=epoch, window=2)
+
+
+def mae(model):
+    said = predict(model, view(), batch_size=64, device=CPU, precision="float32").scores
+    return {"mae": float(np.abs(said - view().labels["y"].numpy()).mean())}
+
+
+def nothing(event, progress):
+    pass
+
+
+def run_fit(state, folder, recipe="r", watch=nothing, evaluate=mae, **more):
+    return fit(state, RunFolder(folder), recipe=recipe, batches=batches, evaluate=evaluate, watch=watch, **more)
+
+
+def scores(*values):
+    """An evaluation that says these, epoch by epoch."""
+    left = iter(values)
+    return lambda model: {"mae": next(left)}
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls_and_the_best_weights_are_kept(tmp_path):
+    state = dmmsa(schedule(epochs=20, learning_rate=1e-2, weight_averaging=None), dropout=0.0)
+    before = mae(state.model)["mae"]
+    summary = run_fit(state, tmp_path)
+    log = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert log[-1]["losses"]["msr"] < 0.5 * log[0]["losses"]["msr"]
+    assert summary["validation"]["mae"] < 0.6 * before
+    assert summary["validation"]["mae"] == min(line["validation"]["mae"] for line in log)
+    best = dmmsa(schedule())
+    RunFolder(tmp_path).load_weights(best.model)
+    assert mae(best.model) == summary["validation"]
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+    assert RunFolder(tmp_path).finished
+
+
+def test_every_step_and_every_epoch_is_told(tmp_path):
+    told = []
+    run_fit(dmmsa(schedule(epochs=2)), tmp_path, watch=lambda event, progress: told.append(event))
+    steps = [(event.epoch, event.step, event.steps) for event in told if isinstance(event, StepEnd)]
+    assert steps == [(epoch, step, STEPS) for epoch in (1, 2) for step in range(1, STEPS + 1)]
+    assert [event.epoch for event in told if isinstance(event, EpochEnd)] == [1, 2]
+
+
+def test_an_epochs_loss_is_the_mean_over_its_rows():
+    """Not over its batches, of which the last is smaller."""
+    state = dmmsa(schedule(epochs=1, learning_rate=1e-12), dropout=0.0)
+    objective, model = state.objective, state.model
+    (epoch,) = [event for event in train(state, batches=batches, evaluate=mae) if isinstance(event, EpochEnd)]
+    with torch.no_grad():
+        whole = objective(model.eval()(view().batch(np.arange(ROWS))), view().labels)
+    assert epoch.losses == pytest.approx({task: loss.item() for task, loss in whole.items()}, rel=1e-5)
+
+
+def test_the_weights_in_the_log_are_those_in_force_during_the_epoch():
+    state = dmmsa(schedule(epochs=4))
+    epochs = [event for event in train(state, batches=batches, evaluate=mae) if isinstance(event, EpochEnd)]
+    assert epochs[0].weights == epochs[1].weights == {"uni": 0.5, "cl": 0.5}
+    ratios = {task: epochs[1].losses[task] / epochs[0].losses[task] for task in ("uni", "cl")}
+    raised = {task: np.exp(ratio) for task, ratio in ratios.items()}
+    expected = {task: value / sum(raised.values()) for task, value in raised.items()}
+    assert epochs[2].weights == pytest.approx(expected, abs=1e-6)
+    assert epochs[2].weights["uni"] != epochs[2].weights["cl"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(tmp_path):
+    for name, seed in (("one", 1), ("two", 1), ("three", 2)):
+        run_fit(dmmsa(schedule(epochs=2), seed=seed), tmp_path / name)
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "two", "three")]
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+def test_what_is_validated_is_the_average_of_the_weights():
+    state = dmmsa(schedule(epochs=1, weight_averaging=0.5), dropout=0.0)
+    names = dict(state.model.named_parameters())
+    average, steps = None, 0
+    for event in train(state, batches=batches, evaluate=mae):
+        if isinstance(event, StepEnd):
+            now, steps = {name: p.detach().clone() for name, p in names.items()}, steps + 1
+            average = now if average is None else {n: 0.5 * average[n] + 0.5 * now[n] for n in now}
+    assert steps == STEPS
+    for name, parameter in state.evaluated.named_parameters():
+        torch.testing.assert_close(parameter.detach(), average[name], atol=1e-6, rtol=0)
+
+
+# --- the best epoch --------------------------------------------------------------------------------------------------
+
+
+def test_a_tie_goes_to_the_earlier_epoch(tmp_path):
+    summary = run_fit(dmmsa(schedule(epochs=5)), tmp_path, evaluate=scores(0.9, 0.7, 0.7, 0.8, 0.7))
+    assert summary["best_epoch"] == 2
+    log = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["best"] for line in log] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("patience", "said", "epochs", "best"),
+    [
+        (1, (0.9, 0.8, 0.8, 0.1), 3, 2),
+        (2, (0.9, 0.8, 0.85, 0.81, 0.1), 4, 2),
+        (2, (0.9, 0.8, 0.85, 0.7, 0.9, 0.9), 6, 4),
+        (None, (0.1, 0.8, 0.8, 0.8, 0.8, 0.8), 6, 1),
+    ],
+)
+def test_patience_counts_epochs_without_a_better_one(tmp_path, patience, said, epochs, best):
+    plan = schedule(epochs=6, patience=patience)
+    summary = run_fit(dmmsa(plan), tmp_path, evaluate=scores(*said))
+    assert (summary["epochs"], summary["best_epoch"]) == (epochs, best)
+
+
+def test_no_epoch_before_the_first_candidate_is_the_best_or_uses_up_patience(tmp_path):
+    said = (0.1, 0.2, 0.3, 0.9, 0.8, 0.85, 0.86, 0.1)
+    summary = run_fit(dmmsa(schedule(epochs=8, patience=2)), tmp_path, evaluate=scores(*said), first_candidate=4)
+    assert (summary["best_epoch"], summary["epochs"]) == (5, 7)
+
+
+def test_progress_counts_from_where_candidates_begin():
+    assert Progress().waited(first_candidate=4) <= 0
+
+
+# --- resuming --------------------------------------------------------------------------------------------------------
+
+
+def stop_at(epoch, step=None):
+    """Ask to stop, as Ctrl-C does: after a step, or after an epoch."""
+
+    def watch(event, progress):
+        there = isinstance(event, EpochEnd) if step is None else isinstance(event, StepEnd) and event.step == step
+        if there and event.epoch == epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return watch
+
+
+def result(folder):
+    """All that a run leaves, but for the time that it took."""
+    log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((folder / "summary.json").read_text())
+    return (
+        (folder / "weights.safetensors").read_bytes(),
+        [{key: value for key, value in line.items() if key != "seconds"} for line in log],
+        {key: value for key, value in summary.items() if key != "seconds"},
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    state = dmmsa(schedule())
+    run_fit(state, folder)
+    return result(folder), state.tensors()
+
+
+STOPS = [(epoch, step) for epoch in (1, 2, 4) for step in (1, 2, STEPS, None)]
+
+
+@pytest.mark.parametrize(("epoch", "step"), STOPS)
+def test_a_run_that_was_stopped_ends_where_the_uninterrupted_one_ends(tmp_path, uninterrupted, epoch, step):
+    with pytest.raises(Interrupted, match=f"epoch {epoch} of 4"):
+        run_fit(dmmsa(schedule()), tmp_path, watch=stop_at(epoch, step))
+    torch.manual_seed(999)  # a new process has other random numbers in its generators
+    state = dmmsa(schedule(), seed=7)
+    run_fit(state, tmp_path)
+    assert result(tmp_path) == uninterrupted[0]
+    assert state.tensors().keys() == uninterrupted[1].keys()
+    assert all(torch.equal(value, uninterrupted[1][name]) for name, value in state.tensors().items())
+
+
+def test_a_run_can_be_stopped_again_and_again(tmp_path, uninterrupted):
+    stops = [(1, 1), (1, 3), (2, None), (3, 2), (3, STEPS), (4, 1)]
+    for number, (epoch, step) in enumerate(stops, start=1):
+        with pytest.raises(Interrupted):
+            run_fit(dmmsa(schedule(), seed=number), tmp_path, watch=stop_at(epoch, step))
+    run_fit(dmmsa(schedule(), seed=99), tmp_path)
+    assert result(tmp_path) == uninterrupted[0]
+
+
+def test_without_averaging_too(tmp_path):
+    plan = schedule(weight_averaging=None)
+    run_fit(dmmsa(plan), tmp_path / "one")
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(plan), tmp_path / "two", watch=stop_at(2, 2))
+    run_fit(dmmsa(plan, seed=3), tmp_path / "two")
+    assert result(tmp_path / "two") == result(tmp_path / "one")
+
+
+class Killed(Exception):
+    """Stands in for a kill: nothing is saved after it."""
+
+
+def killed_after(epoch, step):
+    def watch(event, progress):
+        if isinstance(event, StepEnd) and (event.epoch, event.step) == (epoch, step):
+            raise Killed
+
+    return watch
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_kill_loses_no_more_than_the_epoch_under_way(tmp_path, uninterrupted, epoch):
+    with pytest.raises(Killed):
+        run_fit(dmmsa(schedule()), tmp_path, watch=killed_after(epoch, 2))
+    assert (tmp_path / "checkpoint.safetensors").exists() == (epoch > 1)
+    # Without a checkpoint a run begins anew, from its own seed; with one, whatever the generators held is replaced.
+    run_fit(dmmsa(schedule(), seed=1 if epoch == 1 else 7), tmp_path)
+    assert result(tmp_path) == uninterrupted[0]
+
+
+def test_a_run_killed_after_its_patience_ended_does_not_go_on(tmp_path):
+    plan = schedule(epochs=6, patience=1)
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(plan), tmp_path, evaluate=scores(0.5, 0.6), watch=stop_at(2))
+    summary = run_fit(dmmsa(plan), tmp_path, evaluate=scores())
+    assert (summary["best_epoch"], summary["epochs"]) == (1, 2)
+
+
+def test_a_log_ahead_of_its_checkpoint_is_cut_back(tmp_path, uninterrupted):
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(schedule()), tmp_path, watch=stop_at(2))
+    checkpoint = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(schedule()), tmp_path, watch=stop_at(3))
+    (tmp_path / "checkpoint.safetensors").write_bytes(checkpoint)
+    run_fit(dmmsa(schedule()), tmp_path)
+    assert result(tmp_path) == uninterrupted[0]
+
+
+def test_the_signals_handlers_come_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(schedule()), tmp_path, watch=stop_at(1, 1))
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+# --- checkpoints that do not fit -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(schedule()), tmp_path, watch=stop_at(1, 2))
+    return tmp_path
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(stopped):
+    before = (stopped / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(RunMismatch, match="another recipe") as refused:
+        run_fit(dmmsa(schedule()), stopped, recipe="another")
+    assert "--force" in refused.value.remedy
+    assert (stopped / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b"nonsense", lambda b: b[:100], lambda b: b[:-20]])
+def test_a_damaged_checkpoint_is_refused_in_words(stopped, damage):
+    path = stopped / "checkpoint.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RunMismatch, match=r"checkpoint\.safetensors is damaged"):
+        run_fit(dmmsa(schedule()), stopped)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_in_words(stopped):
+    save_tensors(stopped / "checkpoint.safetensors", {"x": torch.zeros(2)}, {})
+    with pytest.raises(RunMismatch):
+        run_fit(dmmsa(schedule()), stopped)
+
+
+@pytest.mark.parametrize("part", ["model/", "average/", "random/", "objective/"])
+def test_a_checkpoint_that_lacks_a_part_is_refused_in_words(stopped, part):
+    run = RunFolder(stopped)
+    checkpoint = run.load_checkpoint()
+    kept = {name: value for name, value in checkpoint.tensors.items() if not name.startswith(part)}
+    run.save_checkpoint(kept, checkpoint.facts)
+    with pytest.raises(RunMismatch, match="does not fit"):
+        run_fit(dmmsa(schedule()), stopped)
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_words(stopped):
+    objective = Regression(ALL, RegressionOptions())
+    model = FeatureDecomposition({}, dict.fromkeys("tva", 16), objective.heads, width=32, projector_dropout=0.3)
+    state = Training(model, objective, schedule(), device=CPU, precision="float32")
+    with pytest.raises(RunMismatch, match="does not fit"):
+        run_fit(state, stopped)
+
+
+# --- divergence ------------------------------------------------------------------------------------------------------
+
+
+class Explodes(torch.nn.Module):
+    """Predicts something that is no number once `after` batches have been seen."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.left = after
+
+    def forward(self, batch):
+        self.left -= 1
+        return Outputs(self.weight.expand(len(batch)) * (float("nan") if self.left < 0 else 1.0))
+
+
+@pytest.mark.parametrize("after", [0, STEPS - 1])
+def test_a_loss_that_is_no_number_ends_the_training_in_words(tmp_path, after):
+    state = Training(Explodes(after), Regression(ALL, RegressionOptions()), schedule(), device=CPU, precision="float32")
+    with pytest.raises(TrainingDiverged, match="Epoch 1: the loss of regression") as diverged:
+        run_fit(state, tmp_path)
+    assert "learning rate" in diverged.value.remedy
+    assert not (tmp_path / "weights.safetensors").exists()
+    assert not RunFolder(tmp_path).finished
+
+
+def test_a_divergence_in_a_later_epoch_leaves_the_best_weights_of_the_earlier_ones(tmp_path):
+    state = Training(
+        Explodes(2 * STEPS), Regression(ALL, RegressionOptions()), schedule(), device=CPU, precision="float32"
+    )
+    with pytest.raises(TrainingDiverged, match="Epoch 3"):
+        run_fit(state, tmp_path, evaluate=scores(0.5, 0.6))
+    assert load_file(tmp_path / "weights.safetensors")["weight"].isfinite().all()
+
+
+# --- frozen encoder --------------------------------------------------------------------------------------------------
+
+
+class Words(torch.nn.Module):
+    """A text encoder: the mean of word vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(12, 16)
+        self.norm = torch.nn.LayerNorm(16)
+
+    def forward(self, tokens):
+        return self.norm((self.table(tokens.values) * tokens.mask().unsqueeze(-1)).sum(1))
+
+
+@pytest.mark.parametrize("averaging", [None, 0.9])
+def test_an_encoder_that_is_bypassed_stays_bit_for_bit_until_it_is_not(tmp_path, averaging):
+    """Text pretraining: embeddings of the untouched encoder reach the head in the first epochs, tokens after them."""
+    torch.manual_seed(0)
+    encoder, frozen = Words(), 2
+    rng = np.random.default_rng(0)
+    tokens = Tokens([rng.integers(1, 12, n % 5 + 1) for n in range(ROWS)], padding=0)
+    late = View({"t": tokens}, {"y": view().labels["y"]}, np.arange(ROWS))
+    with torch.no_grad():
+        early = late.with_inputs(t=encoder(tokens.collate(np.arange(ROWS))))
+    model = Unimodal({"t": encoder}, {"t": 16})
+    objective = Regression(Capabilities(("t",), 3.0, "mosi", False), RegressionOptions())
+    plan = schedule(weight_averaging=averaging)
+    state = Training(model, objective, plan, device=CPU, precision="float32")
+    before = {name: value.clone() for name, value in state.evaluated.state_dict().items()}
+
+    def planned(epoch):
+        return (early if epoch <= frozen else late).shuffled(SIZE, seed=1, epoch=epoch)
+
+    for event in train(state, batches=planned, evaluate=lambda model: {"mae": 1.0}):
+        if isinstance(event, EpochEnd):
+            for model in (state.model, state.evaluated):
+                moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+                assert any(name.startswith("head.") for name in moved)
+                assert any(name.startswith("encoders.") for name in moved) == (event.epoch > frozen)
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "frozen"), [(1 / 3, 150, 50), (1 / 3, 15, 5), (0, 7, 0), (0.34, 3, 1), (1 / 3, 1, 0)]
+)
+def test_frozen_epochs_are_a_share_of_all(share, epochs, frozen):
+    plan = TextPretraining(learning_rate=1e-3, batch_size=8, epochs=epochs, frozen_share=share)
+    assert plan.frozen_epochs == frozen
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.99])
+def test_an_epoch_is_left_to_train_the_encoder_in(share):
+    """Otherwise no epoch could be the best."""
+    for epochs in range(1, 12):
+        plan = TextPretraining(learning_rate=1e-3, batch_size=8, epochs=epochs, frozen_share=share)
+        assert plan.frozen_epochs < epochs
+
+
+# --- schedule --------------------------------------------------------------------------------------------------------
+
+
+def test_the_rate_warms_up_and_decays_linearly():
+    plan = schedule(epochs=4, warmup_epochs=1)
+    said = [plan.factor(step, 5) for step in range(20)]
+    assert said[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert said[5:] == pytest.approx([(20 - step) / 15 for step in range(5, 20)])
+    assert said[-1] == pytest.approx(1 / 15)
+    assert plan.factor(20, 5) == 0.0
+
+
+@pytest.mark.parametrize(("warmup", "epochs"), [(0, 3), (1, 1), (3, 3), (5, 3)])
+def test_schedules_at_their_limits(warmup, epochs):
+    said = [schedule(epochs=epochs, warmup_epochs=warmup).factor(step, 4) for step in range(epochs * 4)]
+    assert all(0 < value <= 1 for value in said)
+    if warmup == 0:
+        assert said[0] == 1.0
+    if warmup >= epochs:
+        assert said == pytest.approx([(step + 1) / (warmup * 4) for step in range(epochs * 4)])
+
+
+@pytest.mark.parametrize("warmup", [0.1, 0.3, 0.5, 1.1, 1.5])
+def test_the_rate_never_passes_its_peak(warmup):
+    for steps in (1, 3, 7):
+        said = [schedule(epochs=4, warmup_epochs=warmup).factor(step, steps) for step in range(4 * steps)]
+        assert max(said) <= 1.0
+        assert min(said) > 0.0
+
+
+def test_the_log_has_the_rate_of_the_epochs_last_step():
+    state = dmmsa(schedule(epochs=3, warmup_epochs=1))
+    epochs = [event for event in train(state, batches=batches, evaluate=mae) if isinstance(event, EpochEnd)]
+    expected = [3e-3 * schedule(epochs=3).factor(epoch * STEPS - 1, STEPS) for epoch in (1, 2, 3)]
+    assert [event.learning_rate for event in epochs] == pytest.approx(expected)
+
+
+def sequence_model():
+    encoder = SequenceEncoder(
+        features=3, longest=5, width=16, layers=1, heads=2, position_dropout=0.1, layer_dropout=0.1
+    )
+    return FeatureDecomposition({"t": Words(), "a": encoder}, {"t": 16, "a": 16}, {}, width=16, projector_dropout=0.1)
+
+
+def test_weight_decay_leaves_biases_and_norms_alone():
+    model = sequence_model()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decays = {
+        names[id(parameter)]: group["weight_decay"]
+        for group in make_optimiser(model, schedule(weight_decay=0.01)).param_groups
+        for parameter in group["params"]
+    }
+    assert decays.keys() == dict(model.named_parameters()).keys()
+    norms = {
+        f"{path}.{part}"
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.LayerNorm)
+        for part in ("weight", "bias")
+    }
+    spared = {name for name, decay in decays.items() if decay == 0.0}
+    assert spared == norms | {name for name in decays if name.endswith(".bias")}
+    assert {decay for name, decay in decays.items() if name not in spared} == {0.01}
+
+
+def test_the_text_encoder_can_have_a_rate_of_its_own():
+    plan = TextSchedule(learning_rate=1e-3, batch_size=8, epochs=2, text_learning_rate=1e-5)
+    model = sequence_model()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for group in make_optimiser(model, plan).param_groups:
+        text = {names[id(parameter)].startswith("encoders.t.") for parameter in group["params"]}
+        assert text == {group["peak"] == 1e-5}
+        assert group["lr"] == group["peak"] in (1e-3, 1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_prediction_does_not_depend_on_the_size_of_its_batches(batch_size):
+    model = dmmsa(schedule()).model
+    whole, parts = (
+        predict(model, view(), batch_size=size, device=CPU, precision="float32") for size in (ROWS, batch_size)
+    )
+    np.testing.assert_allclose(parts.scores, whole.scores, atol=1e-6)
+    assert parts.features == ["T_s", "V_s", "A_s", "T_d", "V_d", "A_d"]
+    assert parts.heads["msc_3"].shape == (ROWS, 3)
+    assert parts.heads["unimodal"].shape == (ROWS, 6, 1)
+
+
+def test_prediction_of_no_rows_is_no_predictions():
+    empty = View(view().inputs, {}, np.arange(0))
+    assert predict(dmmsa(schedule()).model, empty, batch_size=8, device=CPU, precision="float32").scores.shape == (0,)
