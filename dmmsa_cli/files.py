@@ -13,12 +13,17 @@ from filelock import FileLock, Timeout
 
 from dmmsa_cli.errors import DiskFull, FolderBusy
 
-PARTIAL = (
-    ".partial"  # a file of this ending is what a kill left; the next writer of the same name replaces it
-)
+PARTIAL = ".partial"  # a file of this ending is what a kill left; the next writer of the same name replaces it
 
 # The writers of safetensors and Arrow wrap the system's error each in its own way; all keep its words.
-_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large", "os error 28", "os error 122", "os error 27")
+_NO_ROOM = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "os error 28",
+    "os error 122",
+    "os error 27",
+)
 
 
 @contextmanager

@@ -6,8 +6,10 @@ tables: `has0` is negative / non-negative over all clips, `non0` negative / posi
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from dmmsa_cli.data.classes import class_edges
 
 Scores = NDArray[np.float32]
+Metrics = dict[str, float]
 
 
 def mae(truth: Scores, prediction: Scores) -> float:
@@ -66,7 +69,7 @@ def weighted_f1(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> floa
     return float(score / len(truth))
 
 
-def score(truth: ArrayLike, prediction: ArrayLike, *, metrics: str, score_range: float) -> dict[str, float]:
+def score(truth: ArrayLike, prediction: ArrayLike, *, metrics: str, score_range: float) -> Metrics:
     """Compute a metric set.
 
     Args:
@@ -89,7 +92,7 @@ def score(truth: ArrayLike, prediction: ArrayLike, *, metrics: str, score_range:
     return METRIC_SETS[metrics](y, p, score_range)
 
 
-def _mosi(y: Scores, p: Scores, score_range: float) -> dict[str, float]:
+def _mosi(y: Scores, p: Scores, score_range: float) -> Metrics:
     def multiclass(classes: int) -> float:
         edges = class_edges(classes, "mosi", score_range)
         return accuracy(np.searchsorted(edges, y), np.searchsorted(edges, p))
@@ -109,7 +112,7 @@ def _mosi(y: Scores, p: Scores, score_range: float) -> dict[str, float]:
     }
 
 
-def _sims(y: Scores, p: Scores, score_range: float) -> dict[str, float]:
+def _sims(y: Scores, p: Scores, score_range: float) -> Metrics:
     limit = np.float32(score_range)
     y, p = np.clip(y, -limit, limit), np.clip(p, -limit, limit)  # the field's code clips for every metric
 
@@ -127,4 +130,32 @@ def _sims(y: Scores, p: Scores, score_range: float) -> dict[str, float]:
     }
 
 
-METRIC_SETS: dict[str, Callable[[Scores, Scores, float], dict[str, float]]] = {"mosi": _mosi, "sims": _sims}
+METRIC_SETS: dict[str, Callable[[Scores, Scores, float], Metrics]] = {"mosi": _mosi, "sims": _sims}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric set over several runs of one system."""
+
+    mean: Metrics
+    sd: Metrics
+    """Sample standard deviation; NaN for a single run."""
+    runs: int
+
+
+def summarise(runs: Sequence[Metrics]) -> Summary:
+    """Average unrounded metrics over runs.
+
+    Example:
+        >>> summarise([{"mae": 1.0}, {"mae": 3.0}]).mean
+        {'mae': 2.0}
+    """
+    names = runs[0]
+    mean = {name: float(np.mean([run[name] for run in runs])) for name in names}
+    spread = {name: float(np.std([run[name] for run in runs], ddof=1)) if len(runs) > 1 else math.nan for name in names}
+    return Summary(mean, spread, len(runs))
+
+
+def without_nan(values: Metrics) -> dict[str, float | None]:
+    """Replace NaN, which JSON does not have, by null."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

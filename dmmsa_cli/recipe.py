@@ -54,8 +54,7 @@ def parse(kind: type[T], values: Mapping[str, Any], tables: Tables, origin: str)
     built = _build(kind, values, "", tables, errors)
     if errors:
         raise InvalidRecipe(
-            f"{origin} has {len(errors)} error{'s' * (len(errors) > 1)}:\n"
-            + "\n".join(f"  {e}" for e in errors),
+            f"{origin} has {len(errors)} error{'s' * (len(errors) > 1)}:\n" + "\n".join(f"  {e}" for e in errors),
             "Correct the keys named above.",
         )
     return typing.cast(T, built)
@@ -92,9 +91,7 @@ def dump_yaml(recipe: Any) -> str:  # noqa: ANN401
     return yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=100)
 
 
-def with_settings(
-    values: Mapping[str, Any], settings: Iterable[str], resolved: Mapping[str, Any]
-) -> dict[str, Any]:
+def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: Mapping[str, Any]) -> dict[str, Any]:
     """Apply `a.b=c` settings to the plain `values` of a recipe.
 
     A path may be shortened to its tail while that is unique among the keys of `resolved` (the same recipe with all its
@@ -122,9 +119,7 @@ def _full_path(path: str, paths: list[str]) -> str:
         return path
     fits = [known for known in paths if known.endswith("." + path)]
     if len(fits) > 1:
-        raise InvalidRecipe(
-            f"--set {path} fits several keys: {', '.join(fits)}.", "Write one of them in full."
-        )
+        raise InvalidRecipe(f"--set {path} fits several keys: {', '.join(fits)}.", "Write one of them in full.")
     return fits[0] if fits else path
 
 

@@ -31,9 +31,7 @@ def choose_device(name: DeviceName) -> torch.device:
     if name == "auto":
         return torch.device(next(device for device, present in there.items() if present))
     if not there[name]:
-        raise DeviceUnavailable(
-            f"There is no {name} device on this machine.", "Use --device auto or --device cpu."
-        )
+        raise DeviceUnavailable(f"There is no {name} device on this machine.", "Use --device auto or --device cpu.")
     return torch.device(name)
 
 
@@ -105,9 +103,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    return (
-        f"{device.type}: {_processor()} ({os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()})"
-    )
+    return f"{device.type}: {_processor()} ({os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()})"
 
 
 def _processor() -> str:
@@ -133,12 +129,8 @@ def _git_revision() -> str | None:
         return None
     git = ["git", "-C", str(here.parent)]
     try:
-        revision = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
-        )
+        revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return revision.strip() + ("+changes" if changed.stdout.strip() else "")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
     from rich.table import Table
 
-    from dmmsa_cli.reporting.results import Metrics
+    from dmmsa_cli.metrics import Metrics
     from dmmsa_cli.stages.evaluate import Evaluation
 
 
@@ -78,7 +78,8 @@ def _evaluate_predictions(
     from rich.console import Console
 
     from dmmsa_cli.files import write_json
-    from dmmsa_cli.reporting.results import LEGEND, without_nan
+    from dmmsa_cli.metrics import without_nan
+    from dmmsa_cli.reporting.results import LEGEND
     from dmmsa_cli.stages.evaluate import evaluate_predictions
 
     spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)

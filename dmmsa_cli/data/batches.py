@@ -205,9 +205,7 @@ class View:
         index = torch.from_numpy(rows)
         return Batch(
             rows=index,
-            inputs={
-                m: v[index] if isinstance(v, Tensor) else v.collate(rows) for m, v in self.inputs.items()
-            },
+            inputs={m: v[index] if isinstance(v, Tensor) else v.collate(rows) for m, v in self.inputs.items()},
             labels={name: label[index] for name, label in self.labels.items()},
         )
 

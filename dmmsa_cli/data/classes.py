@@ -63,9 +63,7 @@ def class_edges(classes: int, metrics: str, score_range: float) -> NDArray[np.fl
         known = ", ".join(map(str, CLASS_COUNTS[metrics]))
         raise InvalidRecipe(f"Metric set {metrics} has no {classes} classes.", f"Choose from {known}.")
     table = _EDGES[metrics][classes]
-    edges = np.array([edge for edge, _ in table], np.float32) * np.float32(
-        score_range / NATIVE_RANGE[metrics]
-    )
+    edges = np.array([edge for edge, _ in table], np.float32) * np.float32(score_range / NATIVE_RANGE[metrics])
     # A score equal to an 'upper' edge is above it: move the edge to the next float32 below.
     upper = np.array([side == "upper" for _, side in table])
     return np.where(upper, np.nextafter(edges, np.float32(-np.inf)), edges)

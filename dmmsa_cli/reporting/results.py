@@ -1,14 +1,11 @@
-"""Means and standard deviations over seeds, and the cells they are printed in."""
+"""How metrics are printed: columns, 'a/b' cells, percent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-Metrics = dict[str, float]
+from dmmsa_cli.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -45,29 +42,6 @@ LEGEND = {
 }
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A metric set over several runs of one system."""
-
-    mean: Metrics
-    sd: Metrics
-    """Sample standard deviation; NaN for a single run."""
-    runs: int
-
-
-def summarise(runs: Sequence[Metrics]) -> Summary:
-    """Average unrounded metrics over runs.
-
-    Example:
-        >>> summarise([{"mae": 1.0}, {"mae": 3.0}]).mean
-        {'mae': 2.0}
-    """
-    names = runs[0]
-    mean = {name: float(np.mean([run[name] for run in runs])) for name in names}
-    spread = {name: float(np.std([run[name] for run in runs], ddof=1)) if len(runs) > 1 else math.nan for name in names}
-    return Summary(mean, spread, len(runs))
-
-
 def cell(column: Column, values: Metrics, *, spread: bool = False) -> str:
     """Print a column's metrics: percent with two decimals, MAE and Corr with four; NaN as a dash.
 
@@ -85,8 +59,3 @@ def _number(value: float, percent: bool) -> str:
     if math.isnan(value):
         return "-"
     return f"{100 * value:.2f}" if percent else f"{value:.4f}"
-
-
-def without_nan(values: Metrics) -> dict[str, float | None]:
-    """Replace NaN, which JSON does not have, by null."""
-    return {name: None if math.isnan(value) else value for name, value in values.items()}

@@ -17,8 +17,7 @@ from dmmsa_cli.data.specs import MODALITY_NAMES, SPECS, DatasetSpec
 from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.errors import DatasetMissing, InvalidInput, RunMissing
 from dmmsa_cli.files import atomic_path, write_json
-from dmmsa_cli.metrics import score
-from dmmsa_cli.reporting.results import Metrics, Summary, summarise, without_nan
+from dmmsa_cli.metrics import Metrics, Summary, score, summarise, without_nan
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.experiment import Experiment
 from dmmsa_cli.stages.fused import Fused, reopen

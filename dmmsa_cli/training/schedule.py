@@ -95,7 +95,9 @@ def make_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
             {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
             for (rate, decay), parameters in groups.items()
         ],
-        fused=all(parameter.device.type in ("cpu", "cuda") for _, parameter in trained),  # one pass over memory, not ten
+        fused=all(
+            parameter.device.type in ("cpu", "cuda") for _, parameter in trained
+        ),  # one pass over memory, not ten
     )
 
 
