@@ -280,8 +280,9 @@ def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path) -> tuple[D
         ) from error
     missing = [name for name in ("id", "y_true", "y_pred") if name not in table]
     if missing:
+        there = ", ".join(map(str, table.columns))
         raise InvalidInput(
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(map(str, table.columns))}.",
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {there}.",
             "Needed are id, y_true and y_pred.",
         )
     _check_rows(path, table, spec)
