@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dmmsa_cli.errors import InvalidRecipe
@@ -308,6 +308,7 @@ WHOLES = st.builds(
 
 
 @given(recipe=WHOLES)
+@example(recipe=Whole(part=Part(rate=1.0), model=Choice("other", Other()), name="a\x85b"))  # a line break to YAML
 def test_a_recipe_is_the_same_after_a_trip_through_yaml(recipe):
     assert parse(Whole, to_dict(recipe), TABLES, "r") == recipe
     assert parse(Whole, yaml.safe_load(dump_yaml(recipe)), TABLES, "r") == recipe

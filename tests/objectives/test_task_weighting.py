@@ -67,6 +67,11 @@ def test_a_first_loss_of_zero_weighs_as_if_nothing_had_changed():
     assert all(math.isfinite(value) for row in run([(0.0, 0.0)] * 4) for value in row)
 
 
+def test_a_first_loss_that_is_tiny_is_still_what_counts():
+    history = [(1e-6, 1.0), (2e-6, 0.5)]
+    assert run(history)[2] == pytest.approx(slow_weights(history, 1.0)[2], abs=1e-6)
+
+
 def test_one_task_always_weighs_one():
     assert run([(0.3,), (0.1,), (5.0,)], tasks=("uni",)) == [[1.0]] * 4
 
