@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmmsa_cli.data.batches import Capabilities
 from dmmsa_cli.data.classes import class_edges
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.objectives.contrastive import multi_nt_xent
 from dmmsa_cli.objectives.task_weighting import GlobalDynamicWeights
 
@@ -92,7 +93,7 @@ def _positive(**values: float) -> None:
             raise ValueError(f"{name}: {value} is not above 0")
 
 
-class Dmmsa(nn.Module):
+class Dmmsa(Objective):
     r"""L = L_MSR + L_MSC + lambda_Uni L_Uni + lambda_CL L_CL (equation 5).
 
     - MSR: smooth L1 between the prediction and y (6, 7; torch's definition is meant).
@@ -114,8 +115,7 @@ class Dmmsa(nn.Module):
     Options = DmmsaOptions
 
     def __init__(self, capabilities: Capabilities, options: DmmsaOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(capabilities, options)
         self.modalities = [m.upper() for m in capabilities.modalities]
         others = [m for m in self.modalities if m != "T"]
         anchored = bool(others) and "T" in self.modalities
@@ -130,7 +130,7 @@ class Dmmsa(nn.Module):
         self.gdwg = GlobalDynamicWeights(weighted, temperature=options.gdwg.temperature, dynamic=options.gdwg.enabled)
         self.heads = {f"msc_{c}": Head(c, "fusion") for c in self.counts}
         if options.uni.enabled:
-            self.heads["unimodal"] = Head(1, "feature")
+            self.heads |= {"unimodal": Head(1, "feature")}
 
     def forward(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the unweighted mean loss of each active task."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmmsa_cli.data.batches import Capabilities
-from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.objectives.base import Objective
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RegressionOptions:
             raise ValueError(f"beta: {self.beta} is not above 0")
 
 
-class Regression(nn.Module):
+class Regression(Objective):
     """Distance between the prediction and a label, nothing else (SPEC section 5, `pretrain-unimodal`).
 
     Args:
@@ -40,11 +40,9 @@ class Regression(nn.Module):
     Options = RegressionOptions
 
     def __init__(self, capabilities: Capabilities, options: RegressionOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(capabilities, options)
         alone = len(capabilities.modalities) == 1 and capabilities.unimodal_labels
         self.target = capabilities.modalities[0] if alone else "y"
-        self.heads: dict[str, Head] = {}
 
     def forward(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the one loss there is."""
@@ -58,14 +56,3 @@ class Regression(nn.Module):
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the one loss there is."""
         return losses["regression"]
-
-    def weights(self) -> dict[str, float]:
-        """Nothing is weighted."""
-        return {}
-
-    def epoch_end(self, losses: Mapping[str, float]) -> None:
-        """Nothing is remembered."""
-
-    def remarks(self) -> list[str]:
-        """Nothing to remark."""
-        return []

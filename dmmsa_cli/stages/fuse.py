@@ -14,7 +14,6 @@ from dmmsa_cli.data.batches import EpochBatches
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.files import exclusive
-from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.stages.experiment import Experiment
@@ -166,8 +165,7 @@ def _pretrain_missing(
 
 def _train(fused: Fused, seed: int, recipe: str, watch: Watch, remark: Callable[[str], None]) -> dict[str, Any]:
     experiment, schedule = fused.experiment, fused.experiment.recipe.fusion
-    objective: Objective = fused.objective  # type: ignore[assignment]  # a module with an Objective's methods
-    for line in objective.remarks():
+    for line in fused.objective.remarks():
         remark(line)
     train, valid = fused.view("train", seed), fused.view("valid", seed)
     seed_everything(seed)  # here, since loading an encoder draws random numbers where its output is not cached yet

@@ -43,7 +43,7 @@ class Fused:
         return "t" in self.experiment.modalities and self.experiment.recipe.text.train_in_fusion
 
     @cached_property
-    def objective(self) -> nn.Module:
+    def objective(self) -> Objective:
         """The recipe's objective, new."""
         chosen = self.experiment.recipe.objective
         return OBJECTIVES[chosen.name](self.experiment.capabilities(), chosen.options)
@@ -95,8 +95,7 @@ class Fused:
     def _assemble(self, encoders: Mapping[str, nn.Module]) -> nn.Module:
         chosen = self.experiment.recipe.model
         widths = {m: self._text_width() if m == "t" else chosen.options.width for m in self.experiment.modalities}
-        objective: Objective = self.objective  # type: ignore[assignment]  # a module with an Objective's methods
-        return MODELS[chosen.name](encoders, widths, objective.heads, **to_dict(chosen.options))
+        return MODELS[chosen.name](encoders, widths, self.objective.heads, **to_dict(chosen.options))
 
     # --- text -----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -48,14 +47,14 @@ class Training:
 
     Args:
         model: what is trained; maps a `Batch` to `Outputs`.
-        objective: what is minimised; an `Objective` that is also a module.
+        objective: what is minimised.
         schedule: learning rates and epochs.
         device: where it runs.
         precision: `float32`, or `bf16` for a forward pass under autocast; losses and optimiser stay float32.
     """
 
     def __init__(
-        self, model: nn.Module, objective: nn.Module, schedule: Schedule, *, device: torch.device, precision: str
+        self, model: nn.Module, objective: Objective, schedule: Schedule, *, device: torch.device, precision: str
     ) -> None:
         self.model = model.to(device)
         self.objective = objective.to(device)
@@ -74,11 +73,6 @@ class Training:
         """The model that is validated and kept: the average where there is one."""
         return self.model if self.average is None else self.average.module
 
-    @property
-    def task_objective(self) -> Objective:
-        """The objective by what the loop may ask of it."""
-        return cast(Objective, self.objective)
-
     def advance(self, batch: Batch, steps_per_epoch: int) -> None:
         """Take one optimiser step."""
         factor = self.schedule.factor(self.epoch * steps_per_epoch + self.step, steps_per_epoch)
@@ -86,9 +80,9 @@ class Training:
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
             outputs = self.model(batch)
-        losses = self.task_objective(outputs, batch.labels)
+        losses = self.objective(outputs, batch.labels)
         self.optimiser.zero_grad(set_to_none=True)
-        self.task_objective.total(losses).backward()  # type: ignore[no-untyped-call]  # torch's own lack of a hint
+        self.objective.total(losses).backward()  # type: ignore[no-untyped-call]  # torch's own lack of a hint
         self.optimiser.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -115,7 +109,7 @@ class Training:
                 f"Epoch {self.epoch}: the loss of {', '.join(wrong)} is no longer a finite number.",
                 "Lower the learning rate, or look at the features with `dmmsa prepare --force`.",
             )
-        self.task_objective.epoch_end(losses)
+        self.objective.epoch_end(losses)
         return losses
 
     def tensors(self) -> dict[str, Tensor]:
@@ -186,7 +180,7 @@ def train(
         for batch in planned.starting_at(state.step):
             state.advance(batch, len(planned))
             yield StepEnd(epoch, state.step, len(planned))
-        weights = state.task_objective.weights()
+        weights = state.objective.weights()
         losses = state.finish_epoch()
         validation = evaluate(state.evaluated.eval())
         rate = state.optimiser.param_groups[0]["lr"]
