@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -88,14 +89,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def dump_yaml(recipe: Any) -> str:  # noqa: ANN401
     """Write a parsed recipe as YAML, in the order of its fields."""
-    return yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=100)
+    values = to_dict(recipe)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    if yaml.safe_load(text) == values:
+        return text
+    return yaml.safe_dump(values, sort_keys=False, width=100)  # PyYAML writes U+0085 as it is, and reads a line break
 
 
 def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: Mapping[str, Any]) -> dict[str, Any]:
     """Apply `a.b=c` settings to the plain `values` of a recipe.
 
-    A path may be shortened to its tail while that is unique among the keys of `resolved` (the same recipe with all its
-    defaults): `msc.classes=5` for `objective.msc.classes=5`. An unknown path is kept for `parse` to report.
+    A path that does not begin at the top may be the tail of one, while that is unique among the keys of `resolved` (the
+    same recipe with all its defaults): `msc.classes=5` for `objective.msc.classes=5`. An unknown path is kept
+    for `parse` to report.
 
     Raises:
         InvalidRecipe: a setting without `=`, a value that is no YAML, or a tail that fits several keys.
@@ -115,7 +121,7 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: 
 
 
 def _full_path(path: str, paths: list[str]) -> str:
-    if path in paths:
+    if path.partition(".")[0] in paths:  # it begins at the top, so it is meant in full
         return path
     fits = [known for known in paths if known.endswith("." + path)]
     if len(fits) > 1:
@@ -236,9 +242,10 @@ def _scalar(kind: type, value: object) -> object:
         return None
     if kind is float and isinstance(value, (int, float, str)):
         try:
-            return float(value)
-        except ValueError:
+            number = float(value)
+        except (ValueError, OverflowError):
             return None
+        return number if math.isfinite(number) else None
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, kind) else None

@@ -133,7 +133,8 @@ def _cells(line: dict[str, Any]) -> list[str]:
     cells = [str(line["epoch"])]
     cells += [f"{loss:.4f}" for loss in line["losses"].values()]
     cells += [f"{weight:.3f}" for weight in line["weights"].values()]
-    return [*cells, f"{line['validation']['mae']:.4f}", f"{line['validation']['corr']:.4f}", f"{line['seconds']:.1f}"]
+    mae, corr = line["validation"]["mae"], line["validation"]["corr"]
+    return [*cells, f"{mae:.4f}", "-" if corr is None else f"{corr:.4f}", f"{line['seconds']:.1f}"]
 
 
 def _best(progress: Progress) -> str:

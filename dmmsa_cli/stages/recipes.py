@@ -41,6 +41,10 @@ class Pretraining:
     per_seed: bool = False
     """Train the encoders anew for every seed instead."""
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed: {self.seed} is below 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -60,8 +64,8 @@ class Recipe:
     """float32, bf16, or auto: bf16 where the hardware computes it natively. Settled once a run."""
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds: {list(self.seeds)} holds none, one twice, or one below 0")
 
 
 def recipes_folder() -> Path:

@@ -13,6 +13,7 @@ from torch import nn
 
 from dmmsa_cli.data.batches import EpochBatches
 from dmmsa_cli.errors import Interrupted, RunMismatch
+from dmmsa_cli.metrics import without_nan
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder
 
@@ -32,7 +33,7 @@ class Progress:
         better = event.epoch >= first_candidate and event.validation["mae"] < self.best_mae
         if better:
             self.best_epoch, self.best_mae = event.epoch, event.validation["mae"]
-        self.log.append({**asdict(event), "best": better})
+        self.log.append({**asdict(event), "validation": without_nan(event.validation), "best": better})
         return better
 
     def waited(self, first_candidate: int) -> int:
@@ -115,7 +116,7 @@ def _resume(state: Training, run: RunFolder, recipe: str) -> Progress:
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
         return Progress()
-    if checkpoint.facts["recipe"] != recipe:
+    if checkpoint.facts.get("recipe") != recipe:
         raise RunMismatch(
             f"The checkpoint in {run.path} was made under another recipe than the one asked for.",
             "Give the new recipe a --name of its own, or replace the run with --force.",

@@ -39,6 +39,7 @@ class EpochEnd:
     validation: dict[str, float]
     """Metrics on the validation split."""
     learning_rate: float
+    """Of its last step."""
     seconds: float
 
 
@@ -183,5 +184,6 @@ def train(
         weights = state.objective.weights()
         losses = state.finish_epoch()
         validation = evaluate(state.evaluated.eval())
-        rate = state.optimiser.param_groups[0]["lr"]
+        last = state.schedule.factor(epoch * len(planned) - 1, len(planned))  # of the epoch's last step
+        rate = state.schedule.learning_rate * last
         yield EpochEnd(epoch, losses, weights, validation, rate, time.perf_counter() - started)

@@ -46,7 +46,7 @@ class Schedule:
         """Return the share of the learning rate that step number `step`, counted from 0 over all epochs, gets."""
         warmup, total = self.warmup_epochs * steps_per_epoch, self.epochs * steps_per_epoch
         if step < warmup:
-            return (step + 1) / max(1.0, warmup)
+            return min(1.0, (step + 1) / max(1.0, warmup))
         return max(0.0, (total - step) / max(1.0, total - warmup))
 
 
@@ -78,7 +78,7 @@ class TextPretraining(TextSchedule):
     @property
     def frozen_epochs(self) -> int:
         """Epochs before the encoder is trained too."""
-        return round(self.frozen_share * self.epochs)
+        return min(round(self.frozen_share * self.epochs), self.epochs - 1)
 
 
 def make_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
