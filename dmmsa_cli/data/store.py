@@ -12,7 +12,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dmmsa_cli import files
-from dmmsa_cli.data import unpickling, validation
+from dmmsa_cli.data import repair
+from dmmsa_cli.data.repair import Chunk
 from dmmsa_cli.data.specs import ALIGNED, MODALITIES, DatasetSpec, from_dict, to_dict
-from dmmsa_cli.data.validation import Chunk, Layout
+from dmmsa_cli.data.validation import Layout
 from dmmsa_cli.errors import DatasetMissing, StoreMismatch
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-WHOLE = "all"  # the name of the only split of a file without splits
 
 Progress = Callable[[str, int, int | None], None]  # what is being done, how far, out of how much (None: unknown)
 
@@ -318,10 +318,10 @@ def _write_split(
     progress: Progress,
 ) -> str:
     """Write one split in chunks of rows and return the hash of its content; `longest` grows on the way."""
-    schema, content, done = _schema(layout), _ContentHash(), 0
+    schema, content, done = arrow_schema(layout), _ContentHash(), 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for chunk in validation.clean(raw, layout, repairs):
-            writer.write_batch(_batch(chunk, schema))
+        for chunk in repair.clean(raw, layout, repairs):
+            writer.write_batch(record_batch(chunk, schema))
             content.update(chunk)
             for modality, (lengths, _) in chunk.sequences.items():
                 longest[modality] = max(longest[modality], int(lengths.max()))
@@ -330,14 +330,16 @@ def _write_split(
     return content.hexdigest()
 
 
-def _schema(layout: Layout) -> pa.Schema:
+def arrow_schema(layout: Layout) -> pa.Schema:
+    """Return the columns of a split: id, text, y, y_t ..., and x_t ... as lists of frames of one width."""
     columns = [("id", pa.string()), ("text", pa.string())]
     columns += [("y" if key == "y" else f"y_{key}", pa.float32()) for key in layout.labels]
     columns += [(f"x_{m}", pa.list_(pa.list_(pa.float32(), width))) for m, width in layout.widths.items()]
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
-def _batch(chunk: Chunk, schema: pa.Schema) -> pa.RecordBatch:
+def record_batch(chunk: Chunk, schema: pa.Schema) -> pa.RecordBatch:
+    """Turn repaired rows into Arrow's."""
     columns = [pa.array(chunk.ids, pa.string()), pa.array(chunk.texts, pa.string())]
     columns += [pa.array(values) for values in chunk.labels.values()]
     for modality, (lengths, frames) in chunk.sequences.items():
@@ -369,40 +371,3 @@ class _ContentHash:
     def hexdigest(self) -> str:
         listed = "".join(f"{column}={digest.hexdigest()}\n" for column, digest in sorted(self._columns.items()))
         return hashlib.sha256(listed.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Features:
-    """A pickle of features, checked and repaired, in memory: what `dmmsa predict` reads.
-
-    Attributes:
-        splits: by name; `all` where the file has none.
-        layout: what there is: `modalities`, `transcripts`, `widths`, `unimodal_labels`.
-        repairs: how often what was repaired.
-    """
-
-    splits: dict[str, Split]
-    layout: Layout
-    repairs: dict[str, int]
-
-
-def read_features(path: Path, spec: DatasetSpec) -> Features:
-    """Read a pickle of the same layout; labels, splits and the level of splits itself may be missing.
-
-    Args:
-        path: the pickle.
-        spec: the dataset whose range and modalities hold.
-
-    Raises:
-        UnsafePickle, DamagedPickle, InvalidDataset: as in `dmmsa prepare`.
-    """
-    raw = unpickling.load(path)
-    if isinstance(raw, dict) and not all(isinstance(value, dict) for value in raw.values()):
-        raw = {WHOLE: raw}
-    layout = validation.check(raw, replace(spec, split_sizes=None), whole=False)
-    schema, repairs = _schema(layout), Counter(layout.repairs)
-    splits = {
-        name: Split(name, [_batch(c, schema) for c in validation.clean(raw.pop(name), layout, repairs)])
-        for name in layout.rows
-    }
-    return Features(splits, layout, dict(repairs))

@@ -1,14 +1,13 @@
-"""Is an unpickled file what it should be? All faults are told at once; the usual repairs are made and counted.
+"""Is an unpickled file what it should be? All faults are told at once.
 
-Faults are looked for first, over the whole file, without reading feature values (`check`). Values are
-repaired while rows stream by in chunks (`clean`): values first, since a length may have to be recomputed from
-the last non-zero frame, lengths second.
+They are looked for over the whole file, without reading feature values; those are repaired while rows stream by
+(`data/repair.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,7 +29,6 @@ LABELS = {
     "a": "regression_labels_A",
 }
 CHUNK_ROWS = 256
-CHUNK_BYTES = 32 * 2**20  # a chunk of one modality as float32: several copies of it are alive at a time
 ROUNDING = 1e-6  # how far, as a share of R, a label may lie outside for having been float32
 
 
@@ -70,23 +68,6 @@ class Layout:
     def unimodal_labels(self) -> bool:
         """Whether there are labels of each modality alone."""
         return len(self.labels) > 1
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some rows, repaired.
-
-    Attributes:
-        ids: n names.
-        texts: n transcripts.
-        labels: (n,) each.
-        sequences: by modality, lengths (n,) and the valid frames of all rows, one after the other (m, F).
-    """
-
-    ids: list[str]
-    texts: list[str]
-    labels: dict[str, NDArray[np.float32]]
-    sequences: dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 def check(raw: Any, spec: DatasetSpec, *, whole: bool = True) -> Layout:  # noqa: ANN401  (a stranger's pickle)
@@ -255,7 +236,7 @@ class _Checker:
             self.add(name, key, f"rows differ in shape: {_some(sorted(map(str, shapes)))}; pad them to one")
             return None
         self.repairs[f"{key}: list read as an array (splits)"] += 1
-        return len(values), *shapes.pop()
+        return len(values), *(shapes.pop() if shapes else ())
 
     def _lengths(self, name: str, key: str, split: Mapping[str, Any], rows: int) -> None:
         if split.get(key) is None or not self._counted(name, key, split[key], rows):
@@ -381,100 +362,3 @@ def _number(count: int, noun: str) -> str:
 
 def _some(values: list[str], most: int = 3) -> str:
     return ", ".join(values[:most]) + (", ..." if len(values) > most else "")
-
-
-def clean(split: Mapping[str, Any], layout: Layout, repairs: Counter[str]) -> Iterator[Chunk]:
-    """Give the rows of a checked split in chunks, repaired: values first, lengths second.
-
-    Args:
-        split: one split of a file that `check` let through; it is not changed.
-        layout: what `check` found.
-        repairs: counts of repairs, to which this adds.
-    """
-    rows = len(split["id"])
-    step = min([CHUNK_ROWS, *(_rows_within(split[FEATURES[m]]) for m in layout.widths)])
-    for start in range(0, rows, step):
-        part = slice(start, min(start + step, rows))
-        yield Chunk(
-            ids=[str(value) for value in split["id"][part]],
-            texts=[str(value) for value in split["raw_text"][part]] if layout.transcripts else [""] * _width(part),
-            labels={key: _label_chunk(split[LABELS[key]][part], layout) for key in layout.labels},
-            sequences={m: _sequence_chunk(split, FEATURES[m], part, repairs) for m in layout.widths},
-        )
-
-
-def _width(part: slice) -> int:
-    return int(part.stop - part.start)
-
-
-def _rows_within(values: Any) -> int:  # noqa: ANN401
-    """Rows of a feature array that fill a chunk."""
-    steps, width = np.shape(values[0])
-    return max(1, CHUNK_BYTES // (4 * steps * width)) if steps else CHUNK_ROWS
-
-
-def _label_chunk(values: Any, layout: Layout) -> NDArray[np.float32]:  # noqa: ANN401
-    limit = np.float32(layout.spec.score_range)
-    return np.clip(np.asarray(values, np.float32), -limit, limit)
-
-
-def _sequence_chunk(
-    split: Mapping[str, Any], key: str, part: slice, repairs: Counter[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Lengths (n,) and valid frames (m, F) of some rows of one modality."""
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes inf, and is repaired as such
-        values = np.array(split[key][part], np.float32)  # (n, T, F), a copy: the file stays as it is
-    _set_finite(values, key, repairs)
-    filled = np.asarray(values.any(axis=2))  # (n, T)
-    if key == "text":
-        valid = _text_valid(split, part, filled)
-    else:
-        lengths = _repaired_lengths(split.get(f"{key}_lengths"), part, filled, key, repairs)
-        valid = np.arange(filled.shape[1]) < lengths[:, None]
-    return valid.sum(axis=1, dtype=np.int64), values[valid]
-
-
-def _set_finite(values: NDArray[np.float32], key: str, repairs: Counter[str]) -> None:
-    """Set what is not finite to 0, in place."""
-    bad = ~np.isfinite(values)
-    if bad.any():
-        odd = values[bad]
-        for name, count in (
-            ("-inf", np.sum(odd == -np.inf)),
-            ("+inf", np.sum(odd == np.inf)),
-            ("NaN", np.sum(np.isnan(odd))),
-        ):
-            if count:
-                repairs[f"{key}: {name} set to 0 (values)"] += int(count)
-        values[bad] = 0
-
-
-def _text_valid(split: Mapping[str, Any], part: slice, filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    if split.get("text_bert") is None:
-        return filled
-    return np.asarray(split["text_bert"][part])[:, 1] > 0
-
-
-def _repaired_lengths(
-    given: Any,  # noqa: ANN401
-    part: slice,
-    filled: NDArray[np.bool_],
-    key: str,
-    repairs: Counter[str],
-) -> NDArray[np.int64]:
-    """Lengths (n,) as given where they can be, else up to the last non-zero frame."""
-    steps = filled.shape[1]
-    last: NDArray[np.int64] = np.where(filled, np.arange(1, steps + 1), 0).max(axis=1, initial=0)  # (n,)
-    if given is None:
-        repairs[f"{key}_lengths: missing, recomputed (clips)"] += len(filled)
-        return last
-    lengths = np.asarray(given[part]).astype(np.int64)
-    wrong = {
-        "0 or negative, recomputed": (lengths <= 0) & (last > 0),
-        "above the array, recomputed": lengths > steps,
-        "of an all-zero clip, set to 0": (lengths > 0) & (lengths <= steps) & (last == 0),
-    }
-    for told, where in wrong.items():
-        if where.any():
-            repairs[f"{key}_lengths: {told} (clips)"] += int(where.sum())
-    return np.where((lengths <= 0) | (lengths > steps) | (last == 0), last, lengths)

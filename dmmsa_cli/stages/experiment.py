@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Capabilities, Frames, Tokens, View, fraction_of, frame_statistics
+from dmmsa_cli.data.batches import Capabilities, Frames, SplitFrames, Tokens, View, fraction_of, frame_statistics
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
 from dmmsa_cli.errors import InvalidRecipe, RunMismatch, TrainingDiverged
@@ -31,7 +31,7 @@ from dmmsa_cli.training.inference import predict
 from dmmsa_cli.training.run import RunFolder
 
 
-class Rows(Protocol):
+class Rows(SplitFrames, Protocol):
     """A split as this module reads it: of a store, or of a file of features."""
 
     def __len__(self) -> int: ...
@@ -44,14 +44,6 @@ class Rows(Protocol):
     @property
     def labels(self) -> dict[str, NDArray[np.float32]]:
         """Scores by name, (N,) each."""
-        ...
-
-    def lengths(self, modality: str) -> NDArray[np.int64]:
-        """Frames of each row, (N,)."""
-        ...
-
-    def sequence(self, modality: str, row: int) -> NDArray[np.float32]:
-        """One row's frames, (n, F)."""
         ...
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from dmmsa_cli import files
 from dmmsa_cli.data import store, validation
+from dmmsa_cli.data.features import read_features
 from dmmsa_cli.data.specs import MODALITIES, SPECS
-from dmmsa_cli.data.store import SCHEMA_VERSION, dataset_folder, open_store, read_features, write_store
+from dmmsa_cli.data.store import SCHEMA_VERSION, dataset_folder, open_store, write_store
 from dmmsa_cli.data.unpickling import load
 from dmmsa_cli.errors import DatasetMissing, DiskFull, InvalidDataset, StoreMismatch
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dmmsa_cli.data import validation
+from dmmsa_cli.data import repair, validation
 from dmmsa_cli.errors import InvalidDataset
 
 
@@ -23,7 +23,7 @@ def cleaned(raw, spec, split="train"):
     """Chunk of a split, and what was repaired in it."""
     layout = validation.check(raw, spec)
     repairs = Counter(layout.repairs)
-    (chunk,) = validation.clean(raw[split], layout, repairs)
+    (chunk,) = repair.clean(raw[split], layout, repairs)
     return chunk, repairs
 
 
@@ -229,7 +229,7 @@ def test_junk_ends_in_a_table_of_faults_or_is_cleaned(raw_with_text, spec, junk)
         layout = validation.check(raw, spec)
     except InvalidDataset:
         return
-    for chunk in validation.clean(raw["train"], layout, Counter()):
+    for chunk in repair.clean(raw["train"], layout, Counter()):
         for lengths, frames in chunk.sequences.values():
             assert lengths.sum() == len(frames)
             assert np.isfinite(frames).all()

@@ -1,4 +1,4 @@
-"""The pipeline on real CMU-MOSI transcripts and sound: a tenth of the rows, one epoch, to see that all fits together."""
+"""The pipeline on real CMU-MOSI transcripts and sound: a tenth of the rows, one epoch, to see that it all fits."""
 
 import importlib.util
 import json
