@@ -65,16 +65,20 @@ def write_json(target: Path, value: Any) -> None:  # noqa: ANN401  (JSON is what
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold `folder` for this process; the lock goes with the process, however it ends.
 
+    Args:
+        folder: made if it is missing.
+        wait: until another process lets go of it.
+
     Raises:
-        FolderBusy: another process holds it.
+        FolderBusy: another process holds it, and there is no waiting.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
         raise FolderBusy(
             f"Another dmmsa process is writing {folder}.",

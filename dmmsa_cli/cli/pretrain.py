@@ -42,7 +42,7 @@ def pretrain_unimodal(
 
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
     from dmmsa_cli.stages.experiment import open_experiment
-    from dmmsa_cli.stages.pretrain import pretrain_unimodal, wanted_encoders
+    from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal, wanted_encoders
 
     experiment = open_experiment(
         dataset,
@@ -55,6 +55,8 @@ def pretrain_unimodal(
     )
     with TrainingView(Console()) as view:
         view.say(data_note(experiment))
+        if "t" in experiment.modalities and not experiment.text_pretrains:
+            view.say(NO_TEXT_ENCODER)
         for name, own_seed in wanted_encoders(experiment, [m.value for m in modality or ()], seed or ()):
             watch = view.training(*pretraining_title(experiment, name))
             report = pretrain_unimodal(experiment, name, own_seed, watch=watch, force=force)

@@ -47,7 +47,7 @@ class TrainingView:
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
-        self.console.print(Text(line))
+        self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
 
     def report(self, folder: Path, summary: dict[str, Any], *, skipped: bool) -> None:
         """Print what became of one training."""

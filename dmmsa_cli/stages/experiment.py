@@ -20,6 +20,7 @@ from dmmsa_cli.data.batches import Capabilities, Frames, SplitFrames, Tokens, Vi
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
 from dmmsa_cli.errors import InvalidRecipe, RunMismatch, TrainingDiverged
+from dmmsa_cli.files import PARTIAL, exclusive
 from dmmsa_cli.layers.pretrained import find_encoder, fingerprint, load_encoder, make_tiny, tokenize
 from dmmsa_cli.layers.sequence import SequenceEncoder, SequenceOptions
 from dmmsa_cli.layers.text import TextEncoder
@@ -159,12 +160,13 @@ class Experiment:
         rows = self.rows("train", seed)
         what = {"tiny": to_dict(text.tiny), "max_tokens": text.max_tokens, "seed": seed, "fraction": len(rows)}
         folder = self.folder / "encoders" / f"tiny-{digest({'data': self.store.manifest.data_hash, **what})}"
-        if not folder.exists():
-            texts = self.store.split("train").texts
-            partial = folder.with_name(folder.name + ".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            make_tiny(partial, [texts[row] for row in rows], text.tiny, max_tokens=text.max_tokens, seed=seed)
-            partial.replace(folder)
+        with exclusive(folder.parent, wait=True):
+            if not folder.exists():
+                texts = self.store.split("train").texts
+                partial = folder.with_name(folder.name + PARTIAL)
+                shutil.rmtree(partial, ignore_errors=True)
+                make_tiny(partial, [texts[row] for row in rows], text.tiny, max_tokens=text.max_tokens, seed=seed)
+                partial.replace(folder)
         return folder
 
     @cached_property

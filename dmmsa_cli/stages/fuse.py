@@ -18,7 +18,7 @@ from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.stages.experiment import Experiment
 from dmmsa_cli.stages.fused import Fused
-from dmmsa_cli.stages.pretrain import encoder_folder, pretrain_unimodal
+from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, encoder_folder, pretrain_unimodal
 from dmmsa_cli.training.fit import Watch, fit
 from dmmsa_cli.training.loop import Training
 from dmmsa_cli.training.run import RunFolder
@@ -88,13 +88,17 @@ def fuse(
     recipe = dump_yaml(experiment.recipe)
     if resume and run.started:  # `auto` was settled when the run began
         experiment = replace(experiment, precision=run.environment["precision"])
-    if _is_done(run, recipe, from_scratch, resume=resume, force=force):
+    if _is_done(run, recipe, experiment, from_scratch, resume=resume, force=force):
         return FuseReport(run.path, seed, True, run.summary)
     encoders = {} if from_scratch else _pretrain_missing(experiment, seed, watch_pretraining, remark)
     with exclusive(run.path):
         if force:
             run.clear()
-        run.begin(recipe, _facts(experiment, variant, seed, from_scratch, encoders))
+        facts = _facts(experiment, variant, seed, from_scratch, encoders)
+        if run.started:  # the run stands on what it began with; where it went on is told beside it
+            now = environment(experiment.device, experiment.precision)
+            facts = run.environment | {"resumed": [*run.environment.get("resumed", []), now]}
+        run.begin(recipe, facts)
         summary = _train(Fused(experiment, run, encoders), seed, recipe, watch(), remark)
     return FuseReport(run.path, seed, False, summary)
 
@@ -119,14 +123,19 @@ def _facts(
     }
 
 
-def _is_done(run: RunFolder, recipe: str, from_scratch: bool, *, resume: bool, force: bool) -> bool:
+def _is_done(
+    run: RunFolder, recipe: str, experiment: Experiment, from_scratch: bool, *, resume: bool, force: bool
+) -> bool:
     """Say whether the run has finished under this very recipe; refuse to touch what is something else."""
-    if force or not run.started:
+    if not run.started:
         return False
-    same = (run.path / "recipe.yaml").read_text(encoding="utf-8") == recipe
-    if not same or run.environment.get("from_scratch") != from_scratch:
+    with exclusive(run.path):  # where another process is at it, that is what has to be told
+        if force:
+            return False
+        wrong = _difference(run, recipe, experiment, from_scratch)
+    if wrong:
         raise RunMismatch(
-            f"{run.path} holds a run of another recipe: {_difference(run, recipe)}.",
+            f"{run.path} holds a run of another kind: {wrong}.",
             "Give this one a --name of its own, or replace the old one with --force.",
         )
     if not run.finished and not resume:
@@ -134,11 +143,15 @@ def _is_done(run: RunFolder, recipe: str, from_scratch: bool, *, resume: bool, f
     return run.finished
 
 
-def _difference(run: RunFolder, recipe: str) -> str:
+def _difference(run: RunFolder, recipe: str, experiment: Experiment, from_scratch: bool) -> str:
+    """Say in what the run in a folder differs from the one that is asked for; nothing where it does not."""
+    facts, data_hash = run.environment, experiment.store.manifest.data_hash
     there, asked = _flat(run.recipe), _flat(yaml.safe_load(recipe))
+    there |= {"data": facts["data_hash"][:12], "--from-scratch": facts["from_scratch"]}
+    asked |= {"data": data_hash[:12], "--from-scratch": from_scratch}
     keys = [k for k in sorted(there.keys() | asked.keys()) if there.get(k, "nothing") != asked.get(k, "nothing")]
     told = [f"{k} is {there.get(k, 'nothing')} there, {asked.get(k, 'nothing')} here" for k in keys[:3]]
-    return "; ".join(told) + (f"; and {len(keys) - 3} more keys" if len(keys) > 3 else "") or "--from-scratch differs"
+    return "; ".join(told) + (f"; and {len(keys) - 3} more keys" if len(keys) > 3 else "")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -154,7 +167,7 @@ def _pretrain_missing(
     folders = {}
     for modality in experiment.modalities:
         if modality == "t" and not experiment.text_pretrains:
-            remark("Text comes as features: there is no text encoder to pretrain.")
+            remark(NO_TEXT_ENCODER)
             continue
         folders[modality] = encoder_folder(experiment, modality, seed)
         if not folders[modality].finished:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmmsa_cli.data.batches import Frames, Tokens, View
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.errors import RunMissing
+from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.pretrained import copy_description, empty_encoder, encoder_width, load_encoder
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
@@ -128,10 +129,11 @@ class Fused:
     def _cached_embeddings(self) -> dict[str, Tensor]:
         """The frozen text encoder's output for every split, (N, width) each."""
         cache = self.experiment.folder / "cache" / f"text-{self._embedding_key()}.safetensors"
-        cached = read_cached(cache)
-        if cached is None:
-            cached = self._embed({split: self.experiment.store.split(split) for split in SPLITS})
-            write_cached(cache, cached)
+        with exclusive(cache.parent, wait=True):  # runs side by side need the same embeddings once
+            cached = read_cached(cache)
+            if cached is None:
+                cached = self._embed({split: self.experiment.store.split(split) for split in SPLITS})
+                write_cached(cache, cached)
         return cached
 
     def _embedding_key(self) -> str:

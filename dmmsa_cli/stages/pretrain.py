@@ -28,6 +28,8 @@ from dmmsa_cli.training.loop import Training
 from dmmsa_cli.training.run import RunFolder
 from dmmsa_cli.training.schedule import Schedule
 
+NO_TEXT_ENCODER = "Text comes as features (text.source: features): there is no text encoder to pretrain."
+
 
 @dataclass(frozen=True)
 class PretrainReport:
@@ -59,10 +61,7 @@ def wanted_encoders(experiment: Experiment, modalities: Sequence[str], seeds: Se
         )
     wanted = [m for m in modalities or experiment.modalities if m != "t" or experiment.text_pretrains]
     if not wanted:
-        raise InvalidInput(
-            "Text comes as features (text.source: features): there is no text encoder to pretrain.",
-            "Go on with `dmmsa fuse`.",
-        )
+        raise InvalidInput(NO_TEXT_ENCODER, "Go on with `dmmsa fuse`.")
     chosen = seeds or experiment.recipe.seeds
     each = chosen if experiment.recipe.pretraining.per_seed else chosen[:1]
     return [(modality, seed) for seed in each for modality in wanted]

@@ -121,7 +121,7 @@ ERRORS = {
     "--set without --name": (["fuse", "--dataset", "mini", "--set", "fusion.epochs=1"], ["--name"]),
     "another recipe in the folder": (
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--set", "fusion.epochs=9", "--name", "full"],
-        ["holds a run of another recipe: fusion.epochs is 4 there, 9 here", "--force"],
+        ["holds a run of another kind: fusion.epochs is 4 there, 9 here", "--force"],
     ),
     "a run that is not there": (["evaluate", "nothing"], ["no finished run in nothing"]),
     "an encoder that can't be had": (

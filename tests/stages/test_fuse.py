@@ -181,8 +181,9 @@ def test_a_folder_with_another_recipe_is_refused_and_named(finished, prepared, m
 
 def test_two_processes_on_one_run_folder(finished, tmp_path):
     experiment, folder = finished
-    with exclusive(folder.with_name("seed-7")), pytest.raises(FolderBusy, match="Another dmmsa process"):
-        run_fuse(experiment, seed=7)
+    for seed in (1, 7):  # one that is there, and one that is only beginning
+        with exclusive(folder.with_name(f"seed-{seed}")), pytest.raises(FolderBusy, match="Another dmmsa process"):
+            run_fuse(experiment, seed=seed, resume=True)
 
 
 def test_a_dataset_without_a_modality_says_so(prepared, micro, tmp_path):
@@ -192,6 +193,14 @@ def test_a_dataset_without_a_modality_says_so(prepared, micro, tmp_path):
     with pytest.raises(InvalidRecipe, match="no `text`"):
         features = replace(experiment.recipe, text=replace(experiment.recipe.text, source="features"))
         run_fuse(replace(experiment, recipe=features))
+
+
+def test_a_run_on_other_data_is_not_taken_for_this_one(finished, prepared, micro):
+    experiment, folder = finished
+    manifest = replace(experiment.store.manifest, data_hash="0" * 64)
+    other = replace(experiment, store=replace(experiment.store, manifest=manifest))
+    with pytest.raises(RunMismatch, match="data is .* there, 000000000000 here"):
+        run_fuse(other)
 
 
 @pytest.mark.parametrize(
