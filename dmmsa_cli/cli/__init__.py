@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
+from types import FrameType
 
 import typer
 
@@ -47,6 +49,7 @@ for command in (prepare, pretrain_unimodal, fuse, evaluate, predict):
 def main() -> None:
     """Run the command line; an error that has words for its user ends in those, and status 1."""
     warnings.showwarning = _warn
+    signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments or bool(os.environ.get("DMMSA_DEBUG"))
     arguments = spread_lists([argument for argument in arguments if argument != "--debug"])
@@ -57,11 +60,24 @@ def main() -> None:
             raise
         _tell(error)
         sys.exit(130 if isinstance(error, Interrupted) else 1)
+    except OSError as error:
+        if debug:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        _tell(
+            DmmsaError(f"{error.strerror or error}{where}", "Look at the path, and whether you may read and write it.")
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         if debug:
             raise
-        print("Stopped. What was finished is kept.", file=sys.stderr)
+        print("Stopped. What was finished is kept; the same command goes on (fuse: with --resume).", file=sys.stderr)
         sys.exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Take SIGTERM as Ctrl-C is taken."""
+    raise KeyboardInterrupt
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:

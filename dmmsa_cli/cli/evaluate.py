@@ -112,9 +112,11 @@ def _show(console: Console, table: Evaluation) -> None:
 def _notes(table: Evaluation) -> list[str]:
     floor = table.notes.get("best_reachable_mae", {}).get(table.split)
     lines = [f"The best reachable MAE on this synthetic split is {floor:.4f}."] if floor is not None else []
-    if any(system.summary.runs > 1 for system in table.systems):
-        covers = "the fusion only: encoders are shared by the seeds" if table.shared_encoders else "all training"
-        lines.append(f"± is the sample standard deviation over seeds; it covers {covers}.")
+    several = [system for system in table.systems if system.summary.runs > 1]
+    covers = {system.covers for system in several}
+    for what in sorted(covers):
+        whose = "" if len(covers) == 1 else " of " + "; ".join(s.title for s in several if s.covers == what)
+        lines.append(f"±{whose} is the sample standard deviation over seeds; it covers {what}.")
     return [*lines, f"Data {table.data_hash[:12]}. 'alone': a pretrained encoder with its own head, scored against y."]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.errors import InvalidInput
 
 
 def fuse(
@@ -35,6 +36,8 @@ def fuse(
 
     Runs lie in runs/DATASET/RECIPE/VARIANT/seed-N; the variant is named for its flags (full, no-gdwg, fraction-0.6).
     """
+    if force and resume:
+        raise InvalidInput("--force begins again, --resume goes on.", "Give one of them.")
     from rich.console import Console
 
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title

@@ -38,7 +38,7 @@ Settings = Annotated[
     ),
 ]
 Seeds = Annotated[
-    list[int] | None, typer.Option("--seed", metavar="N ...", help="One or more seeds. Default: the recipe's.")
+    list[int] | None, typer.Option("--seed", metavar="N ...", min=0, help="One or more seeds. Default: the recipe's.")
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 PrecisionOption = Annotated[
@@ -87,20 +87,21 @@ def spread_lists(arguments: list[str]) -> list[str]:
         ['fuse', '--seed', '1', '--seed', '12', '--no-cl']
     """
     spread: list[str] = []
-    option: str | None = None
-    for argument in arguments:
+    option, values = "", 0  # the list that is open, and how many values it has had
+    for argument in [*arguments, "--"]:
         name, equals, value = argument.partition("=")
-        if argument in LISTS:
-            option = argument
-        elif name in LISTS and equals:
-            option = None
-            spread += _repeat(name, value)
-        elif option and not argument.startswith("-"):
+        if option and (not argument.startswith("-") or argument[1:].isdigit()):  # a negative number is a value
             spread += _repeat(option, argument)
-        else:
-            option = None
+            values += 1
+            continue
+        if option and not values:
+            spread.append(option)  # it was given nothing: click will say so
+        option, values = (argument, 0) if argument in LISTS else ("", 0)
+        if name in LISTS and equals:
+            spread += _repeat(name, value)
+        elif not option:
             spread.append(argument)
-    return spread
+    return spread[:-1]
 
 
 def _repeat(option: str, values: str) -> list[str]:

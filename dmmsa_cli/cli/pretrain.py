@@ -57,6 +57,8 @@ def pretrain_unimodal(
         view.say(data_note(experiment))
         if "t" in experiment.modalities and not experiment.text_pretrains:
             view.say(NO_TEXT_ENCODER)
+        if seed and not experiment.recipe.pretraining.per_seed:
+            view.say("Encoders are shared by all seeds (pretraining.per_seed is false): --seed changes nothing.")
         for name, own_seed in wanted_encoders(experiment, [m.value for m in modality or ()], seed or ()):
             watch = view.training(*pretraining_title(experiment, name))
             report = pretrain_unimodal(experiment, name, own_seed, watch=watch, force=force)

@@ -264,6 +264,7 @@ def write_store(
     """
     _sweep(folder, _named(folder))
     tag, digest, repairs = secrets.token_hex(4), hashlib.sha256(), Counter(layout.repairs)
+    digest.update(f"{layout.spec.metrics} {layout.spec.score_range}\n".encode())  # the same scores, read otherwise
     longest = dict.fromkeys(layout.widths, 0)
     written: dict[str, str] = {}
     for split in layout.rows:

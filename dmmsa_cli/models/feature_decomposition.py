@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import Batch
 from dmmsa_cli.layers.heads import Head, mlp, projector
-from dmmsa_cli.models.base import Outputs, embed
+from dmmsa_cli.models.base import Model, Outputs, embed
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FeatureDecompositionOptions:
             raise ValueError(f"projector_dropout: {self.projector_dropout} is not in [0, 1)")
 
 
-class FeatureDecomposition(nn.Module):
+class FeatureDecomposition(Model):
     """Similarity and dissimilarity features of each modality, and heads over them (DMMSA, section 3.2; ConFEDE).
 
         m_s = tanh(W norm(m)),  m_d likewise, for every modality m              (B, d/2)
@@ -57,7 +57,7 @@ class FeatureDecomposition(nn.Module):
         width: int,
         projector_dropout: float,
     ) -> None:
-        super().__init__()
+        super().__init__(encoders, widths, heads)
         self.encoders = nn.ModuleDict(encoders)
         half = width // 2
         self.projectors = nn.ModuleDict(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Capabilities
+from dmmsa_cli.data.batches import Batch, Capabilities
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
 
@@ -37,7 +37,7 @@ class Objective(nn.Module, ABC):
         self.heads = {}
 
     @abstractmethod
-    def forward(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the unweighted mean loss of every task over the batch, scalars in float32."""
 
     @abstractmethod

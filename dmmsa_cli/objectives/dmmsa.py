@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmmsa_cli.data.batches import Capabilities
+from dmmsa_cli.data.batches import Batch, Capabilities
 from dmmsa_cli.data.classes import class_edges
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
@@ -132,8 +132,9 @@ class Dmmsa(Objective):
         if options.uni.enabled:
             self.heads |= {"unimodal": Head(1, "feature")}
 
-    def forward(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the unweighted mean loss of each active task."""
+        labels = batch.labels
         losses = {"msr": self._smooth_l1(outputs.prediction, labels["y"])}
         if self.counts:
             losses["msc"] = self._classification(outputs, labels["y"])

@@ -9,7 +9,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmmsa_cli.data.batches import Capabilities
+from dmmsa_cli.data.batches import Batch
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.base import Objective
 
@@ -29,24 +29,13 @@ class RegressionOptions:
 
 
 class Regression(Objective):
-    """Distance between the prediction and a label, nothing else (SPEC section 5, `pretrain-unimodal`).
-
-    Args:
-        capabilities: what the dataset has; one modality that has labels of its own is trained on them, anything else
-            on y.
-        options: which distance.
-    """
+    """Distance between the prediction and y, nothing else (SPEC section 5, `pretrain-unimodal`)."""
 
     Options = RegressionOptions
 
-    def __init__(self, capabilities: Capabilities, options: RegressionOptions) -> None:
-        super().__init__(capabilities, options)
-        alone = len(capabilities.modalities) == 1 and capabilities.unimodal_labels
-        self.target = capabilities.modalities[0] if alone else "y"
-
-    def forward(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the one loss there is."""
-        prediction, target = outputs.prediction.float(), labels[self.target]
+        prediction, target = outputs.prediction.float(), batch.labels["y"]
         if self.options.loss == "mse":
             return {"regression": F.mse_loss(prediction, target)}
         if self.options.loss == "l1":

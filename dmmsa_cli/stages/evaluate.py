@@ -25,6 +25,9 @@ from dmmsa_cli.stages.pretrain import load_unimodal
 from dmmsa_cli.training.inference import Predictions, predict
 from dmmsa_cli.training.run import RunFolder
 
+FUSION_ONLY = "the fusion only: encoders are shared by the seeds"
+ALL_TRAINING = "all training"
+
 
 @dataclass(frozen=True)
 class System:
@@ -33,6 +36,8 @@ class System:
     title: str
     runs: list[Metrics] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    covers: str = ALL_TRAINING
+    """What the standard deviation over the runs covers."""
 
     @property
     def summary(self) -> Summary:
@@ -50,8 +55,6 @@ class Evaluation:
     data_hash: str
     source: dict[str, Any]
     notes: dict[str, Any]
-    shared_encoders: bool
-    """Whether the standard deviations cover the fusion only."""
     systems: list[System]
 
     def to_json(self) -> dict[str, Any]:
@@ -62,11 +65,11 @@ class Evaluation:
             "split": self.split,
             "rows": self.rows,
             "data_hash": self.data_hash,
-            "sd_covers": "fusion only: encoders are shared by the seeds" if self.shared_encoders else "all training",
             "systems": [
                 {
                     "system": system.title,
                     "seeds": system.seeds,
+                    "sd_covers": system.covers,
                     "mean": without_nan(system.summary.mean),
                     "sd": without_nan(system.summary.sd),
                     "runs": [without_nan(run) for run in system.runs],
@@ -83,7 +86,7 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
         InvalidInput: neither is given.
         RunMissing: there is none.
     """
-    roots = list(places) or ([runs_dir / dataset] if dataset else [])
+    roots = [place.resolve() for place in places] or ([runs_dir / dataset] if dataset else [])
     if not roots:
         raise InvalidInput("Neither a run nor a dataset is named.", "Give run folders, or --dataset NAME.")
     folders = {
@@ -130,21 +133,22 @@ def evaluate(runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: D
 def _evaluate_dataset(models: list[Fused], split: str) -> Evaluation:
     experiment = models[0].experiment
     manifest = experiment.store.manifest
-    alone = {
-        (m, folder.path): _score(experiment, split, _run_alone(fused, m, folder, split))
-        for fused in models
-        for m, folder in fused.pretrained.items()
-    }
+    alone: dict[tuple[str, Path], Metrics] = {}
+    for fused in models:
+        for m, folder in fused.pretrained.items():
+            if (m, folder.path) not in alone:  # shared encoders are run once
+                alone[m, folder.path] = _score(experiment, split, _run_alone(fused, m, folder, split))
     variants: dict[str, System] = {}
     for fused in models:
         facts = fused.run.environment
         title = f"{facts['recipe']} {facts['variant']}, {'+'.join(facts['modalities'])}"
-        system = variants.setdefault(title, System(title))
+        shared = fused.pretrained and not fused.experiment.recipe.pretraining.per_seed
+        system = variants.setdefault(title, System(title, covers=FUSION_ONLY if shared else ALL_TRAINING))
         said = predict_split(fused, split)
         system.runs.append(_score(experiment, split, said))
         system.seeds.append(facts["seed"])
         beside = {MODALITY_NAMES[m]: alone[m, folder.path] for m, folder in fused.pretrained.items()}
-        _write_run(fused, split, {"fused": system.runs[-1]} | beside, predictions_table(experiment, split, said))
+        _write_run(fused, split, {"fused": system.runs[-1]} | beside, predictions_table(fused, split, said))
     return Evaluation(
         spec=experiment.store.spec,
         split=split,
@@ -152,7 +156,6 @@ def _evaluate_dataset(models: list[Fused], split: str) -> Evaluation:
         data_hash=manifest.data_hash,
         source=manifest.source,
         notes=manifest.notes,
-        shared_encoders=not any(fused.experiment.recipe.pretraining.per_seed for fused in models),
         systems=[_training_mean(experiment, split), *_alone_systems(models, alone), *variants.values()],
     )
 
@@ -221,24 +224,25 @@ def _score(experiment: Experiment, split: str, said: Predictions) -> Metrics:
 # --- what a run's folder gets ---------------------------------------------------------------------------------------
 
 
-def predictions_table(experiment: Experiment, split: str, said: Predictions) -> pd.DataFrame:
+def predictions_table(fused: Fused, split: str, said: Predictions) -> pd.DataFrame:
     """Return id, text, y_true, y_pred, the unimodal head's predictions and the MSC classes of a split's rows."""
-    rows = experiment.store.split(split)
+    rows = fused.experiment.store.split(split)
     return pd.DataFrame(
         {"id": rows.ids, "text": rows.texts, "y_true": rows.labels["y"], "y_pred": said.scores}
-        | head_columns(experiment, said)
+        | head_columns(fused, said)
     )
 
 
-def head_columns(experiment: Experiment, said: Predictions) -> dict[str, NDArray[Any]]:
+def head_columns(fused: Fused, said: Predictions) -> dict[str, NDArray[Any]]:
     """Return the columns that a model's heads give.
 
     `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative.
     """
     columns: dict[str, NDArray[Any]] = {}
-    for name, values in said.heads.items():
-        if name == "unimodal":
-            columns |= {f"uni_{feature}": values[:, i, 0] for i, feature in enumerate(said.features)}
+    for name, head in fused.objective.heads.items():
+        values = said.heads[name]
+        if head.over == "feature":
+            columns |= {f"{name[:3]}_{feature}": values[:, i, 0] for i, feature in enumerate(said.features)}
         else:
             columns[name] = values.argmax(axis=1)
     return columns
@@ -246,7 +250,10 @@ def head_columns(experiment: Experiment, said: Predictions) -> dict[str, NDArray
 
 def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], table: pd.DataFrame) -> None:
     path = fused.run.path / "metrics.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        known = {}  # none yet, or damaged: it only holds what evaluation can find again
     measured = {name: without_nan(values) for name, values in metrics.items()}
     write_json(path, known | {split: measured})
     name = "predictions.csv" if split == "test" else f"predictions-{split}.csv"
@@ -302,7 +309,8 @@ def _check_rows(path: Path, table: pd.DataFrame, spec: DatasetSpec) -> None:
     if len(twice):
         raise InvalidInput(f"{path}: id {twice.iloc[0]} stands there twice.", "Give one row for each clip.")
     for name in ("y_true", "y_pred"):
-        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
+        with np.errstate(over="ignore"):  # beyond float32 is not finite either
+            numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64).astype(np.float32)
         wrong = np.flatnonzero(~np.isfinite(numbers))
         if len(wrong):
             raise InvalidInput(

@@ -119,17 +119,20 @@ class Experiment:
 
     def pooled_features(self, rows: Rows) -> Tensor:
         """Return the mean of the pickle's own text features over their valid positions, (N, width)."""
-        if "t" not in self.store.manifest.widths:
-            raise InvalidRecipe(
-                f"text.source is features, but the pickle that {self.store.spec.name} was prepared from has no `text`.",
-                "Use an encoder: --set text.source=encoder, or --set text.source=tiny",
-            )
+        self._check_text_features()
         pooled = np.zeros((len(rows), self.store.manifest.widths["t"]), np.float32)
         for row in range(len(rows)):
             valid = rows.sequence("t", row)
             if len(valid):
                 pooled[row] = valid.mean(axis=0, dtype=np.float64)
         return torch.from_numpy(pooled)
+
+    def _check_text_features(self) -> None:
+        if "t" not in self.store.manifest.widths:
+            raise InvalidRecipe(
+                f"text.source is features, but the pickle that {self.store.spec.name} was prepared from has no `text`.",
+                "Use an encoder: --set text.source=encoder, or --set text.source=tiny",
+            )
 
     # --- encoders -------------------------------------------------------------------------------------------------
 
@@ -187,19 +190,38 @@ class Experiment:
             encoder.standardise_by(*frame_statistics(frames, self.rows("train", seed)))
         return encoder
 
+    def check_modalities(self) -> None:
+        """See that every modality in use can be encoded as the recipe wants it, before anything is trained.
+
+        Raises:
+            InvalidRecipe: the heads do not divide the width, or the text features asked for are not there.
+            EncoderUnavailable: the text encoder can't be had.
+        """
+        for modality in self.modalities:
+            if modality != "t":
+                self._check_heads(modality)
+            elif self.text_pretrains:
+                self.base_text  # noqa: B018  (finds it, or says how to get it)
+            else:
+                self._check_text_features()
+
+    def _check_heads(self, modality: str) -> None:
+        name, width = MODALITY_NAMES[modality], self.recipe.model.options.width
+        heads = getattr(self.recipe, name).heads
+        if width % heads:
+            raise InvalidRecipe(
+                f"{name}.heads: {heads} heads do not divide model.width, {width}.", "Choose a divisor of the width."
+            )
+
     def empty_sequence_encoder(self, modality: str) -> SequenceEncoder:
         """Return an encoder of audio or vision whose weights and statistics are still to be set.
 
         Raises:
             InvalidRecipe: the width can't be divided among the attention heads.
         """
+        self._check_heads(modality)
         options: SequenceOptions = getattr(self.recipe, MODALITY_NAMES[modality])
         width = self.recipe.model.options.width
-        if width % options.heads:
-            raise InvalidRecipe(
-                f"{MODALITY_NAMES[modality]}.heads: {options.heads} heads do not divide model.width, {width}.",
-                "Choose a divisor of the width.",
-            )
         manifest = self.store.manifest
         return SequenceEncoder(
             features=manifest.widths[modality],
@@ -210,7 +232,7 @@ class Experiment:
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
-    def metrics_of(self, model: nn.Module, view: View, label: str = "y") -> dict[str, float]:
+    def metrics_of(self, model: nn.Module, view: View) -> dict[str, float]:
         """Return the dataset's metrics of a model over a view."""
         said = predict(
             model, view, batch_size=self.evaluation_batch, device=self.device, precision=self.precision
@@ -221,7 +243,7 @@ class Experiment:
                 "Lower the learning rate: --set fusion.learning_rate=...",
             )
         spec = self.store.spec
-        truth = view.labels[label].numpy()[view.rows]
+        truth = view.labels["y"].numpy()[view.rows]
         return score(truth, said, metrics=spec.metrics, score_range=spec.score_range)
 
     @property
@@ -270,6 +292,7 @@ def reopen_experiment(run: RunFolder, *, data_dir: Path, device: DeviceName = "a
         RunMismatch: the dataset has been prepared anew from other data since.
     """
     facts = run.environment
+    run = RunFolder(run.path.resolve())  # its folders tell where the encoders lie
     store = open_store(dataset_folder(data_dir, facts["dataset"]))
     if store.manifest.data_hash != facts["data_hash"]:
         raise RunMismatch(

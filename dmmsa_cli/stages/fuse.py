@@ -14,6 +14,7 @@ from dmmsa_cli.data.batches import EpochBatches
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.files import exclusive
+from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.stages.experiment import Experiment
@@ -84,6 +85,7 @@ def fuse(
         RunMismatch: the folder holds a run of another recipe, or an unfinished one and neither `resume` nor `force`.
         FolderBusy: another process is writing the run.
     """
+    check(experiment, variant)
     run = RunFolder(experiment.folder / experiment.name / variant / f"seed-{seed}")
     recipe = dump_yaml(experiment.recipe)
     if resume and run.started:  # `auto` was settled when the run began
@@ -92,6 +94,8 @@ def fuse(
         return FuseReport(run.path, seed, True, run.summary)
     encoders = {} if from_scratch else _pretrain_missing(experiment, seed, watch_pretraining, remark)
     with exclusive(run.path):
+        if run.finished and not force:  # by another process, while this one waited for its encoders
+            return FuseReport(run.path, seed, True, run.summary)
         if force:
             run.clear()
         facts = _facts(experiment, variant, seed, from_scratch, encoders)
@@ -101,6 +105,21 @@ def fuse(
         run.begin(recipe, facts)
         summary = _train(Fused(experiment, run, encoders), seed, recipe, watch(), remark)
     return FuseReport(run.path, seed, False, summary)
+
+
+def check(experiment: Experiment, variant: str) -> None:
+    """Look for everything that can be known to be wrong before hours of training, or a file, have come of it.
+
+    Raises:
+        InvalidInput: the variant's name is no name of a folder.
+        InvalidRecipe: the recipe asks for what the dataset, or its metrics, do not have.
+        EncoderUnavailable: the text encoder can't be had.
+    """
+    if not variant.strip() or variant.startswith(".") or "/" in variant or "\\" in variant:
+        raise InvalidInput(f"--name {variant!r} is no name for a folder.", "Use letters, digits, '-', '_' and '.'.")
+    chosen = experiment.recipe.objective
+    OBJECTIVES[chosen.name](experiment.capabilities(), chosen.options)
+    experiment.check_modalities()
 
 
 def _facts(
@@ -119,6 +138,8 @@ def _facts(
         "seed": seed,
         "from_scratch": from_scratch,
         "encoders": {modality: folder.path.name for modality, folder in encoders.items()},
+        "encoder_hashes": {modality: folder.weights_hash() for modality, folder in encoders.items()},
+        "base_text": experiment.base_text_fingerprint if experiment.text_pretrains else None,
         **environment(experiment.device, experiment.precision),
     }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import Frames, Tokens, View
 from dmmsa_cli.data.specs import SPLITS
-from dmmsa_cli.errors import RunMissing
+from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.pretrained import copy_description, empty_encoder, encoder_width, load_encoder
 from dmmsa_cli.models import MODELS
@@ -181,4 +181,20 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto") -> Fu
             f"{run.path} stands on pretrained encoders that are gone: {', '.join(gone)}.",
             f"`dmmsa pretrain-unimodal --dataset {experiment.store.spec.name}` with the run's recipe makes them again.",
         )
+    _check_encoders(experiment, run, encoders)
     return Fused(experiment, run, encoders)
+
+
+def _check_encoders(experiment: Experiment, run: RunFolder, encoders: Mapping[str, RunFolder]) -> None:
+    """See that the encoders outside the model are still those that it was trained on."""
+    facts = run.environment
+    changed = [
+        str(encoder.path) for m, encoder in encoders.items() if encoder.weights_hash() != facts["encoder_hashes"][m]
+    ]
+    stands_on_base = experiment.text_pretrains and "t" not in encoders and not experiment.recipe.text.train_in_fusion
+    if stands_on_base and experiment.base_text_fingerprint != facts["base_text"]:
+        changed.append(str(experiment.base_text))
+    if changed:
+        raise RunMismatch(
+            f"{run.path} was trained on other weights than now lie in {', '.join(changed)}.", "Train the run again."
+        )

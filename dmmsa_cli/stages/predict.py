@@ -78,7 +78,7 @@ def _predict_split(fused: Fused, name: str, rows: Split) -> pd.DataFrame:
     told = {"split": [name] * len(rows), "id": rows.ids, "text": rows.texts, "y_pred": said.scores}
     if "y" in rows.labels:
         told["y_true"] = rows.labels["y"]
-    return pd.DataFrame(told | head_columns(experiment, said))
+    return pd.DataFrame(told | head_columns(fused, said))
 
 
 def _chosen(features: Features, split: str | None, source: Path) -> dict[str, Split]:

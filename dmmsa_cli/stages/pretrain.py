@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,35 +111,41 @@ def pretrain_unimodal(
         force: train it anew.
 
     Raises:
-        FolderBusy: another process is training it.
         Interrupted: stopped; the next call goes on.
     """
     run = encoder_folder(experiment, modality, seed)
     if run.finished and not force:
         return PretrainReport(modality, run.path, True, run.summary)
-    with exclusive(run.path):
+    recipe = yaml.safe_dump(_what_decides(experiment, modality, seed), sort_keys=False)
+    seed_everything(experiment.encoder_seed(seed))
+    encoder = experiment.new_encoder(modality, seed)  # what can't be built leaves no folder behind
+    with exclusive(run.path, wait=True):  # runs side by side need the same encoder once
+        if run.finished and not force:
+            return PretrainReport(modality, run.path, True, run.summary)
         if force:
             run.clear()
-        recipe = yaml.safe_dump(_what_decides(experiment, modality, seed), sort_keys=False)
         run.begin(recipe, environment(experiment.device, experiment.precision))
         if modality == "t":
             copy_description(experiment.base_text, run.path / "text")
-        summary = _train(experiment, modality, seed, run, recipe, watch)
+        summary = _train(experiment, modality, seed, encoder, run, recipe, watch)
     return PretrainReport(modality, run.path, False, summary)
 
 
 def _train(
-    experiment: Experiment, modality: str, seed: int, run: RunFolder, recipe: str, watch: Watch
+    experiment: Experiment,
+    modality: str,
+    seed: int,
+    encoder: TextEncoder | SequenceEncoder,
+    run: RunFolder,
+    recipe: str,
+    watch: Watch,
 ) -> dict[str, Any]:
     own_seed = experiment.encoder_seed(seed)
-    seed_everything(own_seed)
     schedule: Schedule = getattr(experiment.recipe.pretraining, MODALITY_NAMES[modality])
-    encoder = experiment.new_encoder(modality, seed)
     model = Unimodal({modality: encoder}, {modality: encoder.width})
     capabilities = experiment.capabilities(modality)
     chosen = experiment.recipe.pretraining.objective
     objective = OBJECTIVES[chosen.name](capabilities, chosen.options)
-    label = modality if capabilities.unimodal_labels else "y"
     views = {split: _view(experiment, modality, split, seed) for split in ("train", "valid")}
     frozen = getattr(schedule, "frozen_epochs", 0)
     early = _embedded(experiment, encoder, views) if frozen else views
@@ -150,7 +156,7 @@ def _train(
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         view = early["valid"] if state.epoch <= frozen else views["valid"]
-        return experiment.metrics_of(trained, view, label)
+        return experiment.metrics_of(trained, view)
 
     state = Training(model, objective, schedule, device=experiment.device, precision=experiment.precision)
     return fit(state, run, recipe=recipe, batches=batches, evaluate=evaluate, watch=watch, first_candidate=frozen + 1)
@@ -159,7 +165,9 @@ def _train(
 def _view(experiment: Experiment, modality: str, split: str, seed: int) -> View:
     rows = experiment.store.split(split)
     source = experiment.tokens(experiment.base_text, rows) if modality == "t" else experiment.frames(modality, rows)
-    return experiment.view(split, seed, {modality: source})
+    view = experiment.view(split, seed, {modality: source})
+    # One modality alone is trained, and validated, on its own label where the dataset has one.
+    return replace(view, labels={"y": view.labels.get(modality, view.labels["y"])})
 
 
 def _embedded(experiment: Experiment, encoder: nn.Module, views: dict[str, View]) -> dict[str, View]:

@@ -44,6 +44,8 @@ class Pretraining:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"seed: {self.seed} is below 0")
+        if self.objective.name != "regression":
+            raise ValueError(f"objective: one encoder alone is trained by regression, not by {self.objective.name}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,8 @@ from dmmsa_cli.metrics import without_nan
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder
 
+GO_ON = "The same command goes on from here: `dmmsa fuse` with --resume, both without --force."
+
 Watch = Callable[[StepEnd | EpochEnd, "Progress"], None]
 
 
@@ -93,12 +95,14 @@ def fit(
                 raise Interrupted(
                     f"Stopped in epoch {event.epoch} of {state.schedule.epochs}; everything up to here is saved in "
                     f"{run.path}.",
-                    "The same command with --resume goes on from here.",
+                    GO_ON,
                 )
             if isinstance(event, EpochEnd) and _out_of_patience(state, progress, first_candidate):
                 break
-    summary = progress.summary()
-    run.finish(summary)
+        summary = progress.summary()
+        run.finish(summary)
+        if stop.requested:
+            raise Interrupted(f"Stopped when {run.path} had finished.", GO_ON)
     return summary
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class Training:
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
             outputs = self.model(batch)
-        losses = self.objective(outputs, batch.labels)
+        losses = self.objective(outputs, batch)
         self.optimiser.zero_grad(set_to_none=True)
         self.objective.total(losses).backward()  # type: ignore[no-untyped-call]  # torch's own lack of a hint
         self.optimiser.step()
@@ -89,9 +90,13 @@ class Training:
             self.average.update_parameters(self.model)
         self._note(losses, len(batch))
 
+    @property
+    def _sums_device(self) -> torch.device:
+        return torch.device("cpu") if self.device.type == "mps" else self.device  # MPS has no float64
+
     def _note(self, losses: dict[str, Tensor], rows: int) -> None:
         for task, loss in losses.items():
-            addend = loss.detach().to("cpu" if self.device.type == "mps" else loss.device, torch.float64) * rows
+            addend = loss.detach().to(self._sums_device, torch.float64) * rows
             self.sums[task] = self.sums[task] + addend if task in self.sums else addend
         self.rows += rows
         self.step += 1
@@ -126,11 +131,11 @@ class Training:
                 state[f"optimiser/{number}/{name}"] = value
         return state
 
-    def counters(self) -> dict[str, int]:
-        """Return where in the schedule the training is."""
-        return {"epoch": self.epoch, "step": self.step, "rows": self.rows}
+    def counters(self) -> dict[str, Any]:
+        """Return where in the schedule the training is, and the tasks in the order of the log."""
+        return {"epoch": self.epoch, "step": self.step, "rows": self.rows, "tasks": list(self.sums)}
 
-    def load(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
+    def load(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """Put the state back to where `tensors` and `counters` were taken."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
@@ -141,7 +146,8 @@ class Training:
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
         self._load_optimiser(parts.get("optimiser", {}))
-        self.sums = {task: total.to(self.device) for task, total in parts.get("sums", {}).items()}
+        sums = parts.get("sums", {})
+        self.sums = {task: sums[task].to(self._sums_device) for task in counters["tasks"]}
         restore_random_state(parts["random"], self.device)
         self.epoch, self.step, self.rows = counters["epoch"], counters["step"], counters["rows"]
 
@@ -150,8 +156,9 @@ class Training:
         for name, value in tensors.items():
             number, _, key = name.partition("/")
             parameter = parameters[int(number)]
-            moved = value if key == "step" else value.to(self.device)
-            self.optimiser.state[parameter][key] = moved
+            # A fused optimiser counts steps on the device, the others on the CPU.
+            at_home = key == "step" and not self.optimiser.defaults["fused"]
+            self.optimiser.state[parameter][key] = value if at_home else value.to(parameter.device)
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

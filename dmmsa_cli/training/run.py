@@ -10,7 +10,9 @@ checkpoint.safetensors the whole state of the loop, while the run has not finish
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,11 @@ from torch import Tensor, nn
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.files import atomic_path, write_json, write_text
 
+# What environment.json of every run of a fused model holds, beside versions and machine.
+FACTS = (
+    *("dataset", "data_hash", "modalities", "recipe", "variant", "seed", "from_scratch", "precision"),
+    *("encoders", "encoder_hashes", "base_text"),
+)
 STATE_FILES = ("summary.json", "checkpoint.safetensors", "weights.safetensors", "metrics.jsonl", "metrics.json")
 
 
@@ -70,8 +77,16 @@ class RunFolder:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What the run stood on."""
-        return self._read("environment.json")
+        """What the run stood on.
+
+        Raises:
+            RunMismatch: environment.json lacks what every run of a fused model has.
+        """
+        facts = self._read("environment.json")
+        missing = [key for key in FACTS if key not in facts]
+        if missing:
+            raise RunMismatch(f"{self.path / 'environment.json'} is damaged: it lacks {', '.join(missing)}.", _AGAIN)
+        return facts
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -96,12 +111,21 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove the state of a former run, the mark of a finished one first."""
-        for name in (*STATE_FILES, "predictions.csv", "recipe.yaml"):
+        for name in STATE_FILES:
             (self.path / name).unlink(missing_ok=True)
+        for predictions in self.path.glob("predictions*.csv"):
+            predictions.unlink()
+        shutil.rmtree(self.path / "text", ignore_errors=True)
+        (self.path / "recipe.yaml").unlink(missing_ok=True)
 
     def save_weights(self, model: nn.Module) -> None:
         """Keep these weights as the run's best."""
         save_tensors(self.path / "weights.safetensors", dict(model.state_dict()), {})
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of the run's weights."""
+        with (self.path / "weights.safetensors").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def load_weights(self, model: nn.Module) -> None:
         """Load the run's best weights.

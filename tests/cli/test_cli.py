@@ -51,6 +51,9 @@ def test_every_command_is_in_the_help():
         (["fuse", "--seed=1,12", "x"], ["fuse", "--seed", "1", "--seed", "12", "x"]),
         (["pretrain-unimodal", "--modality", "t", "v"], ["pretrain-unimodal", "--modality", "t", "--modality", "v"]),
         (["evaluate", "a", "b"], ["evaluate", "a", "b"]),
+        (["fuse", "--seed"], ["fuse", "--seed"]),
+        (["fuse", "--seed", "--no-cl"], ["fuse", "--seed", "--no-cl"]),
+        (["fuse", "--seed", "-1"], ["fuse", "--seed", "-1"]),
     ],
 )
 def test_lists_are_spread(given, spread):
@@ -123,7 +126,7 @@ ERRORS = {
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--set", "fusion.epochs=9", "--name", "full"],
         ["holds a run of another kind: fusion.epochs is 4 there, 9 here", "--force"],
     ),
-    "a run that is not there": (["evaluate", "nothing"], ["no finished run in nothing"]),
+    "a run that is not there": (["evaluate", "nothing"], ["There is no finished run in", "nothing"]),
     "an encoder that can't be had": (
         ["fuse", "--dataset", "mini", "--seed", "1"],
         ["bert-base-uncased", "Ways out", "text.source=tiny"],
@@ -132,6 +135,12 @@ ERRORS = {
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--device", "mps"],
         ["no mps device", "--device cpu"],
     ),
+    "a name that is a path": (
+        ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--name", "a/b"],
+        ["no name for a folder"],
+    ),
+    "--force with --resume": (["fuse", "--dataset", "mini", "--force", "--resume"], ["Give one of them"]),
+    "a file where a folder should be": (["evaluate", "--dataset", "mini", "--json", "runs"], ["runs"]),
     "predictions without a dataset": (["evaluate", "--predictions", "x.csv"], ["--dataset NAME"]),
 }
 

@@ -139,7 +139,7 @@ def gradients(model, subset, objective, batch):
     """By parameter, after one step of the objective in training mode."""
     torch.manual_seed(0)
     task = objective_for(subset, objective)
-    task.total(task(model.train()(batch), batch.labels)).backward()
+    task.total(task(model.train()(batch), batch)).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 

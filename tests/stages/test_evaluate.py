@@ -66,7 +66,7 @@ def test_the_json_has_the_published_column_names_and_no_nan(table):
     fused = json.loads(text)["systems"][4]
     assert {"acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7", "mae", "corr"} == fused["mean"].keys()
     assert json.loads(text)["systems"][0]["mean"]["corr"] is None
-    assert "fusion only" in json.loads(text)["sd_covers"]
+    assert "fusion only" in fused["sd_covers"]
 
 
 def test_other_splits_keep_files_of_their_own(runs, prepared):
@@ -105,6 +105,16 @@ def test_a_damaged_run_says_what_is_damaged(runs, prepared, name, tmp_path):
     with pytest.raises(RunMismatch, match=name):
         evaluate([RunFolder(copy)], split="test", data_dir=prepared, device="cpu")
         assert RunFolder(copy).summary  # evaluation has no need of it; whoever reads it is told
+
+
+def test_an_encoder_that_was_trained_anew_is_noticed(runs, prepared, tmp_path):
+    import shutil
+
+    shutil.copytree(runs / "mini", tmp_path / "mini")
+    (weights,) = (tmp_path / "mini" / "encoders").glob("vision-*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    with pytest.raises(RunMismatch, match="trained on other weights"):
+        evaluate([RunFolder(tmp_path / "mini/micro/full/seed-1")], split="test", data_dir=prepared, device="cpu")
 
 
 def test_an_encoder_that_is_gone_is_named(runs, prepared, tmp_path):

@@ -113,6 +113,43 @@ def test_per_seed_encoders_are_trained_for_every_seed(prepared, micro, tmp_path)
     assert encoder_folder(shared, "a", 1) == encoder_folder(shared, "a", 12)
 
 
+@pytest.mark.parametrize("modality", ["t", "v", "a"])
+def test_an_encoder_alone_learns_its_own_label_where_there_is_one(prepared, micro, tmp_path, modality):
+    from dmmsa_cli.stages.pretrain import _view
+
+    experiment = open_mini(prepared, micro, tmp_path)
+    labels = experiment.store.split("valid").labels
+    assert _view(experiment, modality, "valid", 1).labels["y"].tolist() == labels[modality].tolist()
+    without = open_mini(prepared, micro, tmp_path)  # a store of its own, whose labels are read once
+    labels = without.store.split("train").labels
+    del labels[modality]
+    assert _view(without, modality, "train", 1).labels["y"].tolist() == labels["y"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("text.source=features",), "no `text`"),
+        (("vision.heads=3",), "3 heads do not divide"),
+        (("objective.msc.classes=[3, 9]",), "9"),
+        (("data.modalities=[t, v, a]", "text.frozen_layers=9"), "frozen_layers is 9"),
+    ],
+)
+def test_what_cant_work_leaves_nothing_behind(prepared, micro, tmp_path, settings, words):
+    with pytest.raises(InvalidRecipe, match=words):
+        run_fuse(open_mini(prepared, micro, tmp_path, *settings))
+    left = [
+        path for path in tmp_path.rglob("*") if path.is_file() and "tiny-" not in str(path) and path.name != ".lock"
+    ]
+    assert left == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", " "])
+def test_a_variant_is_named_as_a_folder_can_be(prepared, micro, tmp_path, name):
+    with pytest.raises(InvalidInput, match="no name for a folder"):
+        run_fuse(open_mini(prepared, micro, tmp_path), name)
+
+
 def test_missing_encoders_are_trained_first_and_it_is_said(prepared, micro, tmp_path):
     remarks = []
     run_fuse(open_mini(prepared, micro, tmp_path, "fusion.epochs=1"), remark=remarks.append)
