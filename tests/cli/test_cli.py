@@ -140,7 +140,10 @@ ERRORS = {
         ["no name for a folder"],
     ),
     "--force with --resume": (["fuse", "--dataset", "mini", "--force", "--resume"], ["Give one of them"]),
-    "a file where a folder should be": (["evaluate", "--dataset", "mini", "--json", "runs"], ["runs"]),
+    "a file where a folder should be": (
+        ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--runs-dir", "MICRO"],
+        ["micro.yaml", "path"],
+    ),
     "predictions without a dataset": (["evaluate", "--predictions", "x.csv"], ["--dataset NAME"]),
 }
 
