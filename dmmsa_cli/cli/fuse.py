@@ -73,4 +73,4 @@ def fuse(
                 force=force,
             )
             view.report(report.folder, report.summary, skipped=report.skipped)
-        view.say(f"Next: dmmsa evaluate --dataset {dataset}")
+        view.say(f"Next: dmmsa evaluate --dataset {dataset}{options.elsewhere(data_dir, runs_dir)}")

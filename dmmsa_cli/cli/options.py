@@ -57,6 +57,12 @@ DATA = Path("data")
 RUNS = Path("runs")
 
 
+def elsewhere(data_dir: Path, runs_dir: Path) -> str:
+    """Return the options that a command named to the user needs, where folders are not the usual ones."""
+    options = [("--data-dir", data_dir, DATA), ("--runs-dir", runs_dir, RUNS)]
+    return "".join(f" {name} {folder}" for name, folder, usual in options if folder != usual)
+
+
 def recipe_changes(
     *, fraction: float | None = None, precision: Precision | None = None, dropped: dict[str, bool] | None = None
 ) -> dict[str, object]:

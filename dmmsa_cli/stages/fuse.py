@@ -14,11 +14,10 @@ from dmmsa_cli.data.batches import EpochBatches
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.files import exclusive
-from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.stages.experiment import Experiment
-from dmmsa_cli.stages.fused import Fused
+from dmmsa_cli.stages.fused import Fused, objective_of
 from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, encoder_folder, pretrain_unimodal
 from dmmsa_cli.training.fit import Watch, fit
 from dmmsa_cli.training.loop import Training
@@ -117,8 +116,7 @@ def check(experiment: Experiment, variant: str) -> None:
     """
     if not variant.strip() or variant.startswith(".") or "/" in variant or "\\" in variant:
         raise InvalidInput(f"--name {variant!r} is no name for a folder.", "Use letters, digits, '-', '_' and '.'.")
-    chosen = experiment.recipe.objective
-    OBJECTIVES[chosen.name](experiment.capabilities(), chosen.options)
+    objective_of(experiment)
     experiment.check_modalities()
 
 
@@ -140,6 +138,7 @@ def _facts(
         "encoders": {modality: folder.path.name for modality, folder in encoders.items()},
         "encoder_hashes": {modality: folder.weights_hash() for modality, folder in encoders.items()},
         "base_text": experiment.base_text_fingerprint if experiment.text_pretrains else None,
+        "remarks": objective_of(experiment).remarks(),
         **environment(experiment.device, experiment.precision),
     }
 

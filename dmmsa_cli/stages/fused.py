@@ -25,6 +25,16 @@ from dmmsa_cli.stages.pretrain import load_unimodal
 from dmmsa_cli.training.run import RunFolder
 
 
+def objective_of(experiment: Experiment) -> Objective:
+    """Build a recipe's objective, new.
+
+    Raises:
+        InvalidRecipe: it asks for what the dataset's metrics do not have.
+    """
+    chosen = experiment.recipe.objective
+    return OBJECTIVES[chosen.name](experiment.capabilities(), chosen.options)
+
+
 @dataclass(frozen=True)
 class Fused:
     """The fused model of one run.
@@ -46,8 +56,7 @@ class Fused:
     @cached_property
     def objective(self) -> Objective:
         """The recipe's objective, new."""
-        chosen = self.experiment.recipe.objective
-        return OBJECTIVES[chosen.name](self.experiment.capabilities(), chosen.options)
+        return objective_of(self.experiment)
 
     def start(self, seed: int) -> nn.Module:
         """Return the model as training begins: on pretrained encoders where there are any."""
