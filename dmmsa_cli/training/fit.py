@@ -93,8 +93,7 @@ def fit(
             if stop.requested:
                 _save(state, run, progress, recipe)
                 raise Interrupted(
-                    f"Stopped in epoch {event.epoch} of {state.schedule.epochs}; everything up to here is saved in "
-                    f"{run.path}.",
+                    f"epoch {event.epoch} of {state.schedule.epochs}; everything up to here is saved in {run.path}.",
                     GO_ON,
                 )
             if isinstance(event, EpochEnd) and _out_of_patience(state, progress, first_candidate):
@@ -102,7 +101,7 @@ def fit(
         summary = progress.summary()
         run.finish(summary)
         if stop.requested:
-            raise Interrupted(f"Stopped when {run.path} had finished.", GO_ON)
+            raise Interrupted(f"{run.path} has just finished.", GO_ON)
     return summary
 
 
