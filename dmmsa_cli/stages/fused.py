@@ -150,7 +150,7 @@ class Fused:
         return digest(
             {
                 "encoder": encoder.path.name if encoder else self.experiment.base_text_fingerprint,
-                "outcome": encoder.summary if encoder else None,  # a retrained encoder's embeddings are others
+                "weights": encoder.weights_hash() if encoder else None,  # a retrained encoder gives other embeddings
                 "data_hash": self.experiment.store.manifest.data_hash,
                 "pooling": text.pooling,
                 "max_tokens": text.max_tokens,
