@@ -148,7 +148,7 @@ def _evaluate_dataset(models: list[Fused], split: str) -> Evaluation:
         system.runs.append(_score(experiment, split, said))
         system.seeds.append(facts["seed"])
         beside = {MODALITY_NAMES[m]: alone[m, folder.path] for m, folder in fused.pretrained.items()}
-        _write_run(fused, split, {"fused": system.runs[-1]} | beside, predictions_table(fused, split, said))
+        _write_run(fused, split, {"fused": system.runs[-1]} | beside, said)
     return Evaluation(
         spec=experiment.store.spec,
         split=split,
@@ -248,16 +248,22 @@ def head_columns(fused: Fused, said: Predictions) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], table: pd.DataFrame) -> None:
-    path = fused.run.path / "metrics.json"
+def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], said: Predictions) -> None:
+    folder = fused.run.path
+    _add_to(folder / "metrics.json", split, {name: without_nan(values) for name, values in metrics.items()})
+    if said.cosine is not None:
+        _add_to(folder / "features.json", split, {"names": said.features, "cosine": said.cosine.round(6).tolist()})
+    name = "predictions.csv" if split == "test" else f"predictions-{split}.csv"
+    write_csv(folder / name, predictions_table(fused, split, said))
+
+
+def _add_to(path: Path, split: str, found: dict[str, Any]) -> None:
+    """Write what was found on a split beside what the file knows of the others."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         known = {}  # none yet, or damaged: it only holds what evaluation can find again
-    measured = {name: without_nan(values) for name, values in metrics.items()}
-    write_json(path, known | {split: measured})
-    name = "predictions.csv" if split == "test" else f"predictions-{split}.csv"
-    write_csv(fused.run.path / name, table)
+    write_json(path, (known if isinstance(known, dict) else {}) | {split: found})
 
 
 def write_csv(target: Path, table: pd.DataFrame) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import View
 from dmmsa_cli.runtime import autocast
@@ -23,6 +24,8 @@ class Predictions:
     """Names of the features, in the order of the heads over each feature."""
     heads: dict[str, NDArray[np.float32]]
     """Head outputs: (N, outputs), or (N, features, outputs)."""
+    cosine: NDArray[np.float64] | None = None
+    """Mean over the rows of the cosine similarity of every two features, (features, features); none without any."""
 
 
 @torch.inference_mode()
@@ -32,6 +35,7 @@ def predict(model: nn.Module, view: View, *, batch_size: int, device: torch.devi
     scores: list[NDArray[np.float32]] = []
     heads: dict[str, list[NDArray[np.float32]]] = {}
     features: list[str] = []
+    cosine = torch.zeros(())
     for batch in view.in_order(batch_size):
         with autocast(device, precision):
             outputs = model(batch.to(device))
@@ -39,5 +43,18 @@ def predict(model: nn.Module, view: View, *, batch_size: int, device: torch.devi
         features = list(outputs.features)
         for name, value in outputs.heads.items():
             heads.setdefault(name, []).append(value.float().cpu().numpy())
+        if features:
+            cosine = cosine + _cosines(torch.stack(list(outputs.features.values()), dim=1)).cpu()
     joined = {name: np.concatenate(parts) for name, parts in heads.items()}
-    return Predictions(np.concatenate(scores) if scores else np.zeros(0, np.float32), features, joined)
+    return Predictions(
+        scores=np.concatenate(scores) if scores else np.zeros(0, np.float32),
+        features=features,
+        heads=joined,
+        cosine=(cosine / len(view)).double().numpy() if features else None,
+    )
+
+
+def _cosines(features: Tensor) -> Tensor:
+    """Sum over the clips of the cosines between the features of each, (B, features, w) -> (features, features)."""
+    unit = F.normalize(features.float(), dim=-1)
+    return torch.einsum("bfw,bgw->fg", unit, unit)

@@ -30,7 +30,14 @@ FACTS = (
     *("dataset", "data_hash", "modalities", "recipe", "variant", "seed", "from_scratch", "precision"),
     *("encoders", "encoder_hashes", "base_text"),
 )
-STATE_FILES = ("summary.json", "checkpoint.safetensors", "weights.safetensors", "metrics.jsonl", "metrics.json")
+STATE_FILES = (
+    "summary.json",
+    "checkpoint.safetensors",
+    "weights.safetensors",
+    "metrics.jsonl",
+    "metrics.json",
+    "features.json",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""What a report consists of, before anybody decides how it looks: tables, comparisons, runs, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dmmsa_cli.reporting.results import Column
+from dmmsa_cli.reporting.runs import Collection, System
+
+Mark = Literal["", "best", "second"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed cell."""
+
+    text: str
+    """As printed: `83.97/85.70`, `0.7548`, a dash where there is nothing."""
+    spread: str = ""
+    """The sample standard deviation beside it, as printed without its sign: `0.30/0.17`; empty where there is none."""
+    marks: tuple[Mark, ...] = ("",)
+    """Best or second best of its column, one for each part of an 'a/b' cell."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    """One for each column."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """The numbers behind the cells, by metric, as printed (percent for accuracies and F1); for ours unrounded."""
+    sd: Mapping[str, float] = field(default_factory=dict)
+    """The same for the sample standard deviations of ours."""
+    system: System | None = None
+    """The runs behind the row; none for a published one."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it was measured here."""
+        return self.system is not None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, with published rows, our own, or both; synthetic data never share one with published numbers."""
+
+    id: str
+    """For file names and anchors: `dmmsa-table-3-mosi`, `toy-objectives`."""
+    title: str
+    """`Table 3, MOSI`, `Ablation of the objective on toy (SYNTHETIC data)`."""
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    source: str = ""
+    """Where the published rows come from."""
+    notes: tuple[str, ...] = ()
+    """Sentences under the table: what the spread covers, known slips, which command to run where nothing has been."""
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one metric: first minus second."""
+
+    value: float
+    """Fractions for accuracies, as in `Metrics`."""
+    low: float
+    """Of the 95 % interval, bootstrap over videos."""
+    high: float
+    seeds_mean: float
+    """Mean over the seeds that both have, of first minus second."""
+    seeds_sd: float
+    """Sample standard deviation of the same; NaN for a single seed."""
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval holds 0."""
+        return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference between two of our own systems, and whether it is more than noise."""
+
+    first: System
+    second: System
+    first_label: str
+    second_label: str
+    differences: Mapping[str, Difference]
+    """By metric: `mae`, `corr`, and the accuracies of the metric set."""
+    videos: int
+    clips: int
+    sentence: str
+    """One that a person can read, and that says when the difference is within noise."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report shows."""
+
+    collection: Collection
+    tables: tuple[Table, ...]
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader should know first: unfinished, unevaluated or damaged runs, an empty folder."""
+    runs_dir: str = "runs"
+    made: Mapping[str, str] = field(default_factory=dict)
+    """When, with which version, by which command."""

@@ -1,0 +1,128 @@
+"""Folders of runs, written by hand: what `fuse` and `evaluate` leave behind, without training anything."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from dmmsa_cli.metrics import score, without_nan
+from dmmsa_cli.recipe import dump_yaml
+from dmmsa_cli.stages.recipes import find_recipe, load_recipe
+
+CLIPS, VIDEOS, EPOCHS = 120, 12, 5
+FEATURES = {"t": ("T_s", "T_d"), "v": ("V_s", "V_d"), "a": ("A_s", "A_d")}
+
+
+def write_run(
+    runs_dir,
+    dataset="mosi",
+    recipe="dmmsa",
+    variant="full",
+    seed=1,
+    *,
+    changes=None,
+    error=0.8,
+    modalities=("t", "v", "a"),
+    data_hash="c0ffee" * 10,
+    published=True,
+    facts=None,
+):
+    """Write one finished, evaluated run whose predictions miss the labels by about `error`; return its folder.
+
+    Labels depend on the dataset alone, so that runs of one dataset can be compared clip by clip.
+    """
+    family = dataset if dataset in ("mosi", "mosei", "sims", "toy") else "default"
+    resolved = load_recipe(find_recipe(recipe, family), changes=changes)
+    metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
+    folder = runs_dir / dataset / recipe / variant / f"seed-{seed}"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(dump_yaml(resolved))
+    _write_facts(folder, dataset, recipe, variant, seed, list(modalities), data_hash, published, facts or {})
+    truth = np.clip(np.random.default_rng(7).normal(0, limit / 2, CLIPS), -limit, limit).astype(np.float32)
+    noise = np.random.default_rng([seed, len(variant), round(1000 * error)]).normal(0, error * limit / 3, CLIPS)
+    said = (truth + noise).astype(np.float32)
+    found = score(truth, said, metrics=metrics, score_range=limit)
+    _json(folder / "metrics.json", {"test": {"fused": without_nan(found), "text": without_nan(found)}})
+    ids = [f"video{i % VIDEOS}$_${i // VIDEOS}" for i in range(CLIPS)]
+    texts = [f'clip {i}, "quoted", <b>bold</b> & 情感' for i in range(CLIPS)]
+    table = pd.DataFrame({"id": ids, "text": texts, "y_true": truth, "y_pred": said})
+    table.to_csv(folder / "predictions.csv", index=False)
+    names = [FEATURES[m][kind] for kind in (0, 1) for m in modalities]
+    cosine = np.random.default_rng(seed).uniform(-1, 1, (len(names), len(names)))
+    _json(folder / "features.json", {"test": {"names": names, "cosine": ((cosine + cosine.T) / 2).tolist()}})
+    _write_log(folder, seed, error)
+    return folder
+
+
+def _write_facts(folder, dataset, recipe, variant, seed, modalities, data_hash, published, more):
+    encoders = {m: f"{m}-0123456789ab" for m in modalities}
+    facts = {
+        "dataset": dataset,
+        "synthetic": dataset == "toy",
+        "data_hash": data_hash,
+        "source": {"path": f"{dataset}.pkl", "published": published},
+        "modalities": modalities,
+        "recipe": recipe,
+        "variant": variant,
+        "seed": seed,
+        "from_scratch": False,
+        "encoders": encoders,
+        "encoder_hashes": {m: "ab" * 32 for m in modalities},
+        "base_text": "cd" * 32,
+        "remarks": [],
+        "dmmsa": "0.1.0",
+        "python": "3.11.7",
+        "packages": {"torch": "2.13.0"},
+        "system": "Linux x86_64",
+        "device": "cpu",
+        "precision": "float32",
+        "threads": 2,
+        "git_revision": "0" * 40,
+        "command": f"dmmsa fuse --dataset {dataset}",
+    }
+    _json(folder / "environment.json", facts | more)
+
+
+def _write_log(folder, seed, error):
+    draw = np.random.default_rng(seed)
+    lines = []
+    for epoch in range(1, EPOCHS + 1):
+        losses = {task: float(1 / epoch + draw.uniform(0, 0.1)) for task in ("msr", "msc", "uni", "cl")}
+        weights = {"uni": 0.5 + 0.01 * (epoch > 2) * epoch, "cl": 0.5 - 0.01 * (epoch > 2) * epoch}
+        validation = {"mae": error + 0.2 / epoch + float(draw.uniform(0, 0.05)), "corr": 0.7}
+        line = {"epoch": epoch, "losses": losses, "weights": weights, "validation": validation}
+        lines.append(line | {"learning_rate": 1e-4, "seconds": 1.5, "best": epoch == EPOCHS})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    best = {"best_epoch": EPOCHS, "epochs": EPOCHS, "seconds": 7.5, "validation": lines[-1]["validation"]}
+    _json(folder / "summary.json", best)
+
+
+def _json(path, value):
+    path.write_text(json.dumps(value))
+
+
+DROPPED = {"no-msc": "msc", "no-cl": "cl", "no-gdwg": "gdwg"}
+
+
+@pytest.fixture
+def runs_dir(tmp_path):
+    """DMMSA and three ablations on MOSI (three seeds each), DMMSA on CH-SIMS, two runs on synthetic data."""
+    folder = tmp_path / "runs"
+    for seed in (1, 12, 123):
+        write_run(folder, seed=seed)
+        for place, (variant, task) in enumerate(DROPPED.items()):
+            changes = {f"objective.{task}.enabled": False}
+            write_run(folder, variant=variant, seed=seed, changes=changes, error=0.85 + 0.1 * place)
+        write_run(folder, dataset="sims", seed=seed)
+    for variant in ("full", "no-msc"):
+        changes = {"objective.msc.enabled": False} if variant == "no-msc" else None
+        write_run(folder, dataset="toy", variant=variant, changes=changes)
+    return folder
+
+
+@pytest.fixture
+def resolved():
+    """The recipe of a run folder, as plain values."""
+    return lambda folder: yaml.safe_load((folder / "recipe.yaml").read_text())

@@ -1,0 +1,107 @@
+import json
+
+import pandas as pd
+import pytest
+
+from dmmsa_cli.reporting.runs import collect
+from tests.reporting.conftest import write_run
+
+
+def test_runs_that_differ_in_seed_alone_are_one_system(runs_dir):
+    systems = collect(runs_dir).systems
+    told = {(s.dataset, s.variant): s.seeds for s in systems}
+    assert told["mosi", "full"] == told["mosi", "no-cl"] == (1, 12, 123)
+    assert told["toy", "full"] == (1,)
+    assert len(told) == len(systems) == 7
+    assert [s.synthetic for s in systems] == [s.dataset == "toy" for s in systems]
+
+
+@pytest.mark.parametrize(
+    "departure",
+    [{"data_hash": "f" * 60}, {"facts": {"precision": "bf16"}}, {"changes": {"fusion.epochs": 7}}],
+    ids=["data", "precision", "recipe"],
+)
+def test_what_differs_in_more_than_the_seed_is_never_averaged(tmp_path, departure):
+    write_run(tmp_path, seed=1)
+    write_run(tmp_path, seed=12, **departure)
+    assert [s.seeds for s in collect(tmp_path).systems] == [(1,), (12,)]
+
+
+def test_the_mean_is_that_of_the_metrics_files(tmp_path):
+    folders = [write_run(tmp_path, seed=seed) for seed in (1, 12)]
+    (system,) = collect(tmp_path).systems
+    maes = [json.loads((f / "metrics.json").read_text())["test"]["fused"]["mae"] for f in folders]
+    assert system.summary.mean["mae"] == pytest.approx(sum(maes) / 2)
+    assert system.summary.sd["mae"] == pytest.approx(abs(maes[0] - maes[1]) / 2**0.5)
+
+
+def test_departures_from_the_papers_conditions_are_told(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, recipe="minilm", modalities=("t", "a"), published=False)
+    told = {s.recipe_name: s.conditions for s in collect(tmp_path).systems}
+    assert told == {"dmmsa": "", "minilm": "MiniLM, text+audio, not the published file"}
+
+
+def test_an_unfinished_run_and_an_unevaluated_one_are_no_systems(tmp_path):
+    (write_run(tmp_path, seed=1) / "summary.json").unlink()
+    (write_run(tmp_path, seed=2) / "metrics.json").unlink()
+    (write_run(tmp_path, seed=3) / "metrics.json").write_text('{"valid": {}}')
+    found = collect(tmp_path)
+    assert not found.systems
+    assert [path.name for path in found.unfinished] == ["seed-1"]
+    assert [path.name for path in found.unevaluated] == ["seed-2", "seed-3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", "{"),
+        ("metrics.json", "[]"),
+        ("metrics.json", '{"test": {"fused": {"mae": "high"}}}'),
+        ("metrics.json", '{"test": {"text": {"mae": 1}}}'),
+        ("environment.json", "{}"),
+        ("recipe.yaml", "a: ["),
+        ("metrics.jsonl", "no json\n"),
+        ("metrics.jsonl", '{"epoch": 1}\n'),
+        ("summary.json", ""),
+    ],
+)
+def test_a_damaged_file_is_told_with_its_name_and_the_others_are_read(tmp_path, name, content):
+    folder = write_run(tmp_path, seed=1)
+    write_run(tmp_path, seed=12)
+    (folder / name).write_text(content)
+    found = collect(tmp_path)
+    assert [s.seeds for s in found.systems] == [(12,)]
+    assert name in str(found.damaged[0])
+    assert found.damaged[0].remedy
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path):
+    write_run(tmp_path)
+    (system,) = collect(tmp_path).systems
+    table = system.first.predictions
+    assert len(table) == 120
+    assert table["text"][3] == 'clip 3, "quoted", <b>bold</b> & 情感'
+
+
+@pytest.mark.parametrize("damage", [lambda t: t.drop(columns="y_pred"), lambda t: t.assign(y_pred="high")])
+def test_damaged_predictions_are_told(tmp_path, damage):
+    from dmmsa_cli.errors import RunMismatch
+
+    path = write_run(tmp_path) / "predictions.csv"
+    damage(pd.read_csv(path)).to_csv(path, index=False)
+    (system,) = collect(tmp_path).systems
+    with pytest.raises(RunMismatch, match=r"predictions\.csv is damaged"):
+        system.first.predictions  # noqa: B018
+
+
+def test_the_similarity_of_features_is_optional(tmp_path):
+    folder = write_run(tmp_path)
+    (system,) = collect(tmp_path).systems
+    assert list(system.first.similarity) == ["T_s", "V_s", "A_s", "T_d", "V_d", "A_d"]
+    (folder / "features.json").write_text("{}")
+    assert system.first.similarity is None
+
+
+def test_an_empty_folder_holds_nothing(tmp_path):
+    assert collect(tmp_path / "nowhere").systems == []
