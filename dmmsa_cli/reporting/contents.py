@@ -59,6 +59,8 @@ class Table:
     notes: tuple[str, ...] = ()
     """Sentences under the table: what the spread covers, known slips, which command to run where nothing has been."""
     synthetic: bool = False
+    dataset: str = ""
+    """Name of the dataset, as on the command line."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,16 @@ class Column:
     metrics: tuple[str, ...]
     percent: bool = True
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the smaller number is the better one."""
+        return self.metrics[0] == "mae"
+
+    @property
+    def heading(self) -> str:
+        """The title with an arrow to where the better numbers are, as in the papers."""
+        return f"{self.title} {'↓' if self.lower_is_better else '↑'}"
+
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "mosi": (
@@ -49,13 +59,18 @@ def cell(column: Column, values: Metrics, *, spread: bool = False) -> str:
         >>> cell(COLUMNS["mosi"][0], {"acc2_has0": 0.8397, "acc2_non0": 0.857})
         '83.97/85.70'
     """
-    parts = [_number(values[name], column.percent) for name in column.metrics]
-    if spread and all(part == "-" for part in parts):
-        return ""
-    return ("±" if spread else "") + "/".join(parts)
+    text = printed(column, values)
+    if spread:
+        return "" if set(text) <= {"-", "/"} else "±" + text
+    return text
 
 
-def _number(value: float, percent: bool) -> str:
+def printed(column: Column, values: Metrics, decimals: int = 4) -> str:
+    """Print a column's metrics with as many decimals of MAE and Corr as asked for; what is missing is a dash."""
+    return "/".join(_number(values.get(name, math.nan), column.percent, decimals) for name in column.metrics)
+
+
+def _number(value: float, percent: bool, decimals: int) -> str:
     if math.isnan(value):
         return "-"
-    return f"{100 * value:.2f}" if percent else f"{value:.4f}"
+    return f"{100 * value:.2f}" if percent else f"{value:.{decimals}f}"
