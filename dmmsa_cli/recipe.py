@@ -212,6 +212,13 @@ def _convert(hint: Any, value: Any, path: str, tables: Tables, errors: list[str]
         if isinstance(value, (list, tuple)):
             inner = typing.get_args(hint)[0]
             return tuple(_convert(inner, v, f"{path}[{i}]", tables, errors) for i, v in enumerate(value))
+    elif origin is dict:
+        if isinstance(value, Mapping):
+            inner = typing.get_args(hint)[1]
+            return {
+                str(k): v if inner is Any else _convert(inner, v, f"{path}.{k}", tables, errors)
+                for k, v in value.items()
+            }
     elif origin is Literal:
         if value in typing.get_args(hint) and not isinstance(value, bool):
             return value
@@ -260,6 +267,8 @@ def _describe(hint: Any) -> str:  # noqa: ANN401
         return " or ".join(_describe(option) for option in typing.get_args(hint))
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if origin is dict:
+        return "keys and values"
     if origin is tuple:
         return f"a list, each {_describe(typing.get_args(hint)[0])}"
     return _WORDS.get(hint, str(hint))

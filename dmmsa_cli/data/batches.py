@@ -6,7 +6,7 @@ either its sequences or, where an encoder is frozen, the embeddings that it gave
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -75,6 +75,13 @@ class Batch:
     rows: Tensor
     inputs: Mapping[str, Input]
     labels: Mapping[str, Tensor]
+    companions: int = 0
+    """How many of the B, at the end, are here only because the objective asked for them."""
+
+    @property
+    def own(self) -> int:
+        """How many clips the step is about."""
+        return len(self.rows) - self.companions
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -87,6 +94,7 @@ class Batch:
             rows=self.rows.to(device, non_blocking=True),
             inputs={name: _move(value, device) for name, value in self.inputs.items()},
             labels={name: label.to(device, non_blocking=True) for name, label in self.labels.items()},
+            companions=self.companions,
         )
 
 
@@ -200,13 +208,14 @@ class View:
         """Return every row of the split, whatever fraction this view is of."""
         return replace(self, rows=np.arange(len(next(iter(self.labels.values())))))
 
-    def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """Collate rows of the split (not positions in `self.rows`) into a batch."""
+    def batch(self, rows: NDArray[np.int64], companions: int = 0) -> Batch:
+        """Collate rows of the split (not positions in `self.rows`) into a batch; the last may be companions."""
         index = torch.from_numpy(rows)
         return Batch(
             rows=index,
             inputs={m: v[index] if isinstance(v, Tensor) else v.collate(rows) for m, v in self.inputs.items()},
             labels={name: label[index] for name, label in self.labels.items()},
+            companions=companions,
         )
 
     def in_order(self, size: int) -> Iterator[Batch]:
@@ -245,6 +254,9 @@ class View:
         return cost
 
 
+Companions = Callable[[NDArray[np.int64]], NDArray[np.int64] | None]
+
+
 @dataclass(frozen=True)
 class EpochBatches:
     """The batches of one epoch, collated as they are asked for."""
@@ -255,10 +267,11 @@ class EpochBatches:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def starting_at(self, step: int) -> Iterator[Batch]:
-        """Yield the batches from number `step`, counted from 0, on."""
+    def starting_at(self, step: int, companions: Companions = lambda rows: None) -> Iterator[Batch]:
+        """Yield the batches from number `step`, counted from 0, on, each with the rows that it brings along."""
         for rows in self.rows[step:]:
-            yield self.view.batch(rows)
+            more = companions(rows)
+            yield self.view.batch(rows) if more is None else self.view.batch(np.append(rows, more), len(more))
 
 
 def fraction_of(rows: int, fraction: float, seed: int) -> NDArray[np.int64]:

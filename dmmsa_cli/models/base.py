@@ -54,6 +54,6 @@ class Model(nn.Module, ABC):
         """Map a batch of B clips to predictions (B,), features and head outputs."""
 
 
-def embed(encoders: nn.ModuleDict, batch: Batch) -> dict[str, Tensor]:
+def embed(encoders: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Encode every modality of a batch, (B, width) each; one that arrives as embeddings is taken as it is."""
-    return {m: x if isinstance(x, Tensor) else encoders[m](x) for m, x in batch.inputs.items()}
+    return {m: x if isinstance(x, Tensor) else encoders.get_submodule(m)(x) for m, x in batch.inputs.items()}

@@ -1,10 +1,12 @@
 """The objectives: one file each, one line each in this table."""
 
 from dmmsa_cli.objectives.base import Objective
+from dmmsa_cli.objectives.confede import Confede
 from dmmsa_cli.objectives.dmmsa import Dmmsa
 from dmmsa_cli.objectives.regression import Regression
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "dmmsa": Dmmsa,
+    "confede": Confede,
     "regression": Regression,
 }

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import Batch, Capabilities
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
+
+
+class TrainingRows(Protocol):
+    """The training split, as an objective may look at it before an epoch."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Which rows of the split are used, (N,)."""
+        ...
+
+    @property
+    def labels(self) -> Mapping[str, Tensor]:
+        """Of the whole split, by name."""
+        ...
+
+    def embeddings(self) -> Tensor:
+        """Encode the N rows as the model now is, in evaluation mode: all modalities side by side, (N, widths)."""
+        ...
 
 
 class Objective(nn.Module, ABC):
@@ -44,12 +64,23 @@ class Objective(nn.Module, ABC):
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the scalar that is minimised."""
 
+    def begin_epoch(self, epoch: int, training: TrainingRows) -> None:  # noqa: B027  (most need no more than batches)
+        """Look at the training split before an epoch, counted from 1; what is kept of it is a buffer."""
+
+    def companions(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return rows of the training split that a step over `rows` needs beside them, or none."""
+        return None
+
     def weights(self) -> dict[str, float]:
         """Return the weights in force that change during training, by task, for the log."""
         return {}
 
     def epoch_end(self, losses: Mapping[str, float]) -> None:  # noqa: B027  (most have nothing to remember)
         """Take note of an epoch's mean losses, (task -> mean over the training rows)."""
+
+    def tally(self) -> dict[str, int]:
+        """Return what is worth counting of an epoch, for the log."""
+        return {}
 
     def remarks(self) -> list[str]:
         """Return what a reader of the log should know: a task that had to be dropped, say."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Pair = tuple[str, str]
+IndexPairs = Sequence[tuple[int, int]]
 
 
 def multi_nt_xent(
@@ -35,3 +36,27 @@ def multi_nt_xent(
     second = torch.stack([unit[b] for _, b in (*positives, *negatives)], dim=1)
     logits = (first * second).sum(-1) / temperature  # (B, P + N)
     return logits.logsumexp(1) - logits[:, : len(positives)].logsumexp(1)
+
+
+def nt_xent(embeddings: Tensor, positives: IndexPairs, negatives: IndexPairs, *, temperature: float) -> Tensor:
+    r"""NT-Xent (DMMSA, equation 1): a logarithm for each positive pair, against the negatives of its first member.
+
+        mean over P of  -log( exp(sim_ap / tau) / (exp(sim_ap / tau) + sum_{(a, n) in N} exp(sim_an / tau)) )
+
+    Args:
+        embeddings: what is compared, B groups on their own, (B, n, w).
+        positives: P, pairs of places among the n.
+        negatives: N, likewise.
+        temperature: tau.
+
+    Returns:
+        The loss of each group, (B,), in float32; 0 where there are no positive pairs.
+    """
+    if not positives:
+        return embeddings.new_zeros(len(embeddings), dtype=torch.float32)
+    unit = F.normalize(embeddings.float(), dim=-1)
+    similarity = unit @ unit.transpose(1, 2) / temperature  # (B, n, n)
+    (a, p), (b, q) = (torch.tensor(pairs, device=unit.device).T for pairs in (positives, negatives))
+    attract = similarity[:, a, p]  # (B, P)
+    against = similarity[:, b, q].unsqueeze(1).masked_fill(a.unsqueeze(1) != b, -torch.inf)  # (B, P, N)
+    return (torch.logaddexp(attract, against.logsumexp(2)) - attract).mean(1)

@@ -16,6 +16,7 @@ from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.objectives.contrastive import multi_nt_xent
 from dmmsa_cli.objectives.task_weighting import GlobalDynamicWeights
+from dmmsa_cli.objectives.unimodal import unimodal_targets
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,8 @@ class Dmmsa(Objective):
         return torch.stack(losses).mean()
 
     def _unimodal(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> Tensor:
-        """Equation 10; every feature's target in one tensor, so that the six losses are one call."""
-        targets = [
-            labels["y"] if name.endswith("_s") else labels.get(name[0].lower(), labels["y"])
-            for name in outputs.features
-        ]
-        return self._smooth_l1(outputs.heads["unimodal"].squeeze(-1), torch.stack(targets, dim=1))  # (B, features)
+        """Equation 10."""
+        return self._smooth_l1(outputs.heads["unimodal"].squeeze(-1), unimodal_targets(outputs.features, labels))
 
     def _smooth_l1(self, prediction: Tensor, target: Tensor) -> Tensor:
         return F.smooth_l1_loss(prediction.float(), target, beta=self.options.beta)

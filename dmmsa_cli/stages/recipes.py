@@ -100,6 +100,40 @@ def find_recipe(recipe: str | None, family: str) -> Path:
     return path
 
 
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Return the plain values of a recipe, laid over those of the recipe that its `base` names.
+
+    `base: dmmsa` is the file beside it, `base: mosi/dmmsa` one that is shipped. Another `name` of a model or an
+    objective replaces the whole of it: options of the one mean nothing to the other.
+
+    Raises:
+        InvalidRecipe: a file can't be read, or a recipe is its own base.
+    """
+    return _read_on(path, ())
+
+
+def _read_on(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    values = read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str) or path.resolve() in above:
+        fault = "stands on itself" if isinstance(base, str) else f"has {base!r} as its base"
+        raise InvalidRecipe(f"Recipe {path} {fault}.", "base: NAME, of a recipe beside it, or of one shipped.")
+    beside, shipped = (folder / f"{base.removesuffix('.yaml')}.yaml" for folder in (path.parent, recipes_folder()))
+    return _laid_over(_read_on(beside if beside.exists() else shipped, (*above, path.resolve())), values)
+
+
+def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    if values.get("name", base.get("name")) != base.get("name"):
+        return dict(values)
+    merged = dict(base)
+    for key, value in values.items():
+        below = base.get(key)
+        merged[key] = _laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
 def load_recipe(path: Path, settings: Iterable[str] = (), changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe and apply what the command line changes.
 
@@ -111,7 +145,7 @@ def load_recipe(path: Path, settings: Iterable[str] = (), changes: Mapping[str, 
     Raises:
         InvalidRecipe: with every error of it.
     """
-    values = read_yaml(path)
+    values = read_recipe(path)
     defaults = to_dict(parse(Recipe, values, TABLES, f"Recipe {path}"))
     values = with_settings(values, settings, defaults)
     flags = [f"{key}={_as_yaml(value)}" for key, value in (changes or {}).items()]

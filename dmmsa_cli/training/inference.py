@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import View
+from dmmsa_cli.models.base import embed
 from dmmsa_cli.runtime import autocast
 
 
@@ -58,3 +60,34 @@ def _cosines(features: Tensor) -> Tensor:
     """Sum over the clips of the cosines between the features of each, (B, features, w) -> (features, features)."""
     unit = F.normalize(features.float(), dim=-1)
     return torch.einsum("bfw,bgw->fg", unit, unit)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The training split as an objective may look at it before an epoch (`objectives/base.py`, `TrainingRows`)."""
+
+    model: nn.Module
+    view: View
+    device: torch.device
+    precision: str
+    batch_size: int = 64
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Which rows of the split are used, (N,)."""
+        return self.view.rows
+
+    @property
+    def labels(self) -> Mapping[str, Tensor]:
+        """Of the whole split, by name."""
+        return self.view.labels
+
+    @torch.no_grad()
+    def embeddings(self) -> Tensor:
+        """Encode the N rows in evaluation mode: all modalities side by side, (N, widths), on the device."""
+        encoders = self.model.eval().get_submodule("encoders")
+        parts = []
+        for batch in self.view.in_order(self.batch_size):
+            with autocast(self.device, self.precision):
+                parts.append(torch.cat(list(embed(encoders, batch.to(self.device)).values()), dim=-1).float())
+        return torch.cat(parts)

@@ -16,6 +16,7 @@ from dmmsa_cli.data.batches import Batch, EpochBatches
 from dmmsa_cli.errors import TrainingDiverged
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.runtime import autocast, random_state, restore_random_state
+from dmmsa_cli.training.inference import Survey
 from dmmsa_cli.training.schedule import Schedule, make_optimiser, numbered_parameters, set_learning_rate
 
 
@@ -37,6 +38,8 @@ class EpochEnd:
     """Mean unweighted training loss of each task."""
     weights: dict[str, float]
     """Weights that were in force during the epoch (GDWG's lambda)."""
+    tally: dict[str, int]
+    """What else the objective counted."""
     validation: dict[str, float]
     """Metrics on the validation split."""
     learning_rate: float
@@ -88,7 +91,7 @@ class Training:
         self.optimiser.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        self._note(losses, len(batch))
+        self._note(losses, batch.own)
 
     @property
     def _sums_device(self) -> torch.device:
@@ -184,13 +187,15 @@ def train(
     while state.epoch < state.schedule.epochs:
         epoch, started = state.epoch + 1, time.perf_counter()
         planned = batches(epoch)
+        if state.step == 0:
+            state.objective.begin_epoch(epoch, Survey(state.model, planned.view, state.device, state.precision))
         state.model.train()
-        for batch in planned.starting_at(state.step):
+        for batch in planned.starting_at(state.step, state.objective.companions):
             state.advance(batch, len(planned))
             yield StepEnd(epoch, state.step, len(planned))
-        weights = state.objective.weights()
+        weights, tally = state.objective.weights(), state.objective.tally()
         losses = state.finish_epoch()
         validation = evaluate(state.evaluated.eval())
         last = state.schedule.factor(epoch * len(planned) - 1, len(planned))  # of the epoch's last step
         rate = state.schedule.learning_rate * last
-        yield EpochEnd(epoch, losses, weights, validation, rate, time.perf_counter() - started)
+        yield EpochEnd(epoch, losses, weights, tally, validation, rate, time.perf_counter() - started)

@@ -1,0 +1,100 @@
+"""Studies: which variants of a recipe stand in one table. A study is a file, not code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.data.store import Store
+from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.recipe import parse, read_yaml
+from dmmsa_cli.stages.recipes import recipes_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One row of a study."""
+
+    name: str
+    """Folder of its runs, below the recipe's; the same name as `dmmsa fuse` gives a flag means the same runs."""
+    label: str | None = None
+    """What tables call it; the name where there is none."""
+    set: dict[str, Any] = field(default_factory=dict)
+    """What it changes in the recipe, by dotted path."""
+    recipe: str | dict[str, str] | None = None
+    """Another recipe than the study's; or which, for each recipe that a study may be run with."""
+    metrics: str | None = None
+    """Leave it out on datasets of another metric set."""
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        return self.label or self.name
+
+    def recipe_beside(self, base: str) -> str:
+        """Return the recipe to use where the study is run with `base`.
+
+        Raises:
+            InvalidRecipe: the study names none.
+        """
+        if self.recipe is None or isinstance(self.recipe, str):
+            return self.recipe or base
+        if base not in self.recipe:
+            raise InvalidRecipe(
+                f"Variant {self.title} names no recipe beside {base}.", f"It knows {', '.join(self.recipe)}."
+            )
+        return self.recipe[base]
+
+    def missing_on(self, store: Store) -> str:
+        """Say why the variant makes no sense on a dataset; nothing where it does."""
+        spec, there = store.spec, store.manifest.modalities
+        if self.metrics not in (None, spec.metrics):
+            return f"{spec.name} has other classes"
+        wanted = self.set.get("data.modalities")
+        lacking = [MODALITY_NAMES.get(m, m) for m in wanted or () if m not in there]
+        if lacking:
+            return f"{spec.name} has no {', '.join(lacking)}"
+        return f"{spec.name} has no more than that: it is `full`" if wanted and set(wanted) == set(there) else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Variants of one recipe that are compared with each other."""
+
+    title: str
+    """What is asked."""
+    variants: tuple[Variant, ...]
+    """In the order of the table."""
+
+    def __post_init__(self) -> None:
+        twice = Counter((v.name, str(v.recipe)) for v in self.variants).most_common(1)
+        if not twice or twice[0][1] > 1:
+            raise ValueError(f"variants: {twice[0][0][0]} stands there twice" if twice else "variants: none")
+        wrong = [v.name for v in self.variants if not v.name.strip() or v.name.startswith(".") or "/" in v.name]
+        if wrong:
+            raise ValueError(f"variants: {wrong[0]!r} is no name for a folder")
+
+
+def study_names() -> list[str]:
+    """Return the names of the shipped studies."""
+    return sorted(path.stem for path in (recipes_folder() / "studies").glob("*.yaml"))
+
+
+def load_study(name: str) -> Study:
+    """Read a study.
+
+    Args:
+        name: of a shipped one, or a YAML file.
+
+    Raises:
+        InvalidRecipe: there is no such study, or it has errors; all of them are told.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) or "/" in name else recipes_folder() / f"studies/{name}.yaml"
+    if not path.exists():
+        raise InvalidRecipe(
+            f"There is no study {name}.", f"Choose from {', '.join(study_names())}, or give a file: --study FILE.yaml"
+        )
+    return parse(Study, read_yaml(path), {}, f"Study {path}")
