@@ -21,8 +21,8 @@ class Ours:
 
     objective: str
     variant: str
-    command: str
-    """Trains them."""
+    commands: tuple[str, ...]
+    """Make them, one after the other."""
 
 
 @dataclass(frozen=True)

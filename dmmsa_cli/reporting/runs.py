@@ -216,7 +216,7 @@ def read_run(run: RunFolder) -> Run:
         RunMismatch: a file of it is damaged.
     """
     measured = _measured(run.path)
-    return Run(
+    known = Run(
         folder=run.path,
         facts=run.environment,
         recipe=run.recipe,
@@ -225,6 +225,20 @@ def read_run(run: RunFolder) -> Run:
         metrics=measured.pop("fused"),
         alone=measured,
     )
+    _check(known)
+    return known
+
+
+def _check(run: Run) -> None:
+    """What is damaged in a recipe or an environment is told here, not in the middle of a table."""
+    system = System((run,))
+    try:
+        _ = (system.conditions, system.shares_encoders, system.objective["name"], system.synthetic, run.seed)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunMismatch(
+            f"recipe.yaml or environment.json in {run.folder} is damaged: {type(error).__name__} {error}.",
+            "Train the run again with --force.",
+        ) from error
 
 
 def _measured(folder: Path) -> dict[str, Metrics]:
