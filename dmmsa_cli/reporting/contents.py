@@ -92,7 +92,7 @@ class Comparison:
     first_label: str
     second_label: str
     differences: Mapping[str, Difference]
-    """By metric: `mae`, `corr`, and the accuracies of the metric set."""
+    """By metric: `mae`, `corr`, and the accuracies of the metric set; what a seed has as NaN is left out."""
     videos: int
     clips: int
     sentence: str

@@ -1,0 +1,318 @@
+import json
+import math
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dmmsa_cli.metrics import score, without_nan
+from dmmsa_cli.reporting import comparison
+from dmmsa_cli.reporting.comparison import compare
+from dmmsa_cli.reporting.runs import collect
+from tests.reporting.conftest import write_run
+
+NO_MSC = {"objective.msc.enabled": False}
+
+
+def rewrite(folder, ids, truth, said, dataset="mosi"):
+    """Give a run these predictions, and the metrics that belong to them."""
+    truth, said = np.float32(truth), np.float32(said)
+    table = pd.DataFrame({"id": ids, "text": "said", "y_true": truth, "y_pred": said})
+    table.to_csv(folder / "predictions.csv", index=False)
+    metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
+    found = score(truth, said, metrics=metrics, score_range=limit)
+    (folder / "metrics.json").write_text(json.dumps({"test": {"fused": without_nan(found)}}))
+
+
+def two_systems(folder, ids, truth, first, second, **kind):
+    """DMMSA and the same without MSC, one seed each, with these predictions."""
+    rewrite(write_run(folder, **kind), ids, truth, first, kind.get("dataset", "mosi"))
+    second_folder = write_run(folder, variant="no-msc", changes=NO_MSC, **kind)
+    rewrite(second_folder, ids, truth, second, kind.get("dataset", "mosi"))
+
+
+def only(folder):
+    (found,) = compare(collect(folder).systems)
+    return found
+
+
+def simulate(seed, videos=40, per_video=8, better=0.0, together=1.0):
+    """Labels and two systems' predictions; the errors of a video's clips have a part in common."""
+    draw = np.random.default_rng(seed)
+    clips = videos * per_video
+    ids = [f"v{i // per_video}$_${i % per_video}" for i in range(clips)]
+    truth = draw.normal(0, 1.5, clips).clip(-3, 3)
+    shared = together * np.repeat(draw.normal(size=(2, videos)), per_video, axis=1)
+    size = np.abs(1 + 0.2 * (shared + draw.normal(size=(2, clips)))) + np.array([[0.0], [better]])
+    first, second = truth + size * draw.choice([-1, 1], (2, clips))
+    return ids, truth, first, second
+
+
+def test_a_small_case_by_hand(tmp_path):
+    ids = ["a$_$1", "a$_$2", "b$_$1", "b$_$2"]
+    truth = [1.0, -1.0, 2.0, 0.0]
+    two_systems(tmp_path, ids, truth, [1.5, -1.5, 2.0, 1.0], [2.0, 1.0, 2.0, -1.0])
+    found = only(tmp_path)
+    mae = found.differences["mae"]
+    # Video a: errors 0.5 0.5 against 1 2; video b: 0 1 against 0 1. Drawn are aa, ab, ba or bb.
+    assert mae.value == pytest.approx((2.0 - 4.0) / 4)
+    assert (mae.low, mae.high) == (pytest.approx((1.0 - 3.0) / 2), 0.0)
+    assert mae.within_noise
+    assert found.differences["acc2_non0"].value == pytest.approx(1 - 2 / 3)
+    assert found.differences["acc2_has0"].value == pytest.approx(1 - 2 / 4)
+    assert found.differences["acc7"].value == pytest.approx((2 - 2) / 4)
+    assert (found.videos, found.clips) == (2, 4)
+    assert math.isnan(mae.seeds_sd)
+    assert mae.seeds_mean == mae.value
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "sims"])
+def test_what_is_observed_is_the_difference_of_the_tables(tmp_path, dataset):
+    for seed in (1, 12, 123):
+        write_run(tmp_path, dataset=dataset, seed=seed)
+        write_run(tmp_path, dataset=dataset, variant="no-msc", changes=NO_MSC, seed=seed, error=0.9)
+    found = only(tmp_path)
+    for metric, difference in found.differences.items():
+        by_seed = [
+            a.metrics[metric] - b.metrics[metric] for a, b in zip(found.first.runs, found.second.runs, strict=True)
+        ]
+        assert difference.value == pytest.approx(np.mean(by_seed), abs=1e-9)
+        assert difference.seeds_sd == pytest.approx(np.std(by_seed, ddof=1), abs=1e-9)
+    accuracies = {name for name in found.first.first.metrics if name.startswith("acc")}
+    assert set(found.differences) == accuracies | {"mae", "corr"}
+
+
+def test_a_weighted_correlation_is_that_of_the_clips_drawn():
+    draw = np.random.default_rng(3)
+    truth, said = draw.normal(size=12).astype(np.float32), draw.normal(5, 1, (2, 12)).astype(np.float32)
+    video = np.repeat(np.arange(4), 3)
+    drawn = np.array([[2.0, 0.0, 1.0, 1.0]])
+    chosen = np.concatenate([np.flatnonzero(video == v) for v in (0, 0, 2, 3)])
+    expected = [np.corrcoef(truth[chosen], one[chosen])[0, 1] for one in said]
+    assert comparison._correlation(truth, said, video)(drawn)[0] == pytest.approx(expected)
+
+
+def test_a_known_difference_is_found(tmp_path):
+    two_systems(tmp_path, *simulate(5, better=0.3))
+    found = only(tmp_path)
+    mae = found.differences["mae"]
+    assert mae.low < mae.value < mae.high < 0
+    assert mae.value == pytest.approx(-0.3, abs=0.1)
+    assert "more than the noise of the clips" in found.sentence
+
+
+def test_systems_that_say_the_same_differ_by_nothing(tmp_path):
+    ids, truth, first, _ = simulate(1)
+    two_systems(tmp_path, ids, truth, first, first)
+    found = only(tmp_path)
+    for difference in found.differences.values():
+        assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+        assert difference.within_noise
+    assert "MAE is equal to that of w/o MSC" in found.sentence
+    assert "within noise" in found.sentence
+
+
+def test_a_clip_told_twice_within_its_video_makes_nobody_surer(tmp_path):
+    ids, truth, first, second = simulate(2)
+    two_systems(tmp_path / "once", ids, truth, first, second)
+    twice = [*ids, *(f"{name}-again" for name in ids)]
+    two_systems(tmp_path / "twice", twice, *(np.tile(values, 2) for values in (truth, first, second)))
+    once, doubled = (only(tmp_path / name).differences for name in ("once", "twice"))
+    for metric in ("mae", "corr", "acc7"):
+        assert (doubled[metric].low, doubled[metric].high) == pytest.approx((once[metric].low, once[metric].high))
+
+
+def test_clips_of_one_video_that_err_together_widen_the_interval(tmp_path):
+    ids, truth, first, second = simulate(2, together=3.0)
+    two_systems(tmp_path / "videos", ids, truth, first, second)
+    two_systems(tmp_path / "alone", [name.replace("$_$", "-") for name in ids], truth, first, second)
+    by_video, by_clip = (only(tmp_path / name).differences["mae"] for name in ("videos", "alone"))
+    assert by_video.high - by_video.low > 1.5 * (by_clip.high - by_clip.low)
+
+
+def test_the_order_of_rows_and_of_systems_is_irrelevant(tmp_path):
+    ids, truth, first, second = simulate(4)
+    two_systems(tmp_path, ids, truth, first, second)
+    before = only(tmp_path)
+    path = before.second.first.folder / "predictions.csv"
+    pd.read_csv(path).sample(frac=1, random_state=0).to_csv(path, index=False)
+    (after,) = compare(collect(tmp_path).systems[::-1])
+    assert after.sentence == before.sentence
+    for metric, difference in before.differences.items():
+        assert (after.differences[metric].low, after.differences[metric].high) == (difference.low, difference.high)
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(comparison, "RESAMPLES", 400)
+    hits = 0
+    for seed in range(200):
+        ids, truth, first, second = simulate(1000 + seed, videos=40, per_video=4, better=0.1)
+        video = np.arange(len(ids)) // 4
+        errors = [np.abs(np.float32(truth) - np.float32(said))[None] for said in (first, second)]
+        of = [comparison._mean(error, np.ones(len(ids), bool), video) for error in errors]
+        draws = np.concatenate([(of[0](w) - of[1](w)).mean(axis=1) for w in comparison._draws(40)])
+        interval = comparison._difference(np.zeros(1), draws)
+        hits += interval.low <= -0.1 <= interval.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data_hash": "f" * 60},
+        {"changes": NO_MSC | {"fusion.epochs": 7}},
+        {"modalities": ("t", "a")},
+        {"facts": {"precision": "bf16"}},
+        {"facts": {"synthetic": True}},
+        {"facts": {"from_scratch": True}},
+    ],
+    ids=["data", "schedule", "modalities", "precision", "synthetic", "encoders"],
+)
+def test_what_differs_in_more_than_the_objective_is_no_pair(tmp_path, other):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="other", **({"changes": NO_MSC} | other))
+    problems = []
+    assert compare(collect(tmp_path).systems, problems) == ()
+    assert problems == []
+
+
+def test_dmmsa_is_held_against_each_other_objective_under_its_name(tmp_path):
+    write_run(tmp_path)
+    for task in ("msc", "cl", "gdwg", "uni"):
+        write_run(tmp_path, variant=f"no-{task}", changes={f"objective.{task}.enabled": False})
+    write_run(tmp_path, variant="tau-2", changes={"objective.gdwg.temperature": 2.0})
+    found = compare(collect(tmp_path).systems)
+    assert {one.first_label for one in found} == {"DMMSA"}
+    assert {one.second_label for one in found} == {"w/o MSC", "w/o CL", "w/o GDWG", "w/o Uni", "dmmsa/tau-2"}
+
+
+def test_recipes_of_other_names_are_a_pair_where_only_the_objective_differs(tmp_path):
+    write_run(tmp_path)
+    other = write_run(tmp_path, recipe="minilm", changes={"objective.beta": 0.5})
+    recipe = (tmp_path / "mosi/dmmsa/full/seed-1/recipe.yaml").read_text()
+    (other / "recipe.yaml").write_text(recipe.replace("beta: 1.0", "beta: 0.5", 1).replace("- 12345", "- 7"))
+    found = only(tmp_path)
+    assert {found.first_label, found.second_label} == {"dmmsa/full", "minilm/full"}
+
+
+def test_confede_is_known_by_its_objective(tmp_path):
+    write_run(tmp_path)
+    other = write_run(tmp_path, variant="elsewhere")
+    facts = json.loads((other / "environment.json").read_text())
+    (other / "environment.json").write_text(json.dumps(facts | {"recipe": "confede", "variant": "full"}))
+    (other / "recipe.yaml").write_text(
+        (other / "recipe.yaml").read_text().replace("objective:\n  name: dmmsa", "objective:\n  name: confede")
+    )
+    found = only(tmp_path)
+    assert (found.first_label, found.second_label) == ("DMMSA", "ConFEDE")
+    assert found.sentence.startswith("On mosi, DMMSA's MAE is 0.")
+    assert "than ConFEDE's (95 % interval over 12 videos: " in found.sentence
+    assert "; one seed): " in found.sentence
+    assert "; Corr is " in found.sentence
+    assert "; Acc-2 is " in found.sentence
+
+
+def test_only_seeds_that_both_have_are_used(tmp_path):
+    for seed in (1, 12, 123):
+        write_run(tmp_path, seed=seed)
+    for seed in (12, 123, 1234):
+        write_run(tmp_path, seed=seed, variant="no-msc", changes=NO_MSC)
+    found = only(tmp_path)
+    first, second = ({run.seed: run.metrics["mae"] for run in one.runs} for one in (found.first, found.second))
+    assert found.differences["mae"].value == pytest.approx(np.mean([first[s] - second[s] for s in (12, 123)]))
+    assert "over 2 seeds" in found.sentence
+
+
+def _without_a_seed_in_common(folder):
+    for path in folder.glob("*/*/no-msc/seed-1/environment.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 2}))
+
+
+def _on_other_encoders(folder):
+    for path in folder.glob("*/*/no-msc/seed-1/environment.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"encoder_hashes": {"t": "another"}}))
+
+
+def _without_predictions(folder):
+    next(folder.glob("*/*/no-msc/seed-1/predictions.csv")).unlink()
+
+
+def _with_half_the_clips(folder):
+    run = next(folder.glob("*/*/no-msc/seed-1"))
+    table = pd.read_csv(run / "predictions.csv")[:60]
+    rewrite(run, table["id"], table["y_true"], table["y_pred"])
+
+
+def _with_a_clip_twice(folder):
+    path = next(folder.glob("*/*/no-msc/seed-1/predictions.csv"))
+    table = pd.read_csv(path)
+    pd.concat([table, table[:1]]).to_csv(path, index=False)
+
+
+def _with_metrics_of_other_predictions(folder):
+    path = next(folder.glob("*/*/no-msc/seed-1/metrics.json"))
+    measured = json.loads(path.read_text())
+    measured["test"]["fused"]["mae"] -= 0.1
+    path.write_text(json.dumps(measured))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_without_a_seed_in_common, "no seed in common"),
+        (_on_other_encoders, "different pretrained encoders"),
+        (_without_predictions, "predictions.csv is missing"),
+        (_with_half_the_clips, "other clips or labels"),
+        (_with_a_clip_twice, "twice"),
+        (_with_metrics_of_other_predictions, "contradict"),
+    ],
+)
+def test_a_pair_that_cannot_be_compared_is_told_and_left_out(tmp_path, damage, words):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="no-msc", changes=NO_MSC)
+    write_run(tmp_path, variant="no-cl", changes={"objective.cl.enabled": False})
+    damage(tmp_path)
+    problems = []
+    (found,) = compare(collect(tmp_path).systems, problems)
+    assert found.second_label == "w/o CL"
+    (told,) = problems
+    assert told.startswith("mosi: DMMSA against w/o MSC is left out. ")
+    assert words in told
+
+
+def test_one_video_alone_is_no_sample(tmp_path):
+    two_systems(tmp_path, ["a$_$1", "a$_$2"], [1.0, -1.0], [1.0, -1.5], [2.0, 1.0])
+    problems = []
+    assert compare(collect(tmp_path).systems, problems) == ()
+    assert "one video" in problems[0]
+
+
+def test_few_videos_and_synthetic_data_are_told(tmp_path):
+    two_systems(tmp_path, *simulate(5, videos=6, better=0.9), dataset="toy")
+    found = only(tmp_path)
+    assert found.sentence.startswith("On toy (SYNTHETIC data, tiny BERT), ")
+    assert "6 videos, too few to trust it" in found.sentence
+    assert "too few videos to tell" in found.sentence
+
+
+def test_conditions_stand_in_the_sentence(tmp_path):
+    kind = {"recipe": "minilm", "modalities": ("t", "a"), "published": False}
+    two_systems(tmp_path, *simulate(5), **kind)
+    assert only(tmp_path).sentence.startswith("On mosi (MiniLM, text+audio, not the published file), DMMSA's MAE is ")
+
+
+def test_a_constant_prediction_has_no_corr_and_no_crash(tmp_path):
+    ids, truth, first, _ = simulate(5)
+    with pytest.warns(UserWarning, match="constant"):
+        two_systems(tmp_path, ids, truth, first, np.full(len(ids), 0.5))
+    found = only(tmp_path)
+    assert "corr" not in found.differences
+    assert "Corr" not in found.sentence
+
+
+def test_ten_thousand_draws_of_a_large_test_split_take_seconds(tmp_path):
+    two_systems(tmp_path, *simulate(5, videos=600, per_video=8))
+    begun = time.perf_counter()
+    only(tmp_path)
+    assert time.perf_counter() - begun < 20
