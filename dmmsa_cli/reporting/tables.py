@@ -1,0 +1,213 @@
+"""Tables: those of the papers, each published row followed by our own, and those of our own runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.reporting import notes
+from dmmsa_cli.reporting.contents import Cell, Row, Table
+from dmmsa_cli.reporting.labels import seeds_of, tell_apart
+from dmmsa_cli.reporting.marks import with_marks
+from dmmsa_cli.reporting.published import Ours, Published, PublishedRow, PublishedTable, load_published
+from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
+from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
+from dmmsa_cli.reporting.runs import System
+from dmmsa_cli.stages.studies import Study, Variant, load_study, study_names
+
+FEWEST_DECIMALS = 3  # of MAE and Corr of ours beside published numbers
+USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
+
+
+def build_tables(systems: Sequence[System], dataset: str | None = None, elsewhere: str = "") -> tuple[Table, ...]:
+    """Build every table: the papers' first, then our own, dataset by dataset.
+
+    Args:
+        systems: our own runs; synthetic ones stand in tables of their own alone.
+        dataset: restrict to this one.
+        elsewhere: options that the commands named under the tables need, where folders are not the usual ones.
+    """
+    published = load_published()
+    systems = in_order(systems)
+    names = dict.fromkeys(s.dataset for s in systems)
+    return (
+        *(
+            published_table(published, table, systems, elsewhere)
+            for table in published.tables
+            if dataset in (None, table.dataset)
+        ),
+        *(
+            table
+            for name in names
+            if dataset in (None, name)
+            for table in own_tables([s for s in systems if s.dataset == name])
+        ),
+    )
+
+
+# --- tables of the papers -------------------------------------------------------------------------------------------
+
+
+def published_table(
+    published: Published, table: PublishedTable, systems: Sequence[System], elsewhere: str = ""
+) -> Table:
+    """Build one table of a paper: its rows, columns and decimals, our own rows below those they answer to."""
+    columns = table.as_columns
+    decimals = [max(FEWEST_DECIMALS, table.decimals(column)) for column in columns]
+    places = [(row.name, row.ours) for row in table.rows] + [(more.name, more.ours) for more in table.at_end]
+    found = [(name, _answering(table, ours, systems)) for name, ours in places]
+    labels = iter(_labels_beside([(name, s) for name, group in found for s in group], table, published.recipes))
+    rows: list[Row] = []
+    for place, (_, group) in enumerate(found):
+        if place < len(table.rows):
+            rows.append(_published_row(table, table.rows[place]))
+        rows += [our_row(next(labels), s, columns, decimals) for s in group]
+    marked = with_marks(rows, columns, lambda row: None if row.ours else "published")
+    missing = [(name, ours) for (name, ours), (_, group) in zip(places, found, strict=True) if ours and not group]
+    return Table(
+        id=table.id,
+        title=table.title,
+        columns=columns,
+        rows=marked,
+        source=published.reference(table),
+        notes=(
+            *table.notes,
+            *notes.about_marks(marked, "among the published rows"),
+            *notes.about_spread(marked),
+            *notes.about_data([s for _, group in found for s in group]),
+            *notes.about_missing(missing, elsewhere),
+        ),
+        dataset=table.dataset,
+    )
+
+
+def _answering(table: PublishedTable, ours: Ours | None, systems: Sequence[System]) -> list[System]:
+    """Those of our systems that a published row is about; never one on synthetic data."""
+    return [
+        system
+        for system in systems
+        if ours is not None
+        and not system.synthetic
+        and (system.dataset, system.objective["name"], system.variant) == (table.dataset, ours.objective, ours.variant)
+    ]
+
+
+def _labels_beside(pairs: Sequence[tuple[str, System]], table: PublishedTable, recipes: Sequence[str]) -> list[str]:
+    """Name our rows `ours (5 seeds)`, with what departs from the paper, and the published row's name where needed."""
+    printed_rows = {row.name for row in table.rows}
+    plain = [_ours("" if name in printed_rows else name, system, recipes) for name, system in pairs]
+    if len({name for name, _ in pairs}) > 1 and len(set(plain)) < len(plain):
+        plain = [_ours(name, system, recipes) for name, system in pairs]
+    systems = [system for _, system in pairs]
+    return [f"{name} ({seeds_of(s)})" for name, s in zip(tell_apart(plain, systems), systems, strict=True)]
+
+
+def _ours(name: str, system: System, recipes: Sequence[str]) -> str:
+    recipe = "" if system.recipe_name in recipes else f"recipe {system.recipe_name}"
+    return ", ".join(part for part in ("ours", name, recipe, system.conditions) if part)
+
+
+def _published_row(table: PublishedTable, row: PublishedRow) -> Row:
+    texts = table.texts(row)
+    return Row(
+        label=row.name,
+        cells=tuple(Cell("/".join(texts[m] or "-" for m in column.metrics)) for column in table.as_columns),
+        values={metric: float(text) for metric, text in texts.items() if text is not None},
+    )
+
+
+# --- tables of our own ----------------------------------------------------------------------------------------------
+
+
+def own_tables(systems: Sequence[System]) -> list[Table]:
+    """Build the tables of one dataset: all runs, and each study of which two variants have been run."""
+    recipes = dict.fromkeys(system.recipe_name for system in systems)
+    studies = [study_table(name, load_study(name), recipe, systems) for name in study_names() for recipe in recipes]
+    return [all_runs_table(systems), *(table for table in studies if table is not None)]
+
+
+def all_runs_table(systems: Sequence[System]) -> Table:
+    """Build the table of everything that was run on a dataset, its pretrained encoders alone above it."""
+    several = len({system.conditions for system in systems}) > 1
+    names = [
+        f"{s.recipe_name} {s.variant}" + (f", {s.conditions}" if several and s.conditions else "") for s in systems
+    ]
+    alone = alone_rows(systems, _columns(systems[0]))
+    dataset = systems[0].dataset
+    return _own_table(
+        f"{dataset}-runs",
+        f"All runs on {dataset}",
+        [*alone, *_named(names, systems)],
+        group_of=lambda row: row.system and (row.system.conditions, row.system.data_hash),
+        remarks=[notes.ALONE] if alone else [],
+    )
+
+
+def study_table(name: str, study: Study, recipe: str, systems: Sequence[System]) -> Table | None:
+    """Build the table of a study of one recipe; None where less than two of its variants have been run."""
+    found = [(variant, s) for variant in study.variants for s in systems if _is(s, variant, recipe)]
+    if len({variant.title for variant, _ in found}) < 2:
+        return None
+    mine = [system for _, system in found]
+    dataset = mine[0].dataset
+    return _own_table(
+        f"{dataset}-{name}" + (f"-{recipe}" if recipe != USUAL_RECIPE else ""),
+        f"{study.title}: {recipe} on {dataset}",
+        _named([variant.title for variant, _ in found], mine),
+        group_of=lambda row: row.system and row.system.data_hash,
+    )
+
+
+def _named(names: Sequence[str], systems: Sequence[System]) -> list[Row]:
+    told = tell_apart(names, systems)
+    columns = _columns(systems[0])
+    return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(told, systems, strict=True)]
+
+
+def _is(system: System, variant: Variant, recipe: str) -> bool:
+    try:
+        return (system.variant, system.recipe_name) == (variant.name, variant.recipe_beside(recipe))
+    except InvalidRecipe:  # the study knows no such variant of this recipe
+        return False
+
+
+def _own_table(
+    identity: str,
+    title: str,
+    rows: Sequence[Row],
+    *,
+    group_of: Callable[[Row], Hashable | None],
+    remarks: Sequence[str] = (),
+) -> Table:
+    systems = [row.system for row in rows if row.system is not None]
+    synthetic = systems[0].synthetic
+    columns = _columns(systems[0])
+    marked = with_marks(rows, columns, group_of)
+    conditions = {system.conditions for system in systems}
+    shared = [f"All rows: {words}." for words in conditions if words] if len(conditions) == 1 else []
+    return Table(
+        id=identity,
+        title=title + (" (SYNTHETIC data)" if synthetic else ""),
+        columns=columns,
+        rows=marked,
+        notes=(
+            *([notes.SYNTHETIC] if synthetic else []),
+            LEGEND[_metric_set(systems[0])],
+            *shared,
+            *remarks,
+            *notes.about_marks(marked, "among rows of the same data and conditions"),
+            *notes.about_spread(marked),
+            *notes.about_data(systems),
+        ),
+        synthetic=synthetic,
+        dataset=systems[0].dataset,
+    )
+
+
+def _columns(system: System) -> tuple[Column, ...]:
+    return COLUMNS[_metric_set(system)]
+
+
+def _metric_set(system: System) -> str:
+    """A dataset of one's own has one of the two sets; which, its metrics tell."""
+    return "mosi" if "acc7" in system.first.metrics else "sims"
