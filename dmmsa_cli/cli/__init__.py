@@ -11,6 +11,7 @@ from types import FrameType
 import typer
 
 from dmmsa_cli import __version__
+from dmmsa_cli.cli.ablate import ablate
 from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.fuse import fuse
 from dmmsa_cli.cli.options import spread_lists
@@ -42,7 +43,7 @@ def _global(
     """Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it."""
 
 
-for command in (prepare, pretrain_unimodal, fuse, evaluate, predict):
+for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict):
     app.command()(command)
 
 

@@ -51,7 +51,7 @@ class TrainingView:
 
     def report(self, folder: Path, summary: dict[str, Any], *, skipped: bool) -> None:
         """Print what became of one training."""
-        how = "was there already" if skipped else f"trained in {_clock(summary['seconds'])}"
+        how = "was there already" if skipped else f"trained in {clock(summary['seconds'])}"
         self.say(
             f"{folder}: {how}; best of {summary['epochs']} epochs is {summary['best_epoch']}, "
             f"validation MAE {summary['validation']['mae']:.4f}"
@@ -74,7 +74,7 @@ class TrainingView:
 
     def _left(self, done: float, epochs: int) -> str:
         elapsed, gained = time.monotonic() - self._started, done - self._first
-        return _clock(elapsed / gained * (epochs - done)) if gained > 0 else "?"
+        return clock(elapsed / gained * (epochs - done)) if gained > 0 else "?"
 
     def _line(self, title: str, event: EpochEnd, epochs: int, progress: Progress) -> str:
         parts = [f"{title}  epoch {event.epoch}/{epochs}"]
@@ -143,7 +143,8 @@ def _best(progress: Progress) -> str:
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a duration as `4:10` or `1:04:10`."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,117 @@
+"""What a study looks like while it runs: a table that fills on a terminal, a line a run elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from dmmsa_cli.cli.training_view import clock
+from dmmsa_cli.stages.ablate import Job, Outcome, Step
+
+Key = tuple[str, int]  # title of a variant, seed
+
+
+class StudyView:
+    """Shows the runs of a study; a context manager.
+
+    Args:
+        console: where to.
+        title: what the study asks.
+        jobs: its runs.
+    """
+
+    def __init__(self, console: Console, title: str, jobs: list[Job]) -> None:
+        self.console = console
+        self.title = title
+        self.keys = [_key(job) for job in jobs]
+        self.steps: dict[Key, Step] = {}
+        self.outcomes: dict[Key, Outcome] = {}
+        self._began = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> StudyView:
+        if self._live:
+            self._live.start()
+            self._live.update(self._draw())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        self.console.print(self._heading(), self._table(), sep="\n")
+
+    def tell(self, event: Step | Outcome) -> None:
+        """Take note of what a run is at, or of what became of it."""
+        key = _key(event.job)
+        if isinstance(event, Step):
+            self.steps[key] = event
+        else:
+            self.outcomes[key] = event
+        if self._live:
+            self._live.update(self._draw())
+        elif isinstance(event, Outcome):
+            self.console.print(Text(self._line(event)), soft_wrap=True)
+
+    def _draw(self) -> Group:
+        under_way = [
+            Text(_under_way(step), style="dim") for key, step in self.steps.items() if key not in self.outcomes
+        ]
+        return Group(self._heading(), self._table(), *under_way, Text(self._progress()))
+
+    def _heading(self) -> Text:
+        return Text(self.title, style="bold")
+
+    def _table(self) -> Table:
+        """Variant by seed: the validation MAE of what has finished."""
+        table = Table(box=None, padding=(0, 1), pad_edge=False)
+        table.add_column("validation MAE")
+        seeds = list(dict.fromkeys(seed for _, seed in self.keys))
+        for seed in seeds:
+            table.add_column(f"seed {seed}", justify="right")
+        table.add_column("mean", justify="right")
+        for title in dict.fromkeys(title for title, _ in self.keys):
+            table.add_row(title, *(self._cell((title, seed)) for seed in seeds), self._mean(title, seeds))
+        return table
+
+    def _cell(self, key: Key) -> Text:
+        outcome, step = self.outcomes.get(key), self.steps.get(key)
+        if outcome is None:
+            return Text(f"{step.done:.1f}/{step.epochs}" if step else "" if key in self.keys else "-", style="yellow")
+        if not outcome.summary:
+            return Text(outcome.state, style="bold red")
+        return Text(f"{_mae(outcome):.4f}", style="dim" if outcome.state == "was there" else "green")
+
+    def _mean(self, title: str, seeds: list[int]) -> str:
+        there = [_mae(o) for seed in seeds if (o := self.outcomes.get((title, seed))) and o.summary]
+        return f"{sum(there) / len(there):.4f}" if there else ""
+
+    def _progress(self) -> str:
+        trained = sum(outcome.state == "trained" for outcome in self.outcomes.values())
+        left = len(self.keys) - len(self.outcomes)
+        told = f"{len(self.outcomes)} of {len(self.keys)} runs"
+        if trained and left:
+            told += f", {clock((time.monotonic() - self._began) / trained * left)} left"
+        return told
+
+    def _line(self, outcome: Outcome) -> str:
+        found = f"validation MAE {_mae(outcome):.4f}, {outcome.folder}" if outcome.summary else outcome.problem
+        return f"{outcome.job}: {outcome.state}; {found} ({self._progress()})"
+
+
+def _key(job: Job) -> Key:
+    return job.variant.title, job.seed
+
+
+def _mae(outcome: Outcome) -> float:
+    return float(outcome.summary["validation"]["mae"])
+
+
+def _under_way(step: Step) -> str:
+    return f"{step.job}: {step.what}, epoch {min(int(step.done) + 1, step.epochs)} of {step.epochs}"
