@@ -1,0 +1,91 @@
+"""A report in a terminal: nothing is dropped, however narrow it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
+
+STYLES: dict[Mark, str] = {"": "", "best": "bold", "second": "underline"}
+GAP = 2  # between columns
+LABEL = 20  # at least so wide is the column of the labels; where no room is left for it, the table is parted
+
+
+def show(console: Console, report: Report) -> None:
+    """Print what went wrong, the tables, and whether differences are real."""
+    for note in report.notes:
+        console.print(Text(note, style="yellow"))
+    for table in report.tables:
+        console.print()
+        console.print(Text(table.title, style="bold yellow" if table.synthetic else "bold"))
+        for part in _parts(table, console.width):
+            console.print(part)
+        for note in _notes(table):
+            console.print(Text(note, style="dim"))
+    if report.comparisons:
+        console.print()
+        console.print(Text("Is the difference real?", style="bold"))
+    for comparison in report.comparisons:
+        console.print(_bullet(comparison.sentence))
+
+
+def _notes(table: Table) -> list[str]:
+    return [*([f"Published: {table.source}"] if table.source else []), *table.notes]
+
+
+def _bullet(text: str) -> Grid:
+    grid = Grid.grid(padding=(0, 1, 0, 0))
+    grid.add_row("-", Text(text))
+    return grid
+
+
+def _parts(table: Table, width: int) -> Iterator[Grid]:
+    """Lay a table out, in several parts below each other where its columns are too many for the width."""
+    longest = max(len(row.label) for row in table.rows)
+    widths = _widths(table, broken=False)
+    if sum(widths) + GAP * len(widths) + longest > width:
+        widths = _widths(table, broken=True)
+    room = width - min(longest, LABEL)
+    part: list[int] = []
+    for i, wide in enumerate(widths):
+        if part and sum(widths[j] + GAP for j in part) + wide + GAP > room:
+            yield _grid(table, part, widths, width)
+            part = []
+        part.append(i)
+    yield _grid(table, part, widths, width)
+
+
+def _grid(table: Table, places: Sequence[int], widths: Sequence[int], width: int) -> Grid:
+    grid = Grid(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    grid.add_column("", max_width=width - sum(widths[i] + GAP for i in places), overflow="fold")
+    for i in places:
+        grid.add_column(table.columns[i].heading, justify="right", width=widths[i])
+    for row in table.rows:
+        grid.add_row(_label(row), *(_cell(row.cells[i]) for i in places))
+    return grid
+
+
+def _widths(table: Table, *, broken: bool) -> list[int]:
+    """Give each column room for its numbers, which never break, and its heading, which may between its words."""
+    headings = [column.heading.split() if broken else [column.heading] for column in table.columns]
+    return [
+        max(len(text) for row in table.rows for text in (*words, row.cells[i].text, f"±{row.cells[i].spread}"))
+        for i, words in enumerate(headings)
+    ]
+
+
+def _label(row: Row) -> Text:
+    return Text(row.label, style="cyan" if row.ours else "")
+
+
+def _cell(cell: Cell) -> Text:
+    text = Text("/").join(Text(part, style=STYLES[mark]) for part, mark in _marked(cell))
+    return text.append(f"\n±{cell.spread}", style="dim") if cell.spread else text
+
+
+def _marked(cell: Cell) -> Iterator[tuple[str, Mark]]:
+    return zip(cell.text.split("/"), cell.marks, strict=True)
