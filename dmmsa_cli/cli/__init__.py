@@ -18,6 +18,7 @@ from dmmsa_cli.cli.options import spread_lists
 from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
 from dmmsa_cli.cli.pretrain import pretrain_unimodal
+from dmmsa_cli.cli.report import report
 from dmmsa_cli.errors import DmmsaError, Interrupted
 
 app = typer.Typer(
@@ -43,7 +44,7 @@ def _global(
     """Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it."""
 
 
-for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict):
+for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict, report):
     app.command()(command)
 
 

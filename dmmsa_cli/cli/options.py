@@ -82,7 +82,7 @@ def recipe_changes(
 
 
 # Options that take several values in a row: `--seed 1 12 123`.
-LISTS = ("--seed", "--modality")
+LISTS = ("--seed", "--modality", "--format")
 
 
 def spread_lists(arguments: list[str]) -> list[str]:

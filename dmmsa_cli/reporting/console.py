@@ -17,8 +17,7 @@ LABEL = 20  # at least so wide is the column of the labels; where no room is lef
 
 def show(console: Console, report: Report) -> None:
     """Print what went wrong, the tables, and whether differences are real."""
-    for note in report.notes:
-        console.print(Text(note, style="yellow"))
+    show_notes(console, report)
     for table in report.tables:
         console.print()
         console.print(Text(table.title, style="bold yellow" if table.synthetic else "bold"))
@@ -31,6 +30,12 @@ def show(console: Console, report: Report) -> None:
         console.print(Text("Is the difference real?", style="bold"))
     for comparison in report.comparisons:
         console.print(_bullet(comparison.sentence))
+
+
+def show_notes(console: Console, report: Report) -> None:
+    """Print what a reader should know first."""
+    for note in report.notes:
+        console.print(Text(note, style="yellow"))
 
 
 def _notes(table: Table) -> list[str]:

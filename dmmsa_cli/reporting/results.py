@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from dmmsa_cli.metrics import Metrics
 
+SCORES = frozenset({"mae", "corr"})  # printed as they are; every other metric in percent
+
 
 @dataclass(frozen=True)
 class Column:

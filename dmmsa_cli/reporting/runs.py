@@ -185,11 +185,13 @@ class Collection:
     """Runs that can't be read, each told with what to do about it."""
 
 
-def collect(runs_dir: Path) -> Collection:
-    """Read every run of a fused model below `runs_dir`; what can't be read is told, not raised."""
+def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
+    """Read every run of a fused model below `runs_dir`, or those of one dataset; what can't be read is told."""
     found = Collection()
     groups: dict[str, list[Run]] = {}
     for folder in sorted({path.parent for path in runs_dir.glob("*/*/*/seed-*/recipe.yaml")}, key=_by_seed):
+        if dataset not in (None, folder.parents[2].name):
+            continue
         run = RunFolder(folder)
         if not run.finished:
             found.unfinished.append(folder)

@@ -1,0 +1,68 @@
+"""`dmmsa report`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dmmsa_cli.cli import options
+from dmmsa_cli.errors import RunMismatch
+
+if TYPE_CHECKING:  # imported where it is used, to keep --help quick
+    from dmmsa_cli.reporting.contents import Report
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    console = "console"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    html = "html"
+
+
+def report(
+    formats: Annotated[
+        list[Format] | None, typer.Option("--format", help="One or more. Default: console; the others are files.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where files are written.")] = Path("report"),
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Tables of this dataset only.")
+    ] = None,
+    runs_dir: options.RunsDir = options.RUNS,
+) -> None:
+    """Show the papers' tables beside one's own runs, and whether differences are real.
+
+    Files: tables.md, tables.tex, tables.csv with comparisons.csv, index.html, and figures/ beside them.
+    """
+    from rich.console import Console
+
+    from dmmsa_cli.reporting.console import show, show_notes
+    from dmmsa_cli.reporting.report import report
+
+    asked = [one.value for one in formats or [Format.console]]
+    built, written = report(runs_dir, asked, out, dataset)
+    console = Console()
+    if "console" in asked:
+        show(console, built)
+    else:
+        show_notes(console, built)
+    for path in written:
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    _tell_damage(built)
+
+
+def _tell_damage(built: Report) -> None:
+    """End with status 1 where a run is damaged, though all else is told.
+
+    Raises:
+        RunMismatch: with all that is damaged.
+    """
+    damaged = built.collection.damaged
+    if damaged:
+        what = "One run is damaged and was" if len(damaged) == 1 else f"{len(damaged)} runs are damaged and were"
+        raise RunMismatch(f"{what} left out; all else is in the report.", "\n".join(map(str, damaged)))

@@ -1,0 +1,167 @@
+r"""A report in LaTeX: one document that compiles by itself, one `table` environment for each table (booktabs)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
+from dmmsa_cli.reporting.markdown import Shown
+
+MARKS: dict[Mark, str] = {"": "{%s}", "best": r"\textbf{%s}", "second": r"\underline{%s}"}
+LONG_LABEL = 34  # characters; beyond them, labels are broken
+
+PREAMBLE = r"""\documentclass[10pt]{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage[a4paper, margin=22mm]{geometry}
+\usepackage{array, booktabs, caption, float, graphicx, lmodern, textcomp}
+\captionsetup{font=small, labelformat=empty, justification=raggedright, singlelinecheck=false, skip=4pt}
+\setlength{\parindent}{0pt}
+\setlength{\emergencystretch}{3em}
+% A mean with the standard deviation below it.
+\newcommand{\spread}[2]{\begin{tabular}[t]{@{}r@{}}#1\\[-2pt]{\scriptsize$\pm$#2}\end{tabular}}
+% What is too wide or too high for the page is made smaller; nothing is enlarged.
+\newsavebox{\fitted}
+\newcommand{\fit}[1]{%
+  \sbox{\fitted}{#1}%
+  \ifdim\wd\fitted>\linewidth \sbox{\fitted}{\resizebox{\linewidth}{!}{\usebox{\fitted}}}\fi
+  \ifdim\dimexpr\ht\fitted+\dp\fitted\relax>0.72\textheight
+    \sbox{\fitted}{\resizebox*{!}{0.72\textheight}{\usebox{\fitted}}}\fi
+  \usebox{\fitted}}
+\newcommand{\note}[1]{\par\vspace{2pt}{\footnotesize #1\par}}
+\begin{document}
+"""
+
+_NAMES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "×": r"$\times$",
+    "−": r"$-$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "τ": r"$\tau$",
+    "λ": r"$\lambda$",
+    "φ": r"$\varphi$",
+    "β": r"$\beta$",
+    "–": "--",
+    "—": "---",
+    "…": r"\dots{}",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+}
+
+
+def to_latex(report: Report, figures: Sequence[tuple[str, Shown]] = ()) -> str:
+    """Write a report as one document.
+
+    Args:
+        report: what to write.
+        figures: path of each picture, as seen from the document, and what it shows.
+    """
+    return PREAMBLE + "\n".join(_lines(report, figures)) + "\n\\end{document}\n"
+
+
+def escape(text: str) -> str:
+    r"""Write plain text so that LaTeX prints it; what stands in backticks is set as code.
+
+    Example:
+        >>> escape("50 % of a_b, `--seed 1`")
+        '50 \\% of a\\_b, \\texttt{-{}-seed 1}'
+    """
+    pieces = " ".join(text.split()).split("`")
+    closed = len(pieces) % 2  # an odd backtick is none that opens code
+    return "".join(
+        rf"\texttt{{{_plain(piece)}}}" if i % 2 and (closed or i < len(pieces) - 1) else _plain(piece)
+        for i, piece in enumerate(pieces)
+    )
+
+
+def _plain(text: str) -> str:
+    return re.sub("-(?=-)", "-{}", "".join(_character(c) for c in unicodedata.normalize("NFC", text)))
+
+
+def _character(c: str) -> str:
+    if c in _NAMES:
+        return _NAMES[c]
+    return c if c.isascii() or (c.isalpha() and ord(c) < 0x180) else f"[U+{ord(c):04X}]"  # T1 has Latin letters only
+
+
+def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str]:
+    yield r"\section*{dmmsa report}"
+    yield from (rf"{escape(name.capitalize())}: {escape(value)}\par" for name, value in report.made.items())
+    yield from (rf"\note{{\textbf{{{escape(note)}}}}}" for note in report.notes)
+    for title, tables in (
+        ("Tables of the papers", [table for table in report.tables if table.source]),
+        ("Our own runs", [table for table in report.tables if not table.source]),
+    ):
+        yield from (rf"\section*{{{title}}}",) if tables else ()
+        for table in tables:
+            yield from _table(table)
+    if report.comparisons:
+        yield r"\section*{Is the difference real?}"
+        yield from (rf"{escape(comparison.sentence)}\par\smallskip" for comparison in report.comparisons)
+    yield from (r"\section*{Figures}",) if figures else ()
+    for path, figure in figures:
+        yield from _figure(path, figure)
+
+
+def _table(table: Table) -> Iterator[str]:
+    breaks = max(len(row.label) for row in table.rows) > LONG_LABEL
+    label = r">{\raggedright\arraybackslash}p{48mm}" if breaks else "l"
+    yield ""
+    yield r"\begin{table}[H]"
+    yield rf"\caption{{\textbf{{{escape(table.title)}}}}}\small"
+    yield rf"\fit{{\begin{{tabular}}{{@{{}}{label}{'r' * len(table.columns)}@{{}}}}"
+    yield r"\toprule"
+    yield " & ".join(["", *(_heading(column.heading) for column in table.columns)]) + r" \\"
+    yield r"\midrule"
+    yield from (_row(row) for row in table.rows)
+    yield r"\bottomrule"
+    yield r"\end{tabular}}"
+    if table.source:
+        yield rf"\note{{Published: {escape(table.source)}}}"
+    yield from (rf"\note{{{escape(note)}}}" for note in table.notes)
+    yield r"\end{table}"
+
+
+def _heading(text: str) -> str:
+    return escape(text).replace(r" $\uparrow", r"~$\uparrow").replace(r" $\downarrow", r"~$\downarrow")
+
+
+def _row(row: Row) -> str:
+    label = escape(row.label)
+    return " & ".join([rf"\textit{{{label}}}" if row.ours else label, *(_cell(cell) for cell in row.cells)]) + r" \\"
+
+
+def _cell(cell: Cell) -> str:
+    parts = zip(cell.text.split("/"), cell.marks, strict=True)
+    text = "/".join(MARKS[mark] % part for part, mark in parts)
+    return rf"\spread{{{text}}}{{{cell.spread}}}" if cell.spread else text
+
+
+def _figure(path: str, figure: Shown) -> Iterator[str]:
+    yield ""
+    yield r"\begin{figure}[H]"
+    yield rf"\includegraphics[width=\linewidth,height=0.7\textheight,keepaspectratio]{{{path}}}"
+    yield rf"\caption{{\textbf{{{escape(figure.title)}}} {escape(figure.caption)}}}"
+    yield r"\end{figure}"

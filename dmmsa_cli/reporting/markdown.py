@@ -1,0 +1,96 @@
+"""A report in GitHub's Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
+
+MARKS: dict[Mark, str] = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
+FIGURES = "figures"  # folder beside the files that show them
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~])")
+
+
+class Shown(Protocol):
+    """What is shown of a figure."""
+
+    @property
+    def title(self) -> str:
+        """In a few words."""
+
+    @property
+    def caption(self) -> str:
+        """In a sentence or more."""
+
+
+def to_markdown(report: Report, figures: Sequence[tuple[str, Shown]] = ()) -> str:
+    """Write a report as one document.
+
+    Args:
+        report: what to write.
+        figures: path of each picture, as seen from the document, and what it shows.
+    """
+    return "\n".join(_lines(report, figures)) + "\n"
+
+
+def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str]:
+    yield "# dmmsa report"
+    yield from ("", *(f"{escape(name.capitalize())}: {escape(value)}  " for name, value in report.made.items()))
+    yield from ("", *(f"- **{escape(note)}**" for note in report.notes))
+    for title, tables in (
+        ("Tables of the papers", [table for table in report.tables if table.source]),
+        ("Our own runs", [table for table in report.tables if not table.source]),
+    ):
+        yield from ("", f"## {title}") if tables else ()
+        for table in tables:
+            yield from _table(table)
+    if report.comparisons:
+        yield from ("", "## Is the difference real?", "")
+        yield from (f"- {escape(comparison.sentence)}" for comparison in report.comparisons)
+    yield from ("", "## Figures") if figures else ()
+    for path, figure in figures:
+        yield from ("", f"### {escape(figure.title)}", "", f"![{escape(figure.title)}]({path})", "")
+        yield escape(figure.caption)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield from ("", f"### {escape(table.title)}", "")
+    yield _line(["", *(escape(column.heading) for column in table.columns)])
+    yield _line(["---", *("---:" for _ in table.columns)])
+    yield from (_row(row) for row in table.rows)
+    yield ""
+    if table.source:
+        yield f"- Published: {escape(table.source)}"
+    yield from (f"- {escape(note)}" for note in table.notes)
+
+
+def _row(row: Row) -> str:
+    label = escape(row.label)
+    return _line([f"*{label}*" if row.ours else label, *(_cell(cell) for cell in row.cells)])
+
+
+def _cell(cell: Cell) -> str:
+    parts = zip(cell.text.split("/"), cell.marks, strict=True)
+    text = "/".join(MARKS[mark].format(part) for part, mark in parts)
+    return f"{text} ± {cell.spread}" if cell.spread else text
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def escape(text: str) -> str:
+    r"""Keep Markdown from reading what is plain text; what stands in backticks stays code.
+
+    Example:
+        >>> escape("w/o a_b | `--seed 1`")
+        'w/o a\\_b \\| `--seed 1`'
+    """
+    pieces = " ".join(text.split()).split("`")
+    closed = len(pieces) % 2  # an odd backtick is none that opens code
+    return "`".join(
+        piece if i % 2 and (closed or i < len(pieces) - 1) else _SPECIAL.sub(r"\\\1", piece)
+        for i, piece in enumerate(pieces)
+    )

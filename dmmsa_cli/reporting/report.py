@@ -1,0 +1,184 @@
+"""`dmmsa report`: everything there is to say about the runs in a folder, in the formats that are asked for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Collection as Container
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmmsa_cli import __version__
+from dmmsa_cli.data.specs import SPECS
+from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.files import write_text
+from dmmsa_cli.reporting.comparison import compare
+from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.published import load_published
+from dmmsa_cli.reporting.runs import Collection, Run, System, collect
+from dmmsa_cli.reporting.tables import build_tables
+
+if TYPE_CHECKING:
+    from dmmsa_cli.reporting.figures import Figure
+
+FIGURES = "figures"  # folder beside the files that show them
+RUNS = Path("runs")  # where runs lie unless a command is told otherwise
+
+
+def report(runs_dir: Path, formats: Container[str], out: Path, dataset: str | None = None) -> tuple[Report, list[Path]]:
+    """Build the report, and write it in every format that is a file.
+
+    Args:
+        runs_dir: where runs lie.
+        formats: `markdown`, `latex`, `csv` and `html` are written; `console` is the caller's to print.
+        out: folder that gets the files.
+        dataset: restrict to this one.
+
+    Returns:
+        The report, and what was written.
+
+    Raises:
+        InvalidInput: there is no such dataset.
+        DiskFull: there is no room.
+    """
+    built = build_report(runs_dir, dataset)
+    figures: list[Figure] = []
+    if not {"markdown", "latex", "html"}.isdisjoint(formats):
+        built, figures = _draw(built, out / FIGURES)
+    return built, [*_write(built, formats, out, figures), *([out / FIGURES] if figures else [])]
+
+
+def build_report(runs_dir: Path, dataset: str | None = None) -> Report:
+    """Put together tables, comparisons and what a reader should know first.
+
+    Raises:
+        InvalidInput: there is no such dataset.
+    """
+    collection = _readable(collect(runs_dir, dataset))
+    elsewhere = "" if runs_dir == RUNS else f" --runs-dir {shlex.quote(str(runs_dir))}"
+    tables = build_tables(collection.systems, dataset, elsewhere)
+    empty = not (collection.systems or collection.unfinished or collection.unevaluated or collection.damaged)
+    if dataset is not None and dataset not in SPECS and empty:
+        raise InvalidInput(
+            f"There is neither a run of {dataset} in {runs_dir} nor a published table of it.",
+            f"Train one (dmmsa fuse --dataset {dataset}{elsewhere}), or leave out --dataset.",
+        )
+    problems: list[str] = []
+    comparisons = compare(collection.systems, problems)
+    first = [_nothing_run(runs_dir, dataset, elsewhere)] if empty else []
+    return Report(
+        collection=collection,
+        tables=tables,
+        comparisons=comparisons,
+        notes=(*first, *_about_runs(collection), *problems),
+        runs_dir=str(runs_dir),
+        made={
+            "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+            "version": f"dmmsa {__version__}",
+            "command": " ".join(["dmmsa", *sys.argv[1:]]),
+        },
+    )
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _draw(built: Report, folder: Path) -> tuple[Report, list[Figure]]:
+    from dmmsa_cli.reporting.figures import write_figures
+
+    problems: list[str] = []
+    figures = write_figures(built, folder, problems)
+    return replace(built, notes=(*built.notes, *problems)), figures
+
+
+def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[Figure]) -> Iterator[Path]:
+    from dmmsa_cli.reporting.latex import to_latex
+    from dmmsa_cli.reporting.markdown import to_markdown
+    from dmmsa_cli.reporting.page import write_page
+    from dmmsa_cli.reporting.tidy import comparisons_csv, tables_csv
+
+    texts: list[tuple[Path, str]] = []
+    if "markdown" in formats:
+        shown = [(f"{FIGURES}/{figure.png.name}", figure) for figure in figures]
+        texts.append((out / "tables.md", to_markdown(built, shown)))
+    if "latex" in formats:
+        shown = [(f"{FIGURES}/{figure.pdf.name}", figure) for figure in figures]
+        texts.append((out / "tables.tex", to_latex(built, shown)))
+    if "csv" in formats:
+        texts += [(out / "tables.csv", tables_csv(built)), (out / "comparisons.csv", comparisons_csv(built))]
+    for path, text in texts:
+        write_text(path, text)
+        yield path
+    if "html" in formats:
+        write_page(built, out / "index.html")
+        yield out / "index.html"
+
+
+# --- what a reader should know first --------------------------------------------------------------------------------
+
+
+def _readable(found: Collection) -> Collection:
+    """Leave out runs whose predictions can't be read, so that no comparison, figure or page stumbles over them."""
+    kept = Collection(unfinished=found.unfinished, unevaluated=list(found.unevaluated), damaged=list(found.damaged))
+    for system in found.systems:
+        runs = [run for run in system.runs if _has_predictions(run, kept)]
+        if runs:
+            kept.systems.append(system if len(runs) == len(system.runs) else System(tuple(runs)))
+    return kept
+
+
+def _has_predictions(run: Run, found: Collection) -> bool:
+    try:
+        return len(run.predictions) > 0
+    except RunMissing:
+        found.unevaluated.append(run.folder)
+    except RunMismatch as error:
+        found.damaged.append(error)
+    return False
+
+
+def _nothing_run(runs_dir: Path, dataset: str | None, elsewhere: str) -> str:
+    what = "There are no runs" + (f" of {dataset}" if dataset else "")
+    if dataset is not None and dataset not in {table.dataset for table in load_published().tables}:
+        return f"{what} in {runs_dir} yet. To train: `dmmsa fuse --dataset {dataset}{elsewhere}`."
+    return f"{what} in {runs_dir} yet: the tables are as published, and under each stands the command that fills it."
+
+
+def _about_runs(collection: Collection) -> list[str]:
+    """Tell of runs that stand in no table, and of the command that brings them there."""
+    unfinished: dict[tuple[Path, str], list[str]] = {}
+    for folder in collection.unfinished:
+        unfinished.setdefault((folder.parent, _goes_on(folder)), []).append(folder.name)
+    unevaluated: dict[Path, list[str]] = {}
+    for folder in collection.unevaluated:
+        unevaluated.setdefault(folder.parent, []).append(folder.name)
+    return [
+        *(f"Damaged, and left out everywhere: {error.what} {error.remedy}" for error in collection.damaged),
+        *(
+            f"Unfinished, or still running: {', '.join(names)} in {place}. To go on: {command}."
+            for (place, command), names in unfinished.items()
+        ),
+        *(
+            f"Not evaluated yet: {', '.join(names)} in {place}. To evaluate: "
+            f"`dmmsa evaluate {shlex.quote(str(place if len(names) > 1 else place / names[0]))}`."
+            for place, names in unevaluated.items()
+        ),
+    ]
+
+
+def _goes_on(folder: Path) -> str:
+    """The command that a run was begun with, made to go on where it stopped."""
+    try:
+        began = str(json.loads((folder / "environment.json").read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        began = ""
+    if began.startswith("dmmsa ablate"):
+        return f"`{began}`"
+    if began.startswith("dmmsa fuse"):
+        words = [word for word in began.split() if word not in ("--force", "--resume")]
+        return f"`{' '.join(words)} --resume`"
+    return "the command that began it, with --resume"

@@ -1,0 +1,94 @@
+"""A report as tidy CSV: one row a value, for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from dmmsa_cli.reporting.contents import Comparison, Report, Row, Table
+from dmmsa_cli.reporting.results import SCORES
+
+TABLE_FIELDS = (
+    *("table", "title", "dataset", "row", "kind", "conditions", "n_seeds"),
+    *("metric", "unit", "statistic", "value", "data_hash", "synthetic"),
+)
+COMPARISON_FIELDS = (
+    *("dataset", "first", "second", "metric", "unit", "difference", "low", "high", "seeds_mean", "seeds_sd"),
+    *("within_noise", "videos", "clips", "sentence", "data_hash", "synthetic"),
+)
+
+
+def tables_csv(report: Report) -> str:
+    """Write every number of every table: published ones as printed, ours unrounded."""
+    return _csv(TABLE_FIELDS, (values for table in report.tables for row in table.rows for values in _row(table, row)))
+
+
+def comparisons_csv(report: Report) -> str:
+    """Write every comparison, a row for each metric; differences of accuracies in percentage points."""
+    return _csv(COMPARISON_FIELDS, (values for comparison in report.comparisons for values in _pair(comparison)))
+
+
+def _row(table: Table, row: Row) -> Iterator[dict[str, object]]:
+    system = row.system
+    about = {
+        "table": table.id,
+        "title": table.title,
+        "dataset": table.dataset,
+        "row": row.label,
+        "kind": "ours" if system else "published",
+        "conditions": system.conditions if system else "",
+        "n_seeds": len(system.runs) if system else "",
+        "data_hash": system.data_hash if system else "",
+        "synthetic": _yes(table.synthetic),
+    }
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        for metric, text in zip(column.metrics, cell.text.split("/"), strict=True):
+            measured = {"mean": row.values.get(metric), "sd": row.sd.get(metric)} if system else {}
+            printed = {"published": None if text == "-" else text} if system is None else {}
+            for statistic, value in (measured | printed).items():
+                if value is not None:
+                    yield about | {"metric": metric, "unit": _unit(metric), "statistic": statistic, "value": value}
+
+
+def _pair(comparison: Comparison) -> Iterator[dict[str, object]]:
+    for metric, found in comparison.differences.items():
+        factor = 1 if metric in SCORES else 100
+        numbers = {
+            "difference": found.value,
+            "low": found.low,
+            "high": found.high,
+            "seeds_mean": found.seeds_mean,
+            "seeds_sd": found.seeds_sd,
+        }
+        yield {
+            "dataset": comparison.first.dataset,
+            "first": comparison.first_label,
+            "second": comparison.second_label,
+            "metric": metric,
+            "unit": _unit(metric),
+            **{name: "" if math.isnan(number) else factor * number for name, number in numbers.items()},
+            "within_noise": _yes(found.within_noise),
+            "videos": comparison.videos,
+            "clips": comparison.clips,
+            "sentence": comparison.sentence,
+            "data_hash": comparison.first.data_hash,
+            "synthetic": _yes(comparison.first.synthetic),
+        }
+
+
+def _unit(metric: str) -> str:
+    return "score" if metric in SCORES else "percent"
+
+
+def _yes(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _csv(fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
