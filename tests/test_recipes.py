@@ -110,6 +110,63 @@ def test_what_the_papers_leave_open_is_as_the_method_decides_it(dataset):
     assert recipe.data.standardise
 
 
+# SPEC, section 4b: learning rate, batch, epochs; layers of vision and audio; how ConFEDE retrieves.
+RELEASED = {
+    "mosi": ((1e-4, 16, 25), (2, 2), (1.0, 10, "rounded", 2)),
+    "mosei": ((1e-4, 8, 6), (3, 3), (0.1, 50, "rounded", 2)),
+    "sims": ((1e-4, 32, 50), (1, 2), (0.5, 10, "equal", 10)),
+}
+
+
+@pytest.mark.parametrize("dataset", RELEASED)
+def test_confede_is_as_it_was_published(dataset):
+    fusion, layers, retrieval = RELEASED[dataset]
+    released, controlled = (load_recipe(find_recipe(name, dataset)) for name in ("confede-released", "confede"))
+    assert (schedule(released.fusion), (released.vision.layers, released.audio.layers)) == (fusion, layers)
+    for recipe in (released, controlled):
+        options = recipe.objective.options
+        found = options.retrieval
+        assert (found.searched, found.pool, found.same_label, found.refresh_every) == retrieval
+        assert (options.contrast_weight, options.unimodal_weight, options.temperature) == (0.1, 0.01, 0.5)
+    assert released.objective.options.retrieval.as_released
+    assert not controlled.objective.options.retrieval.as_released
+
+
+def write(folder, **recipes):
+    for name, values in recipes.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    return folder / f"{next(iter(recipes))}.yaml"
+
+
+def test_a_recipe_lies_over_its_base(tmp_path):
+    changed = {"base": "toy/dmmsa", "fusion": {"epochs": 3}, "text": {"tiny": {"width": 32}}}
+    recipe, base = load_recipe(write(tmp_path, mine=changed)), load_recipe(find_recipe(None, "toy"))
+    assert (recipe.fusion.epochs, recipe.fusion.batch_size) == (3, base.fusion.batch_size)
+    assert (recipe.text.tiny.width, recipe.text.tiny.layers) == (32, base.text.tiny.layers)
+
+
+def test_another_objective_replaces_the_options_of_the_base(tmp_path):
+    base = {"base": "toy/dmmsa", "objective": {"name": "dmmsa", "beta": 0.5}}
+    path = write(tmp_path, mine={"base": "between", "objective": {"name": "confede"}}, between=base)
+    assert load_recipe(path).objective.name == "confede"
+    path = write(tmp_path, mine={"base": "between", "objective": {"msc": {"classes": 5}}}, between=base)
+    assert (load_recipe(path).objective.options.beta, load_recipe(path).objective.options.msc.classes) == (0.5, 5)
+
+
+@pytest.mark.parametrize(
+    ("recipes", "words"),
+    [
+        ({"mine": {"base": "mine"}}, "stands on itself"),
+        ({"mine": {"base": "other"}, "other": {"base": "mine"}}, "stands on itself"),
+        ({"mine": {"base": "nowhere"}}, "nowhere"),
+        ({"mine": {"base": 3}}, "3 as its base"),
+    ],
+)
+def test_a_base_that_cant_be_is_told(tmp_path, recipes, words):
+    with pytest.raises(InvalidRecipe, match=words):
+        load_recipe(write(tmp_path, **recipes))
+
+
 def test_a_dataset_without_recipes_of_its_own_has_the_default():
     assert find_recipe(None, "mine") == recipes_folder() / "default" / "dmmsa.yaml"
     assert load_recipe(find_recipe(None, "mine")).text.encoder is None

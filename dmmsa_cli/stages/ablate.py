@@ -120,7 +120,8 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
         if variant.title in left_out:
             continue
         chosen = recipe if variant.recipe is None else variant.recipe_beside(Path(recipe or "dmmsa").stem)
-        for turn, seed in enumerate(seeds or _checked(Job(place, variant, chosen, 0)).recipe.seeds):
+        experiment = _checked(Job(place, variant, chosen, 0))
+        for turn, seed in enumerate(seeds or experiment.recipe.seeds):
             turns.append((turn, Job(place, variant, chosen, seed)))
     if not turns:
         raise InvalidInput(f"No variant of the study makes sense on {place.dataset}.", "Choose another --study.")

@@ -288,6 +288,19 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(finished, prepared, micro, 
     assert not (report.folder / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.parametrize("events", [2, 4, 5])
+def test_what_an_objective_retrieved_survives_a_stop(prepared, micro, tmp_path, events):
+    through, stopped = (open_mini(prepared, micro, tmp_path / name, "objective=confede") for name in "ab")
+    whole = run_fuse(through).folder
+    with pytest.raises(Interrupted):
+        run_fuse(stopped, watch=StopAfter(events))
+    resumed = run_fuse(stopped, resume=True).folder
+    assert weights(resumed) == weights(whole)
+    assert log(resumed) == log(whole)
+    assert log(whole)[0]["losses"].keys() == {"msr", "cl", "uni"}
+    assert log(whole)[0]["tally"].keys() == {"pools_of_one", "pools_of_none"}
+
+
 def test_stopped_pretraining_goes_on_by_itself(prepared, micro, tmp_path):
     through, stopped = open_mini(prepared, micro, tmp_path / "a"), open_mini(prepared, micro, tmp_path / "b")
     for modality in ("t", "v"):

@@ -1,0 +1,251 @@
+"""Studies end to end on the cut corpus: what is planned, shared, skipped, resumed, and what a failure leaves."""
+
+import json
+import multiprocessing
+import os
+import signal
+
+import pytest
+import torch
+import yaml
+
+from dmmsa_cli.data.specs import SPECS
+from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe
+from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job
+from dmmsa_cli.stages.recipes import find_recipe, load_recipe
+from dmmsa_cli.stages.studies import Study, Variant, load_study, study_names
+from tests.stages.test_fuse import open_mini, run_fuse, weights
+
+SHORT = {"fusion.epochs": 2}
+TWO = Study(
+    title="two",
+    variants=(
+        Variant(name="full", set=SHORT),
+        Variant(name="no-cl", label="w/o CL", set=SHORT | {"objective.cl.enabled": False}),
+    ),
+)
+
+
+class Ear:
+    def __init__(self):
+        self.steps, self.outcomes = [], []
+
+    def __call__(self, event):
+        (self.steps if isinstance(event, Step) else self.outcomes).append(event)
+
+    def states(self):
+        return {(o.job.variant.name, o.job.seed): o.state for o in self.outcomes}
+
+
+@pytest.fixture
+def place(prepared, tmp_path):
+    return Place("mini", prepared, tmp_path, "cpu")
+
+
+@pytest.fixture(scope="module")
+def done(prepared, micro, tmp_path_factory):
+    """The study, run once with two seeds."""
+    ear, place = Ear(), Place("mini", prepared, tmp_path_factory.mktemp("study"), "cpu")
+    runs = plan(TWO, place, recipe=str(micro), seeds=(1, 12))
+    ablate(runs.jobs, tell=ear)
+    return place, ear
+
+
+def planned(runs):
+    return [(job.variant.name, job.seed) for job in runs.jobs]
+
+
+# --- studies --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", study_names())
+@pytest.mark.parametrize("dataset", ["mosi", "mosei", "sims", "toy"])
+def test_every_shipped_study_fits_every_datasets_recipe(name, dataset):
+    for variant in load_study(name).variants:
+        if variant.metrics in (None, SPECS[dataset].metrics):
+            load_recipe(find_recipe(variant.recipe_beside("dmmsa"), dataset), changes=variant.set)
+
+
+def test_the_issues_studies_are_shipped():
+    assert {"objectives", "data", "gdwg", "msc", "modalities", "comparison"} == set(study_names())
+    assert [v.label for v in load_study("data").variants] == ["1.0", "0.8", "0.6", "0.4", "0.2", "0.1"]
+    taus = [v.set.get("objective.gdwg.temperature") for v in load_study("gdwg").variants]
+    assert taus == [0.1, 0.5, None, 2, None]
+    assert [v.set.get("objective.msc.classes") for v in load_study("msc").variants] == [2, None, 5, 7]
+
+
+def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
+    for dataset, base, other in [(d, "dmmsa", "confede") for d in SPECS] + [("mosi", "minilm", "minilm-confede")]:
+        ours, theirs = (vars(load_recipe(find_recipe(name, dataset))) for name in (base, other))
+        assert [key for key in ours if ours[key] != theirs[key]] == ["objective"]
+        assert theirs["objective"].name == "confede"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"title": "x"}, "variants: missing"),
+        ({"title": "x", "variants": []}, "none"),
+        ({"title": "x", "variants": [{"name": "a"}, {"name": "a"}]}, "twice"),
+        ({"title": "x", "variants": [{"name": "a/b"}]}, "folder"),
+        ({"title": "x", "variants": [{"name": "a", "sett": {}}]}, "did you mean set"),
+        ({"title": "x", "variants": [{"name": "a", "set": 3}]}, "keys and values"),
+        ({"title": "x", "variants": [{"name": "a", "recipe": {"dmmsa": 3}}]}, "recipe"),
+    ],
+)
+def test_a_study_with_errors_says_which(tmp_path, values, words):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(InvalidRecipe, match=words):
+        load_study(str(tmp_path / "mine.yaml"))
+
+
+def test_an_unknown_study_lists_those_there_are():
+    with pytest.raises(InvalidRecipe, match="no study nothing") as error:
+        load_study("nothing")
+    assert "objectives" in error.value.remedy
+
+
+# --- plans ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_seed_of_all_comes_before_the_second_of_any(place, micro):
+    runs = plan(TWO, place, recipe=str(micro))  # the recipe's seeds
+    assert planned(runs) == [("full", 1), ("no-cl", 1), ("full", 12), ("no-cl", 12)]
+
+
+def test_what_makes_no_sense_on_a_dataset_is_left_out_with_its_reason(place, micro):
+    variants = (
+        Variant(name="full"),
+        Variant(name="tva", set={"data.modalities": ["a", "v", "t"]}),
+        Variant(name="classes", metrics="sims"),
+        Variant(name="t", set={"data.modalities": ["t"]}),
+    )
+    runs = plan(Study(title="x", variants=variants), place, recipe=str(micro), seeds=(1,))
+    assert planned(runs) == [("full", 1), ("t", 1)]
+    assert runs.left_out == {"tva": "mini has no more than that: it is `full`", "classes": "mini has other classes"}
+    with pytest.raises(InvalidInput, match="No variant"):
+        plan(Study(title="x", variants=variants[2:3]), place, recipe=str(micro))
+
+
+def test_a_variant_may_have_a_recipe_of_its_own():
+    variant = Variant(name="full", recipe={"dmmsa": "confede"})
+    assert variant.recipe_beside("dmmsa") == "confede"
+    with pytest.raises(InvalidRecipe, match="no recipe beside minilm"):
+        variant.recipe_beside("minilm")
+
+
+@pytest.mark.parametrize("seeds", [(), (1,)])
+def test_an_impossible_variant_is_named_before_anything_is_trained(place, micro, tmp_path, seeds):
+    study = Study(title="x", variants=(Variant(name="full"), Variant(name="bad", set={"msc.classes": 4})))
+    with pytest.raises(InvalidRecipe, match=r"(?s)Variant bad: .*classes"):
+        plan(study, place, recipe=str(micro), seeds=seeds)
+    assert not list(tmp_path.rglob("recipe.yaml"))
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_run_is_trained_and_encoders_are_shared(done):
+    place, ear = done
+    assert set(ear.states().values()) == {"trained"}
+    assert len(ear.outcomes) == 4
+    assert len(list(place.runs_dir.glob("mini/encoders/*-*/summary.json"))) == 3
+    assert {step.what for step in ear.steps} == {"fusion", "text encoder", "vision encoder", "audio encoder"}
+    assert max(step.done for step in ear.steps if step.what == "fusion") == 2
+
+
+def test_what_is_there_is_skipped(done, micro):
+    place, _ = done
+    ear = Ear()
+    ablate(plan(TWO, place, recipe=str(micro), seeds=(1, 12)).jobs, tell=ear)
+    assert set(ear.states().values()) == {"was there"}
+    assert not ear.steps
+    assert all(o.summary["validation"]["mae"] > 0 for o in ear.outcomes)
+
+
+def test_a_run_of_fuse_counts_as_the_studys(prepared, micro, place, tmp_path):
+    experiment = open_mini(prepared, micro, tmp_path, **{"objective.msc.enabled": False})
+    run_fuse(experiment, variant="no-msc")
+    (job,) = plan(
+        Study(title="x", variants=(Variant(name="no-msc", set={"objective.msc.enabled": False}),)),
+        place,
+        recipe=str(micro),
+        seeds=(1,),
+    ).jobs
+    assert run_job(job, Ear()).state == "was there"
+
+
+def test_a_failure_stops_no_other_run(done, micro, tmp_path, prepared):
+    place = Place("mini", prepared, tmp_path, "cpu")
+    folder = tmp_path / "mini" / "micro" / "full" / "seed-1"
+    experiment = open_mini(prepared, micro, tmp_path, "fusion.epochs=1")
+    assert run_fuse(experiment).folder == folder  # of another recipe than the study's
+    ear = Ear()
+    outcomes = ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear)
+    assert ear.states() == {("full", 1): "failed", ("no-cl", 1): "trained"}
+    assert "--force" in next(o.problem for o in outcomes if o.state == "failed")
+
+
+class StopIn:
+    """Send SIGINT once the fusion has made its first step."""
+
+    def __init__(self):
+        self.sent = False
+
+    def __call__(self, event):
+        if isinstance(event, Step) and event.what == "fusion" and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_stopped_and_called_again_it_goes_on(done, place, micro):
+    runs = plan(TWO, place, recipe=str(micro), seeds=(1,))
+    with pytest.raises(Interrupted, match="full, seed 1"):
+        ablate(runs.jobs, tell=StopIn())
+    ear = Ear()
+    ablate(runs.jobs, tell=ear)
+    assert set(ear.states().values()) == {"trained"}
+    assert min(step.done for step in ear.steps if step.job.variant.name == "full") > 1 / 3  # not from the beginning
+    whole = done[0].runs_dir / "mini/micro/full/seed-1"
+    assert weights(place.runs_dir / "mini/micro/full/seed-1") == weights(whole)
+
+
+def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, tmp_path, prepared):
+    threads = torch.get_num_threads()
+    alone = Place("mini", prepared, tmp_path / "alone", "cpu")
+    try:
+        torch.set_num_threads(2)
+        ear = Ear()
+        ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear, at_once=2)
+        torch.set_num_threads(1)
+        ablate(plan(TWO, alone, recipe=str(micro), seeds=(1,)).jobs, tell=Ear())
+    finally:
+        torch.set_num_threads(threads)
+    assert set(ear.states().values()) == {"trained"}
+    assert ear.steps
+    for variant in ("full", "no-cl"):
+        one, other = (p.runs_dir / f"mini/micro/{variant}/seed-1" for p in (place, alone))
+        assert json.loads((one / "environment.json").read_text())["threads"] == 1
+        assert weights(one) == weights(other)
+
+
+class KillFirst:
+    """Kill the process of a run, once one has made a step."""
+
+    def __init__(self):
+        self.outcomes, self.killed = [], False
+
+    def __call__(self, event):
+        if isinstance(event, Outcome):
+            self.outcomes.append(event)
+        elif not self.killed:
+            self.killed = True
+            multiprocessing.active_children()[0].kill()
+
+
+def test_a_run_whose_process_dies_has_failed_and_the_other_goes_on(done, micro, place):
+    runs = plan(TWO, place, recipe=str(micro), seeds=(1,))
+    killer = KillFirst()
+    ablate(runs.jobs, tell=killer, at_once=2)
+    assert sorted(outcome.state for outcome in killer.outcomes) == ["failed", "trained"]
+    assert any("-9" in outcome.problem for outcome in killer.outcomes)
