@@ -8,10 +8,10 @@ DEMO   := demo
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help demo real test test-slow checks lint types clean
+.PHONY: help demo reproduce real real-per-seed test test-slow checks lint types clean asked
 
 help:  ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,14 +30,88 @@ demo: $(VENV)/.installed  ## The whole main job on a synthetic corpus, in about 
 	  '  $(DMMSA) fuse --dataset mosi             train on it, as in the paper' \
 	  '  $(DMMSA) --help                          everything else'
 
-real: $(VENV)/.installed  ## Real CMU-MOSI transcripts with MiniLM; DMMSA_REAL_DATA names the folder of the data
+# --- the papers' experiments ---------------------------------------------------------------------------------------
+#
+# make reproduce                                    all three datasets, as in the paper: BERT-base, a GPU or patience
+# make reproduce DATASETS=toy SEEDS="1 12"          the same graph on synthetic data, in minutes
+# make -j2 reproduce DATASETS="mosi sims" JOBS=2    what the variables below say, all of them
+
+DATASETS ?= mosi mosei sims
+SEEDS    ?=#        none: the recipe's five
+OUT      ?= .#      data, runs and report lie here
+JOBS     ?= 1#      runs at a time
+RECIPE   ?= dmmsa#  which of a dataset's recipes the studies change
+
+# The rows of Tables 2 and 3, then the studies of Tables 4 and 5 and of Figures 4 to 6.
+FUSED_mosi    ?= dmmsa confede confede-released
+FUSED_mosei   ?= dmmsa confede confede-released
+FUSED_sims    ?= dmmsa confede confede-released
+FUSED_toy     ?= dmmsa confede
+STUDIES_mosi  ?= objectives
+STUDIES_mosei ?= data
+STUDIES_sims  ?= objectives
+STUDIES_toy   ?= objectives data
+# FROM_mosi = FILE                                  a file fetched by hand, where the download is out of reach
+
+OUTPUT  = $(strip $(OUT))
+STAMPS  = $(OUTPUT)/runs/.stages
+FOLDERS = --data-dir $(OUTPUT)/data --runs-dir $(OUTPUT)/runs
+SEEDED  = $(if $(strip $(SEEDS)),--seed $(SEEDS))
+FORMATS = markdown latex csv html
+
+reproduce: $(OUTPUT)/report/index.html  ## Prepare, pretrain, fuse, ablate, evaluate, report: every table and figure
+	@echo 'Tables, figures and the page are in $(OUTPUT)/report.'
+
+# What was asked for last; its time changes only with its content, so that other seeds or studies run the stages again.
+$(STAMPS)/%.asked: asked
+	@mkdir -p $(@D)
+	@echo '$(SEEDS) | $(FUSED_$*) | $(STUDIES_$*) | $(RECIPE) | $(FROM_$*)' | cmp -s - $@ \
+	  || echo '$(SEEDS) | $(FUSED_$*) | $(STUDIES_$*) | $(RECIPE) | $(FROM_$*)' > $@
+
+.SECONDEXPANSION:
+
+$(STAMPS)/%.prepared: $(STAMPS)/%.asked $$(FROM_$$*) | $(VENV)/.installed
+	$(DMMSA) prepare $* $(if $(FROM_$*),--from $(FROM_$*)) --data-dir $(OUTPUT)/data
+	@touch $@
+
+$(STAMPS)/%.pretrained: $(STAMPS)/%.prepared $$(wildcard recipes/$$*/*.yaml)
+	$(DMMSA) pretrain-unimodal --dataset $* --recipe $(strip $(RECIPE)) $(FOLDERS)
+	@touch $@
+
+$(STAMPS)/%.fused: $(STAMPS)/%.pretrained
+	set -e; for recipe in $(FUSED_$*); do \
+	  $(DMMSA) fuse --dataset $* --recipe $$recipe --resume $(SEEDED) $(FOLDERS); done
+	@touch $@
+
+$(STAMPS)/%.ablated: $(STAMPS)/%.fused $(wildcard recipes/studies/*.yaml)
+	set -e; for study in $(STUDIES_$*); do \
+	  $(DMMSA) ablate --dataset $* --study $$study --recipe $(strip $(RECIPE)) --jobs $(JOBS) $(SEEDED) $(FOLDERS); done
+	@touch $@
+
+$(STAMPS)/%.evaluated: $(STAMPS)/%.ablated
+	$(DMMSA) evaluate --dataset $* $(FOLDERS)
+	@touch $@
+
+$(OUTPUT)/report/index.html: $(DATASETS:%=$(STAMPS)/%.evaluated)
+	$(DMMSA) report --format $(FORMATS) --out $(@D) --runs-dir $(OUTPUT)/runs
+	@touch $@
+
+.SECONDARY:
+
+REAL = $(DMMSA_REAL_DATA)/mosi/mosi_text_audio.pkl
+
+real: $(VENV)/.installed  ## The same on real CMU-MOSI transcripts with MiniLM; DMMSA_REAL_DATA names the data's folder
 	@test -n "$(DMMSA_REAL_DATA)" || { echo 'make real needs DMMSA_REAL_DATA=folder that holds mosi/mosi_text_audio.pkl'; exit 1; }
-	$(DMMSA) prepare mosi --from $(DMMSA_REAL_DATA)/mosi/mosi_text_audio.pkl --data-dir real/data
-	$(DMMSA) fuse --dataset mosi --recipe minilm --resume --data-dir real/data --runs-dir real/runs
-	$(DMMSA) fuse --dataset mosi --recipe minilm --resume --data-dir real/data --runs-dir real/runs \
-	  --set pretraining.per_seed=true --name per-seed
-	$(DMMSA) evaluate real/runs/mosi/minilm/full --data-dir real/data --json real/shared.json
-	$(DMMSA) evaluate real/runs/mosi/minilm/per-seed --data-dir real/data --json real/per-seed.json
+	$(MAKE) reproduce DATASETS=mosi OUT=real RECIPE=minilm FUSED_mosi='minilm minilm-confede' FROM_mosi='$(REAL)'
+
+real-per-seed: real  ## Likewise DMMSA and ConFEDE with encoders of their own for every seed
+	set -e; for recipe in minilm minilm-confede; do \
+	  $(DMMSA) fuse --dataset mosi --recipe $$recipe --resume $(SEEDED) --data-dir real/data --runs-dir real/runs \
+	    --set pretraining.per_seed=true --name per-seed; done
+	$(DMMSA) evaluate --dataset mosi --data-dir real/data --runs-dir real/runs
+	$(DMMSA) report --format $(FORMATS) --out real/report --runs-dir real/runs
+
+# --- development ---------------------------------------------------------------------------------------------------
 
 test: $(VENV)/.installed  ## The tests, without the long ones
 	$(BIN)/python -m pytest
