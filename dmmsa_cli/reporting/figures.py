@@ -7,7 +7,8 @@ pyplot is touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from dmmsa_cli.reporting.runs import System
 
 NARROW, WIDE = 3.5, 7.0  # inches: one and two columns of a page
 DOTS_PER_INCH = 200
+_LETTERS_PER_INCH = 15  # of a heading
 SYNTHETIC = "SYNTHETIC data"
 
 # Okabe and Ito's colours are told apart by colour-blind readers; line, marker and hatch do the same in grey.
@@ -127,8 +129,9 @@ def draw(systems: Sequence[System], problems: list[str] | None = None) -> Iterat
                 with mpl.rc_context(_LOOK):
                     drawing = of(subject)
             except (RunMismatch, RunMissing) as error:
-                if problems is not None and (told := f"A figure of {subject.place} is left out. {error.what}"):
-                    problems += [] if told in problems else [told]
+                told = f"A figure of {subject.place} is left out. {error.what} {error.remedy}".rstrip()
+                if problems is not None and told not in problems:
+                    problems.append(told)
                 continue
             if drawing:
                 yield drawing
@@ -140,7 +143,7 @@ def _write(drawing: Drawing, folder: Path) -> Figure:
         with atomic_path(png) as partial:  # the format is told, since the partial file's ending hides it
             drawing.canvas.savefig(partial, format="png", dpi=DOTS_PER_INCH)
         with atomic_path(pdf) as partial:  # undated: the same runs give the same file
-            drawing.canvas.savefig(partial, format="pdf", metadata={"CreationDate": None})
+            drawing.canvas.savefig(partial, format="pdf", dpi=300, metadata={"CreationDate": None})
     return Figure(drawing.id, drawing.title, drawing.caption, png, pdf)
 
 
@@ -155,19 +158,21 @@ class _Subject:
     group: tuple[System, ...]
     slug: str
     """End of file names: the dataset, and whatever tells this subject from others of the dataset."""
+    note: str = ""
+    """What else tells it from others, in words."""
 
     @property
-    def dataset(self) -> str:
-        """The dataset as the papers write it."""
+    def words(self) -> list[str]:
+        """The dataset as the papers write it, and what has to be known of the data and conditions."""
         name = self.full.dataset.removesuffix(ALIGNED)
-        return _DATASET_TITLES.get(name, name) + (" (aligned)" if self.full.dataset.endswith(ALIGNED) else "")
+        dataset = _DATASET_TITLES.get(name, name) + ", aligned" * self.full.dataset.endswith(ALIGNED)
+        return [dataset, *filter(None, (SYNTHETIC if self.full.synthetic else "", self.full.conditions, self.note))]
 
     @property
     def place(self) -> str:
-        """Dataset and conditions, for captions."""
-        parts = [SYNTHETIC] if self.full.synthetic else []
-        parts += [self.full.conditions] if self.full.conditions else []
-        return f"{self.dataset} ({', '.join(parts)})" if parts else self.dataset
+        """The same in one phrase, for titles and captions."""
+        dataset, *conditions = self.words
+        return f"{dataset} ({', '.join(conditions)})" if conditions else dataset
 
     def without(self, task: series.Task) -> System | None:
         """Return the system that lacks `task` and nothing else."""
@@ -177,38 +182,44 @@ class _Subject:
         """Return an empty figure that says what its data are; synthetic data cannot be taken for anything else."""
         canvas = Canvas(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(canvas)
-        words = [self.dataset, *([SYNTHETIC] if self.full.synthetic else [])]
-        words += [self.full.conditions] if self.full.conditions else []
         mark = {"color": VERMILION, "weight": "bold"} if self.full.synthetic else {"color": DARK}
-        canvas.suptitle(" · ".join(words), **mark)
+        canvas.suptitle(textwrap.fill(" · ".join(self.words), round(_LETTERS_PER_INCH * width)), **mark)
         return canvas
 
 
 def _subjects(systems: Sequence[System]) -> list[_Subject]:
-    taken: dict[str, int] = {}
-    found = []
-    for group in series.groups(systems):
-        for full in filter(series.is_reference, group):
-            parts = [full.dataset]
-            parts += [full.recipe_name] if full.recipe_name != "dmmsa" else []
-            parts += ["".join(full.modalities)] if full.modalities != MODALITIES else []
-            slug = "-".join(parts)
-            taken[slug] = taken.get(slug, 0) + 1
-            found.append(_Subject(full, group, slug if taken[slug] == 1 else f"{slug}-{taken[slug]}"))
-    return found
+    found = [(full, group) for group in series.groups(systems) for full in filter(series.is_reference, group)]
+    slugs = [_slug(full) for full, _ in found]
+    subjects = []
+    for place, (full, group) in enumerate(found):
+        slug = slugs[place]
+        if slugs.count(slug) == 1:
+            subjects.append(_Subject(full, group, slug))
+        else:  # other data under the same name, or a recipe that was edited between runs
+            number = slugs[: place + 1].count(slug)
+            subjects.append(_Subject(full, group, f"{slug}-{number}", f"no. {number}, data {full.data_hash[:8]}"))
+    return subjects
+
+
+def _slug(full: System) -> str:
+    parts = [full.dataset]
+    parts += [full.recipe_name] if full.recipe_name != "dmmsa" else []
+    parts += ["".join(full.modalities)] if full.modalities != MODALITIES else []
+    return "-".join(parts)
 
 
 def _seeds(*systems: System) -> str:
-    """How many seeds, for captions: `5 seeds`, `1 seed`, `5 and 3 seeds`."""
-    counts = [len(system.seeds) for system in systems]
-    if len(set(counts)) == 1:
-        return f"{counts[0]} seed{'s' * (counts[0] > 1)}"
-    return f"{' and '.join(map(str, counts))} seeds"
+    """How many seeds, for captions: `5 seeds`, `one seed`, `5 and 3 seeds`."""
+    counts = list(dict.fromkeys(len(system.seeds) for system in systems))
+    return "one seed" if counts == [1] else f"{' and '.join(map(str, counts))} seeds"
 
 
-def _band_words(*systems: System) -> str:
-    several = any(len(system.seeds) > 1 for system in systems)
-    return f"mean over {_seeds(*systems)}, the band is ± 1 sample sd" if several else "one seed"
+def _averaged(*systems: System, spread: str = "") -> str:
+    """How the seeds were averaged, and what shows their `spread`; a single seed has neither."""
+    seeds = _seeds(*systems)
+    if seeds == "one seed":
+        return seeds
+    return f"mean over {seeds}, {spread} ± 1 sample sd" if spread else f"mean over {seeds}"
 
 
 # --- Figure 4 -------------------------------------------------------------------------------------------------------
@@ -227,14 +238,15 @@ def validation_figure(subject: _Subject) -> Drawing | None:
     for curve, name, style in zip(curves, ("with MSC", "w/o MSC"), STYLES, strict=False):
         best = curve.iloc[int(curve["mean"].argmin())]
         _line(axes, curve, style, f"{name} (lowest {best['mean']:.4f}, epoch {best['epoch']:.0f})")
-        axes.plot(best["epoch"], best["mean"], "o", ms=10, mfc="none", mec="black", mew=1, zorder=4)
+        axes.plot(best["epoch"], best["mean"], "o", ms=10, mfc="none", mec="black", mew=1, zorder=4, clip_on=False)
     axes.set(xlabel="Epoch", ylabel="Validation MAE")
+    axes.margins(y=0.1)
     _legend_above(axes, columns=1)
     caption = (
         f"Validation MAE over epochs with and without the coarse classification task (MSC) on {subject.place}; "
-        f"{_band_words(subject.full, without)}. Circles mark the lowest mean."
+        f"{_averaged(subject.full, without, spread='band')}. Circles mark the lowest mean."
     )
-    title = f"Figure 4 on {subject.dataset}: validation MAE with and without MSC"
+    title = f"Figure 4 on {subject.place}: validation MAE with and without MSC"
     return Drawing(f"figure-4-{subject.slug}", title, caption, canvas)
 
 
@@ -269,6 +281,7 @@ def similarity_figure(subject: _Subject) -> Drawing | None:
         image = axes.imshow(table.to_numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
         names = [f"${name}$" for name in table.columns]
         _grid(axes, names, names)
+        axes.tick_params(labelsize=9)
         for (row, column), value in np.ndenumerate(table.to_numpy()):
             ink = "white" if abs(value) > 0.6 else "black"
             axes.text(column, row, f"{value + 0.0:.2f}".replace("-", "−"), ha="center", va="center", color=ink)
@@ -276,10 +289,10 @@ def similarity_figure(subject: _Subject) -> Drawing | None:
     canvas.colorbar(image, ax=panels, label="Cosine similarity", shrink=0.9)
     caption = (
         f"Cosine similarity of similarity (s) and dissimilarity (d) features of text (T), vision (V) and audio (A), "
-        f"with and without contrastive learning (CL) on {subject.place}; mean over the test clips and "
-        f"{_seeds(subject.full, without)}."
+        f"with and without contrastive learning (CL) on {subject.place}; mean over the test clips "
+        f"({_averaged(subject.full, without)})."
     )
-    title = f"Figure 5 on {subject.dataset}: similarity of the features with and without CL"
+    title = f"Figure 5 on {subject.place}: similarity of the features with and without CL"
     return Drawing(f"figure-5-{subject.slug}", title, caption, canvas)
 
 
@@ -319,11 +332,11 @@ def prediction_figure(subject: _Subject) -> Drawing | None:
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     panels[0].set_ylabel("Prediction")
     caption = (
-        f"Prediction against label of each test clip with and without MSC on {subject.place}; predictions are means "
-        f"over {_seeds(subject.full, without)}, the MAE is the mean of the seeds' MAE. Shaded: label and prediction "
-        f"lie in the same of three classes; dashed: a perfect prediction."
+        f"Prediction against label of each test clip with and without MSC on {subject.place}; predictions and MAE: "
+        f"{_averaged(subject.full, without)}. Shaded: label and prediction lie in the same of three classes; dashed: a "
+        f"perfect prediction."
     )
-    title = f"Figure 6 on {subject.dataset}: prediction against label with and without MSC"
+    title = f"Figure 6 on {subject.place}: prediction against label with and without MSC"
     return Drawing(f"figure-6-{subject.slug}", title, caption, canvas)
 
 
@@ -357,10 +370,10 @@ def weight_figure(subject: _Subject) -> Drawing | None:
     axes.set(xlabel="Epoch", ylabel=r"Task weight $\lambda$", ylim=(1 / len(tasks) - reach, 1 / len(tasks) + reach))
     _legend_above(axes, columns=len(tasks))
     caption = (
-        f"Task weights λ that GDWG gives to each epoch on {subject.place}; {_band_words(subject.full)}. "
+        f"Task weights λ that GDWG gives to each epoch on {subject.place}; {_averaged(subject.full, spread='band')}. "
         f"The horizontal line is the equal weight 1/{len(tasks)}."
     )
-    return Drawing(f"weights-{subject.slug}", f"Task weights on {subject.dataset} over epochs", caption, canvas)
+    return Drawing(f"weights-{subject.slug}", f"Task weights on {subject.place} over epochs", caption, canvas)
 
 
 def loss_figure(subject: _Subject) -> Drawing | None:
@@ -374,13 +387,14 @@ def loss_figure(subject: _Subject) -> Drawing | None:
     panels = canvas.subplots(rows, 2, sharex=True, squeeze=False).ravel()
     for axes, task, style in zip(panels, tasks, STYLES, strict=False):
         _line(axes, table[table["task"] == task], style, task)
-        axes.set_title(_TASK_TITLES[task])
+        axes.set_title(_TASK_TITLES.get(task, task))
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
     canvas.supxlabel("Epoch", size=8)
     canvas.supylabel("Unweighted training loss", size=8)
-    caption = f"Mean unweighted training loss of each task over epochs on {subject.place}; {_band_words(subject.full)}."
-    return Drawing(f"losses-{subject.slug}", f"Task losses on {subject.dataset} over epochs", caption, canvas)
+    seeds = _averaged(subject.full, spread="band")
+    caption = f"Mean unweighted training loss of each task over epochs on {subject.place}; {seeds}."
+    return Drawing(f"losses-{subject.slug}", f"Task losses on {subject.place} over epochs", caption, canvas)
 
 
 def confusion_figure(subject: _Subject) -> Drawing:
@@ -389,24 +403,27 @@ def confusion_figure(subject: _Subject) -> Drawing:
     number = counts.to_numpy()
     totals = number.sum(axis=1, keepdims=True)
     shares = np.divide(number, totals, out=np.full(number.shape, np.nan), where=totals > 0)
-    canvas = subject.sheet(NARROW, 3.4)
+    canvas = subject.sheet(NARROW, 3.5)
     axes = canvas.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    _grid(axes, [name.replace("-", "−") for name in counts.index], [name.replace("-", "−") for name in counts.columns])
-    if max(map(len, counts.columns)) > 4:
-        axes.tick_params(axis="x", rotation=35)
-    for (row, column), share in np.ndenumerate(shares):
-        if totals[row, 0]:
-            words, ink = f"{100 * share:.0f}%\n{number[row, column]}", "white" if share > 0.5 else "black"
-            axes.text(column, row, words, ha="center", va="center", color=ink, size=6)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    _grid(axes, _short(counts.index), _short(counts.columns))
+    for (row, column), count in np.ndenumerate(number):
+        if count:
+            share = shares[row, column]
+            ink = "white" if share > 0.6 else "black"
+            axes.text(column, row, f"{100 * share:.0f}%\n{count}", ha="center", va="center", color=ink, size=6.5)
     axes.set(xlabel="Class of the prediction", ylabel="Class of the label")
-    canvas.colorbar(image, ax=axes, shrink=0.8, label="Share of the label's class")
     name = f"Acc-{len(counts)}"
     caption = (
-        f"Confusion matrix of {name} on {subject.place}: share of each class of the labels, and number of clips, on "
-        f"the test split, summed over {_seeds(subject.full)}."
+        f"Confusion matrix of {name} on {subject.place}, test split: share of the clips of each label's class, and "
+        f"their number, {'summed over' if len(subject.full.seeds) > 1 else 'of'} {_seeds(subject.full)}."
     )
-    return Drawing(f"confusion-{subject.slug}", f"Confusion matrix of {name} on {subject.dataset}", caption, canvas)
+    return Drawing(f"confusion-{subject.slug}", f"Confusion matrix of {name} on {subject.place}", caption, canvas)
+
+
+def _short(names: Iterable[str]) -> list[str]:
+    """Set class names for an axis: a true minus, and an interval over two lines."""
+    return [name.replace("-", "−").replace(", ", ",\n") for name in names]
 
 
 def bin_figure(subject: _Subject) -> Drawing:
@@ -423,15 +440,13 @@ def bin_figure(subject: _Subject) -> Drawing:
             *(at, table["mean"], width), yerr=spread, color=style.color, hatch=style.hatch, edgecolor="white", lw=0,
             label=series.label(system), error_kw={"elinewidth": 0.8, "capsize": 2},
         )  # fmt: skip
-    names = [
-        f"{name}\nn={clips}".replace("-", "−") for name, clips in zip(tables[0].name, tables[0].clips, strict=True)
-    ]
+    names = [f"{name}\nn={clips}" for name, clips in zip(_short(tables[0]["name"]), tables[0]["clips"], strict=True)]
     axes.set_xticks(range(len(names)), names)
     axes.set(xlabel="Class of the label, and how many clips", ylabel="MAE")
     _legend_above(axes, columns=len(systems))
-    bars = f"mean over {_seeds(*systems)}, the bars' ends ± 1 sample sd" if len(subject.full.seeds) > 1 else "one seed"
-    caption = f"MAE on the test split of {subject.place} by class of the label; {bars}."
-    return Drawing(f"mae-by-label-{subject.slug}", f"MAE by label on {subject.dataset}", caption, canvas)
+    seeds = _averaged(*systems, spread="whiskers")
+    caption = f"MAE on the test split of {subject.place} by class of the label; {seeds}."
+    return Drawing(f"mae-by-label-{subject.slug}", f"MAE by label on {subject.place}", caption, canvas)
 
 
 _DRAWINGS: tuple[Callable[[_Subject], Drawing | None], ...] = (
