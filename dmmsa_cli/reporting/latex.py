@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.markdown import Shown
 
-MARKS: dict[Mark, str] = {"": "{%s}", "best": r"\textbf{%s}", "second": r"\underline{%s}"}
+MARKS: dict[Mark, str] = {"": "%s", "best": r"\textbf{%s}", "second": r"\underline{%s}"}
 LONG_LABEL = 34  # characters; beyond them, labels are broken
+LONG_WORD = 24  # characters; beyond them, words may be broken after their slashes, as paths
+_END = r" \tabularnewline"  # `\\` would take a label in brackets for its own option
 
 PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[T1]{fontenc}
@@ -30,7 +32,7 @@ PREAMBLE = r"""\documentclass[10pt]{article}
   \ifdim\dimexpr\ht\fitted+\dp\fitted\relax>0.72\textheight
     \sbox{\fitted}{\resizebox*{!}{0.72\textheight}{\usebox{\fitted}}}\fi
   \usebox{\fitted}}
-\newcommand{\note}[1]{\par\vspace{2pt}{\footnotesize #1\par}}
+\newcommand{\note}[1]{\par\vspace{3pt}{\footnotesize\raggedright #1\par}}
 \begin{document}
 """
 
@@ -97,7 +99,12 @@ def escape(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub("-(?=-)", "-{}", "".join(_character(c) for c in unicodedata.normalize("NFC", text)))
+    return " ".join(_word(word) for word in unicodedata.normalize("NFC", text).split(" "))
+
+
+def _word(word: str) -> str:
+    printed = re.sub("-(?=-)", "-{}", "".join(_character(c) for c in word))
+    return printed.replace("/", r"/\allowbreak{}") if len(word) > LONG_WORD else printed
 
 
 def _character(c: str) -> str:
@@ -133,7 +140,7 @@ def _table(table: Table) -> Iterator[str]:
     yield rf"\caption{{\textbf{{{escape(table.title)}}}}}\small"
     yield rf"\fit{{\begin{{tabular}}{{@{{}}{label}{'r' * len(table.columns)}@{{}}}}"
     yield r"\toprule"
-    yield " & ".join(["", *(_heading(column.heading) for column in table.columns)]) + r" \\"
+    yield " & ".join(["", *(_heading(column.heading) for column in table.columns)]) + _END
     yield r"\midrule"
     yield from (_row(row) for row in table.rows)
     yield r"\bottomrule"
@@ -150,7 +157,7 @@ def _heading(text: str) -> str:
 
 def _row(row: Row) -> str:
     label = escape(row.label)
-    return " & ".join([rf"\textit{{{label}}}" if row.ours else label, *(_cell(cell) for cell in row.cells)]) + r" \\"
+    return " & ".join([rf"\textit{{{label}}}" if row.ours else label, *(_cell(cell) for cell in row.cells)]) + _END
 
 
 def _cell(cell: Cell) -> str:
@@ -162,6 +169,6 @@ def _cell(cell: Cell) -> str:
 def _figure(path: str, figure: Shown) -> Iterator[str]:
     yield ""
     yield r"\begin{figure}[H]"
-    yield rf"\includegraphics[width=\linewidth,height=0.7\textheight,keepaspectratio]{{{path}}}"
+    yield rf"\fit{{\includegraphics{{{path}}}}}"
     yield rf"\caption{{\textbf{{{escape(figure.title)}}} {escape(figure.caption)}}}"
     yield r"\end{figure}"
