@@ -12,6 +12,7 @@ from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 
 STYLES: dict[Mark, str] = {"": "", "best": "bold", "second": "underline"}
 GAP = 2  # between columns
+EASY_LABEL = 26  # labels are given so much before headings have to break
 LABEL = 20  # at least so wide is the column of the labels; where no room is left for it, the table is parted
 
 
@@ -52,7 +53,7 @@ def _parts(table: Table, width: int) -> Iterator[Grid]:
     """Lay a table out, in several parts below each other where its columns are too many for the width."""
     longest = max(len(row.label) for row in table.rows)
     widths = _widths(table, broken=False)
-    if sum(widths) + GAP * len(widths) + longest > width:
+    if sum(widths) + GAP * len(widths) + min(longest, EASY_LABEL) > width:
         widths = _widths(table, broken=True)
     room = width - min(longest, LABEL)
     part: list[int] = []

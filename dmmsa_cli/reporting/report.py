@@ -157,7 +157,10 @@ def _about_runs(collection: Collection) -> list[str]:
     for folder in collection.unevaluated:
         unevaluated.setdefault(folder.parent, []).append(folder.name)
     return [
-        *(f"Damaged, and left out everywhere: {error.what} {error.remedy}" for error in collection.damaged),
+        *(
+            f"Damaged, and left out everywhere: {error.what.rstrip('.')}. {error.remedy}"
+            for error in collection.damaged
+        ),
         *(
             f"Unfinished, or still running: {', '.join(names)} in {place}. To go on: {command}."
             for (place, command), names in unfinished.items()
