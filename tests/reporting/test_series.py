@@ -1,0 +1,199 @@
+"""The numbers behind the figures, by hand."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.metrics import score, without_nan
+from dmmsa_cli.reporting import series
+from dmmsa_cli.reporting.runs import collect
+from dmmsa_cli.reporting.series import Scale
+from tests.reporting.conftest import write_run
+
+NO_MSC = {"objective.msc.enabled": False}
+
+
+def say(folder, truth, said, dataset="mosi"):
+    """Give a run these predictions of clips c0, c1, ... of videos v0 (even) and v1 (odd)."""
+    ids = [f"v{i % 2}$_$c{i}" for i in range(len(truth))]
+    table = pd.DataFrame({"id": ids, "text": ids, "y_true": np.float32(truth), "y_pred": np.float32(said)})
+    table.to_csv(folder / "predictions.csv", index=False)
+    metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
+    found = score(np.float32(truth), np.float32(said), metrics=metrics, score_range=limit)
+    (folder / "metrics.json").write_text(json.dumps({"test": {"fused": without_nan(found)}}))
+
+
+def log(folder, maes):
+    lines = [
+        {"epoch": i + 1, "losses": {"msr": mae}, "weights": {}, "validation": {"mae": mae}}
+        for i, mae in enumerate(maes)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def system(folder):
+    (found,) = collect(folder).systems
+    return found
+
+
+# --- which belong together ------------------------------------------------------------------------------------------
+
+
+def test_systems_are_called_by_what_they_do(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="no-gdwg", changes={"objective.gdwg.enabled": False})
+    both = {"objective.msc.enabled": False, "objective.cl.enabled": False}
+    write_run(tmp_path, variant="no-msc-no-cl", changes=both)
+    write_run(tmp_path, variant="fraction-0.6-no-msc", changes=NO_MSC | {"data.fraction": 0.6})
+    told = {one.variant: series.label(one) for one in collect(tmp_path).systems}
+    assert told == {
+        "full": "DMMSA",
+        "no-gdwg": "w/o GDWG",
+        "no-msc-no-cl": "w/o MSC, CL",
+        "fraction-0.6-no-msc": "dmmsa/fraction-0.6-no-msc",
+    }
+
+
+def test_dmmsa_comes_first_in_its_group(tmp_path):
+    write_run(tmp_path, variant="a", changes=NO_MSC)
+    write_run(tmp_path, variant="full")
+    write_run(tmp_path, variant="long", changes={"fusion.epochs": 7})
+    told = [[one.variant for one in group] for group in series.groups(collect(tmp_path).systems)]
+    assert sorted(told) == [["full", "a"], ["long"]]
+
+
+def test_a_pair_differs_in_one_task_whatever_it_is_called(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="plain", changes=NO_MSC | {"objective.msc.classes": 5})
+    write_run(tmp_path, variant="no-cl", changes={"objective.cl.enabled": False})
+    write_run(tmp_path, variant="no-msc-no-cl", changes=NO_MSC | {"objective.cl.enabled": False})
+    write_run(tmp_path, variant="short", changes=NO_MSC | {"fusion.epochs": 7})
+    systems = collect(tmp_path).systems
+    told = {
+        task: [(a.variant, b.variant) for a, b in series.pairs(systems, task)] for task in ("msc", "cl", "uni", "gdwg")
+    }
+    assert told == {"msc": [("full", "plain")], "cl": [("full", "no-cl")], "uni": [], "gdwg": []}
+
+
+def test_other_encoders_or_seeds_are_an_obstacle(tmp_path):
+    write_run(tmp_path, seed=1)
+    write_run(tmp_path, seed=1, variant="b", changes=NO_MSC, facts={"encoder_hashes": {"t": "another"}})
+    write_run(tmp_path, seed=2, variant="c", changes=NO_MSC)
+    full, other, later = sorted(collect(tmp_path).systems, key=lambda one: ("full", "b", "c").index(one.variant))
+    assert "encoders" in series.obstacle(full, other)
+    assert "seed" in series.obstacle(full, later)
+    assert series.obstacle(full, full) == ""
+
+
+# --- over epochs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_mean_over_seeds_ends_where_the_first_of_them_does(tmp_path):
+    log(write_run(tmp_path, seed=1), [1.0, 0.5, 0.75])
+    log(write_run(tmp_path, seed=12), [2.0, 0.7])
+    curves = series.validation_curves(system(tmp_path))
+    assert curves.to_numpy().tolist() == [[1, 1, 1.0], [1, 2, 0.5], [1, 3, 0.75], [12, 1, 2.0], [12, 2, 0.7]]
+    found = series.over_seeds(curves, "mae")
+    assert found["epoch"].tolist() == [1, 2]
+    assert found["mean"].tolist() == pytest.approx([1.5, 0.6])
+    assert found["sd"].tolist() == pytest.approx([0.5**0.5, 0.02**0.5])
+
+
+def test_weights_and_losses_are_those_of_the_log(tmp_path):
+    folder = write_run(tmp_path)
+    line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[3])
+    weights, losses = series.task_weights(system(tmp_path)), series.task_losses(system(tmp_path))
+    assert dict(weights[weights["epoch"] == 4][["task", "weight"]].to_numpy()) == line["weights"]
+    assert dict(losses[losses["epoch"] == 4][["task", "loss"]].to_numpy()) == line["losses"]
+    assert series.over_seeds(weights, "weight", by=("epoch", "task"))["sd"].isna().all()
+
+
+# --- over clips -----------------------------------------------------------------------------------------------------
+
+
+def test_clips_are_averaged_over_seeds_and_matched_by_id(tmp_path):
+    say(write_run(tmp_path, seed=1), [1.0, -1.0], [0.5, -1.0])
+    later = write_run(tmp_path, seed=12)
+    say(later, [1.0, -1.0], [2.0, -2.0])
+    table = pd.read_csv(later / "predictions.csv")
+    table[::-1].to_csv(later / "predictions.csv", index=False)
+    found = series.clips(system(tmp_path)).set_index("id")
+    assert found["video"].to_dict() == {"v0$_$c0": "v0", "v1$_$c1": "v1"}
+    assert found["y_pred"].to_dict() == {"v0$_$c0": 1.25, "v1$_$c1": -1.5}
+    assert found["error"].to_dict() == {"v0$_$c0": 0.75, "v1$_$c1": 0.5}
+
+
+def test_errors_are_clipped_where_the_metric_set_clips(tmp_path):
+    say(write_run(tmp_path, dataset="sims"), [1.0, -1.0], [1.5, -2.0], dataset="sims")
+    found = series.clips(system(tmp_path))
+    assert found["error"].tolist() == [0, 0]
+    assert found["y_pred"].tolist() == [1.5, -2.0]
+    assert system(tmp_path).summary.mean["mae"] == 0
+
+
+def test_seeds_of_other_clips_are_no_system_to_draw(tmp_path):
+    say(write_run(tmp_path, seed=1), [1.0, -1.0], [0.5, -1.0])
+    later = write_run(tmp_path, seed=12)
+    say(later, [1.0, -1.2], [0.5, -1.0])
+    with pytest.raises(RunMismatch, match="other clips or labels than that of seed 1"):
+        series.clips(system(tmp_path))
+    (later / "predictions.csv").unlink()
+    with pytest.raises(RunMissing, match="missing"):
+        series.confusion(system(tmp_path))
+
+
+def test_a_confusion_matrix_has_labels_in_rows_and_sums_the_seeds(tmp_path):
+    say(write_run(tmp_path, seed=1), [2.9, -0.4, -9e-1], [0.2, -0.4, -3.5])
+    say(write_run(tmp_path, seed=12), [2.9, -0.4, -9e-1], [3.2, 0.4, -3.5])
+    found = series.confusion(system(tmp_path))
+    assert list(found.index) == list(found.columns) == ["-3", "-2", "-1", "0", "1", "2", "3"]
+    assert found.loc["3", ["0", "3"]].tolist() == [1, 1]
+    assert found.loc["0", "0"] == 2
+    assert found.loc["-1", "-3"] == 2
+    assert found.to_numpy().sum() == 6
+    accuracy = np.trace(found.to_numpy()) / 6
+    assert accuracy == pytest.approx(system(tmp_path).summary.mean["acc7"])
+
+
+def test_ch_sims_has_the_classes_of_table_7(tmp_path):
+    write_run(tmp_path, dataset="sims")
+    one = system(tmp_path)
+    found = series.confusion(one)
+    assert list(found.index) == ["[-1, -0.7]", "(-0.7, -0.1]", "(-0.1, 0.1]", "(0.1, 0.7]", "(0.7, 1]"]
+    assert np.trace(found.to_numpy()) / found.to_numpy().sum() == pytest.approx(one.summary.mean["acc5"])
+
+
+def test_mae_by_bin_goes_by_the_label_and_sums_to_the_whole(tmp_path):
+    say(write_run(tmp_path, seed=1), [2.9, 2.6, -0.4], [1.9, 2.6, 0.0])
+    say(write_run(tmp_path, seed=12), [2.9, 2.6, -0.4], [2.9, 2.6, 0.0])
+    found = series.mae_by_bin(system(tmp_path))
+    assert found["name"].tolist() == ["0", "3"]
+    assert found["bin"].tolist() == [3, 6]
+    assert found["clips"].tolist() == [1, 2]
+    assert found["mean"].tolist() == pytest.approx([0.4, 0.25])
+    assert found["sd"].tolist() == pytest.approx([0, 0.5 * 0.5**0.5])
+
+
+def test_similarity_is_the_mean_over_the_seeds_that_kept_it(tmp_path):
+    folders = [write_run(tmp_path, seed=seed, modalities=("t", "a")) for seed in (1, 12, 123)]
+    for value, folder in zip((0.2, 0.6), folders, strict=False):
+        kept = {"test": {"names": ["T_s", "A_s"], "cosine": [[1, value], [value, 1]]}}
+        (folder / "features.json").write_text(json.dumps(kept))
+    (folders[2] / "features.json").unlink()
+    found = series.similarity(system(tmp_path))
+    assert found.loc["T_s", "A_s"] == pytest.approx(0.4)
+    assert list(found.columns) == ["T_s", "A_s"]
+    for folder in folders[:2]:
+        (folder / "features.json").unlink()
+    assert series.similarity(system(tmp_path)) is None
+
+
+def test_classes_of_a_dataset_of_ones_own_follow_its_range(tmp_path):
+    write_run(tmp_path, dataset="own", facts={"score_range": 1.5})
+    read = series.scale(system(tmp_path))
+    assert read == Scale("mosi", 1.5)
+    assert read.class_names(3) == ("-0.5", "0", "0.5")
+    assert read.classes(np.float32([-0.3, -0.2, 0.26]), 3).tolist() == [0, 1, 2]
