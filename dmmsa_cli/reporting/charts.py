@@ -37,8 +37,10 @@ STYLES = (
     (ORANGE, "longdash", "x"),
     (SKY, "longdashdot", "triangle-down"),
 )
-DIVERGING = [[0, BLUE], [0.5, "#f7f7f7"], [1, VERMILION]]
-SEQUENTIAL = [[0, "#f7f9fb"], [1, BLUE]]
+# Light enough at both ends for the dark numbers on them.
+DIVERGING = [[0, SKY], [0.5, "#f7f7f7"], [1, ORANGE]]
+SEQUENTIAL = [[0, "#f7f9fb"], [1, SKY]]
+ON_HEAT = {"color": "#16191d"}
 WATERMARK: Layout = {
     "text": "SYNTHETIC",
     "xref": "paper",
@@ -87,7 +89,7 @@ def charts(systems: Sequence[System]) -> list[Chart]:
     """
     msc, cl = series.pairs(systems, "msc"), series.pairs(systems, "cl")
     found = [
-        Chart("validation", "Validation MAE over epochs, with and without MSC (Figure 4)", _CURVES, ()),
+        Chart("validation", "Validation MAE over epochs, with and without MSC (Figure 4)", _CURVES, (), wide=True),
         Chart("similarity", "Similarity of the features, with and without CL (Figure 5)", _SIMILARITY, (), wide=True),
         Chart("predictions", "Prediction against label, with and without MSC (Figure 6)", _CLASSES, (), wide=True),
         Chart("weights", "Task weights λ over epochs", _OVER_SEEDS, ()),
@@ -179,11 +181,12 @@ def _validation(first: System, second: System) -> tuple[Panel, ...]:
     for system, style, name in zip((first, second), STYLES, ("with MSC", "without MSC"), strict=False):
         curve = series.over_seeds(series.validation_curves(system), "mae")
         best = curve.iloc[int(curve["mean"].argmin())]
-        named = f"{name}: {best['mean']:.4f} at epoch {best['epoch']:.0f}"
-        data += _line_with_band(curve, named, style)
+        drawn = _line_with_band(curve, name, style)
+        drawn[-1]["name"] = f"{name}: {best['mean']:.4f} at epoch {best['epoch']:.0f}"  # told on paper too
+        data += drawn
         ring = {"symbol": "circle-open", "size": 16, "color": style[0], "line": {"width": 2.5}}
         data.append(_trace([best["epoch"]], [best["mean"]], mode="markers", marker=ring, showlegend=False) | _SILENT)
-    return (Panel("", data, _over_epochs("Validation MAE")),)
+    return (Panel("", data, _over_epochs("Validation MAE", data)),)
 
 
 def _weights(system: System) -> tuple[Panel, ...]:
@@ -199,14 +202,14 @@ def _by_task(table: pd.DataFrame, value: str, axis: str) -> tuple[Panel, ...]:
     mean = series.over_seeds(table, value, by=("epoch", "task")) if len(table) else table
     for (task, curve), style in zip(mean.groupby("task", sort=False), itertools.cycle(STYLES), strict=False):
         data += _line_with_band(curve, series.TASK_NAMES.get(str(task), str(task)), style)
-    return (Panel("", data, _over_epochs(axis)),) if data else ()
+    return (Panel("", data, _over_epochs(axis, data)),) if data else ()
 
 
 def _line_with_band(curve: pd.DataFrame, name: str, style: tuple[str, str, str]) -> list[Trace]:
     colour, dash, symbol = style
     look = {"line": {"color": colour, "dash": dash, "width": 2}, "marker": {"symbol": symbol, "size": 6}}
     line = _trace(curve["epoch"], curve["mean"], name=name, legendgroup=name, mode="lines+markers", **look)
-    line["hovertemplate"] = "%{y:.4f}"
+    line["hovertemplate"] = f"%{{y:.4f}}<extra>{name}</extra>"
     if curve["sd"].isna().all():
         return [line]
     low, high = curve["mean"] - curve["sd"], curve["mean"] + curve["sd"]
@@ -215,8 +218,11 @@ def _line_with_band(curve: pd.DataFrame, name: str, style: tuple[str, str, str])
     return [around | filled | _SILENT, line]
 
 
-def _over_epochs(axis: str) -> Layout:
-    return {"xaxis": {"title": {"text": "Epoch"}}, "yaxis": {"title": {"text": axis}}, "hovermode": "x unified"}
+def _over_epochs(axis: str, data: Sequence[Trace]) -> Layout:
+    last = max(max(trace["x"], default=1) for trace in data)
+    step = next((step for step in (1, 2, 5, 10, 20, 50) if last / step <= 12), 100)  # there is no epoch 1.5
+    epochs = {"title": {"text": "Epoch"}, "dtick": step, "tick0": 0}
+    return {"xaxis": epochs, "yaxis": {"title": {"text": axis}}, "hovermode": "x unified"}
 
 
 # --- over clips -----------------------------------------------------------------------------------------------------
@@ -234,7 +240,7 @@ def _similarity(first: System, second: System) -> tuple[Panel, ...]:
 def _heat_map(table: pd.DataFrame, colours: list[list[Any]], limits: tuple[float, float]) -> Trace:
     names = [_subscript(str(name)) for name in table.columns]
     look = {"colorscale": colours, "zmin": limits[0], "zmax": limits[1], "showscale": False, "xgap": 2, "ygap": 2}
-    shown = {"texttemplate": "%{z:.2f}", "hovertemplate": "%{y} and %{x}: %{z:.3f}<extra></extra>"}
+    shown = {"textfont": ON_HEAT, "texttemplate": "%{z:.2f}", "hovertemplate": "%{y} and %{x}: %{z:.3f}<extra></extra>"}
     return {"type": "heatmap", "x": names, "y": names, "z": [_numbers(row) for row in table.to_numpy()]} | look | shown
 
 
@@ -256,7 +262,7 @@ def _predictions(first: System, second: System) -> tuple[Panel, ...]:
     panels = []
     for system, style, name in zip((first, second), STYLES, ("with MSC", "without MSC"), strict=False):
         clips = series.clips(system)
-        marker = {"color": style[0], "symbol": style[2], "size": 6, "opacity": 0.6}
+        marker = {"color": style[0], "symbol": style[2], "size": 6, "opacity": 0.7}
         dots = _trace(clips["y_true"], clips["y_pred"], mode="markers", marker=marker, showlegend=False)
         dots["customdata"] = [
             [_safe(clip), _hover_text(text)] for clip, text in zip(clips["id"], clips["text"], strict=True)
@@ -303,7 +309,8 @@ def _bins(group: Sequence[System]) -> tuple[Panel, ...]:
         line = _trace(table["name"], table["mean"], name=series.label(system), mode="lines+markers", **look)
         line["customdata"] = ["" if np.isnan(sd) else f" ± {sd:.3f}" for sd in table["sd"]]
         data.append(line | {"hovertemplate": "%{y:.3f}%{customdata}"})
-    axis = {"type": "category", "title": {"text": "Label"}, "tickvals": list(ticks), "ticktext": list(ticks.values())}
+    level = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "tickangle": 0, "tickfont": {"size": 11}}
+    axis = {"type": "category", "title": {"text": "Label"}} | level
     layout = {"xaxis": axis, "yaxis": {"title": {"text": "MAE"}, "rangemode": "tozero"}, "hovermode": "x unified"}
     return (Panel("", data, layout),)
 

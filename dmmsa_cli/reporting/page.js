@@ -78,18 +78,37 @@ const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const fingers = matchMedia("(pointer: coarse)");
 const drawn = new Set();
 
+// The darker of the figures' colours, made readable on a dark ground.
+const ON_DARK = { "#0072B2": "#4da6e0", "#D55E00": "#f5873a", "#009E73": "#2fbf95", "#56B4E9": "#f0e442" };
+
+function isDark() {
+  return darkScheme.matches && document.documentElement.dataset.scheme !== "light";
+}
+
+function coloured(panel) {
+  const colours = isDark() ? ON_DARK : {};
+  const lines = (key, value) => (key === "color" && colours[value]) || value;
+  return JSON.parse(JSON.stringify(panel), lines);
+}
+
 function theme() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
+  const family = getComputedStyle(document.body).fontFamily;
   const axis = {
     automargin: true, gridcolor: colour("--line"), zerolinecolor: colour("--strong-line"), zerolinewidth: 1,
-    linecolor: colour("--strong-line"), showline: true, tickcolor: colour("--strong-line"), title: { standoff: 10 },
+    linecolor: colour("--strong-line"), showline: true, tickcolor: colour("--strong-line"), spikecolor: colour("--muted"), spikethickness: 1, spikedash: "dot",
+    title: { standoff: 8, font: { size: 13 } },
   };
   return { layout: {
-    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("--ink") },
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family, size: 13, color: colour("--ink") },
+    // Not see-through: a saved picture needs a ground, and plotly picks colours that show on it.
+    paper_bgcolor: colour("--card"), plot_bgcolor: colour("--card"),
     xaxis: axis, yaxis: axis,
-    hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--strong-line"), font: { color: colour("--ink"), size: 12 }, align: "left" },
+    hoverlabel: {
+      bgcolor: colour("--card"), bordercolor: colour("--strong-line"), align: "left",
+      font: { family, color: colour("--ink"), size: 12 },
+    },
     shapedefaults: { line: { color: colour("--muted") } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: colour("--accent") },
   } };
@@ -98,30 +117,36 @@ function theme() {
 function layoutOf(panel) {
   return {
     template: theme(), autosize: true, margin: { l: 12, r: 12, t: 26, b: 12 },
-    legend: { orientation: "h", x: 0, xanchor: "left", y: -0.22, yanchor: "top", font: { size: 12 } },
+    legend: { orientation: "h", x: 0.5, xanchor: "center", y: 0, yref: "container", yanchor: "bottom", font: { size: 12 } },
     dragmode: fingers.matches ? false : "zoom", // a finger scrolls the page
     ...panel.layout,
   };
 }
 
+const CONFIG = {
+  responsive: true, displaylogo: false, displayModeBar: fingers.matches ? false : "hover",
+  modeBarButtons: [["toImage", "resetScale2d"]],
+  showSendToCloud: false, plotlyServerURL: "", // else plotly offers to send the plot to its own server
+};
+
 function draw(figure) {
   const { figure: name } = figure.dataset;
   const chosen = Number(figure.querySelector("select")?.value ?? 0);
   const place = figure.querySelector(".panels");
-  place.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
+  place.querySelectorAll(".drawing").forEach((plot) => Plotly.purge(plot));
   place.replaceChildren();
-  for (const panel of specs.figures[name][chosen]) {
+  const plots = specs.figures[name][chosen].map(coloured).map((panel) => {
     const box = place.appendChild(document.createElement("div"));
     box.className = "panel";
     if (panel.title) box.appendChild(document.createElement("h5")).textContent = panel.title;
     const plot = box.appendChild(document.createElement("div"));
-    plot.className = "plot";
+    plot.className = "drawing";
     const data = panel.data.map((trace) => "customdata" in trace ? { ...trace, customdata: specs.clips[trace.customdata] } : trace);
-    Plotly.newPlot(plot, data, structuredClone(layoutOf(panel)), {
-      responsive: true, displaylogo: false, displayModeBar: fingers.matches ? false : "hover",
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d", "zoom2d"],
-      toImageButtonOptions: { filename: name, scale: 2 },
-    });
+    return [plot, data, layoutOf(panel)];
+  });
+  // All places stand before the first plot measures its own.
+  for (const [plot, data, layout] of plots) {
+    Plotly.newPlot(plot, data, layout, { ...CONFIG, toImageButtonOptions: { filename: name, scale: 2 } });
   }
   drawn.add(figure);
 }

@@ -368,7 +368,7 @@ class RunView:
 
     seed: int
     folder: Path
-    best_epoch: int
+    best_epoch: str
     epochs: int
     best: str
     curve: str
@@ -397,7 +397,7 @@ class SystemView:
 
 
 def _anchor(system: System, systems: Sequence[System]) -> str:
-    place = next(i for i, other in enumerate(systems) if other is system)
+    place = next(i for i, other in enumerate(systems) if other is system)  # equality would compare whole runs
     return f"runs-{place + 1}-{_slug(f'{system.dataset}-{system.recipe_name}-{system.variant}')}"
 
 
@@ -405,10 +405,11 @@ def _system(system: System, systems: Sequence[System]) -> SystemView:
     metrics = series.scale(system).metrics
     columns = COLUMNS[metrics]
     shared, differing = _environments(system)
+    neighbours = [other for other in systems if other.dataset == system.dataset]
     return SystemView(
         system=system,
         anchor=_anchor(system, systems),
-        title=f"{system.dataset}: {title(system, systems)}",
+        title=f"{system.dataset}: {title(system, neighbours)}",
         headline=_headline(system),
         columns=columns,
         legend=LEGEND[metrics],
@@ -428,20 +429,27 @@ def _headline(system: System) -> str:
 
 
 def _run(run: Run, columns: tuple[Column, ...]) -> RunView:
-    curve = [float(line["validation"]["mae"]) for line in run.log]
-    best = run.summary.get("validation", {}).get("mae", math.nan)
+    curve = [_finite(line["validation"].get("mae")) for line in run.log]
     return RunView(
         seed=run.seed,
         folder=run.folder,
-        best_epoch=run.summary["best_epoch"],
+        best_epoch=str(run.summary.get("best_epoch", "-")),
         epochs=len(curve),
-        best=f"{best:.4f}",
+        best=_four(_finite(run.summary.get("validation", {}).get("mae"))),
         curve=_points(curve),
-        curve_from=f"{curve[0]:.4f}" if curve else "-",
-        curve_to=f"{curve[-1]:.4f}" if curve else "-",
+        curve_from=_four(curve[0] if curve else math.nan),
+        curve_to=_four(curve[-1] if curve else math.nan),
         cells=[cell(column, run.metrics) for column in columns],
-        time=_duration(float(run.summary.get("seconds", math.nan))),
+        time=_duration(_finite(run.summary.get("seconds"))),
     )
+
+
+def _finite(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _four(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def _points(curve: Sequence[float]) -> str:
