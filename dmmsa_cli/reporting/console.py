@@ -25,7 +25,7 @@ def show(console: Console, report: Report) -> None:
         for part in _parts(table, console.width):
             console.print(part)
         for note in _notes(table):
-            console.print(Text(note, style="dim"))
+            _say(console, note, "dim")
     if report.comparisons:
         console.print()
         console.print(Text("Is the difference real?", style="bold"))
@@ -36,7 +36,12 @@ def show(console: Console, report: Report) -> None:
 def show_notes(console: Console, report: Report) -> None:
     """Print what a reader should know first."""
     for note in report.notes:
-        console.print(Text(note, style="yellow"))
+        _say(console, note, "yellow")
+
+
+def _say(console: Console, text: str, style: str) -> None:
+    """Break lines for a reader at a screen; in a file or a pipe, commands are to stay in one piece."""
+    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
 
 
 def _notes(table: Table) -> list[str]:

@@ -12,7 +12,6 @@ from dmmsa_cli.reporting.markdown import Shown
 MARKS: dict[Mark, str] = {"": "%s", "best": r"\textbf{%s}", "second": r"\underline{%s}"}
 LONG_LABEL = 34  # characters; beyond them, labels are broken
 LONG_WORD = 24  # characters; beyond them, words may be broken after their slashes, as paths
-_END = r" \tabularnewline"  # `\\` would take a label in brackets for its own option
 
 PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[T1]{fontenc}
@@ -140,7 +139,7 @@ def _table(table: Table) -> Iterator[str]:
     yield rf"\caption{{\textbf{{{escape(table.title)}}}}}\small"
     yield rf"\fit{{\begin{{tabular}}{{@{{}}{label}{'r' * len(table.columns)}@{{}}}}"
     yield r"\toprule"
-    yield " & ".join(["", *(_heading(column.heading) for column in table.columns)]) + _END
+    yield " & ".join(["", *(_heading(column.heading) for column in table.columns)]) + r" \\"
     yield r"\midrule"
     yield from (_row(row) for row in table.rows)
     yield r"\bottomrule"
@@ -157,7 +156,11 @@ def _heading(text: str) -> str:
 
 def _row(row: Row) -> str:
     label = escape(row.label)
-    return " & ".join([rf"\textit{{{label}}}" if row.ours else label, *(_cell(cell) for cell in row.cells)]) + _END
+    if row.ours:
+        label = rf"\textit{{{label}}}"
+    elif label.startswith(("[", "*")):  # the end of the line above would take these for its own
+        label = "{}" + label
+    return " & ".join([label, *(_cell(cell) for cell in row.cells)]) + r" \\"
 
 
 def _cell(cell: Cell) -> str:

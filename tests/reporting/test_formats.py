@@ -1,0 +1,210 @@
+import csv
+import io
+import math
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dmmsa_cli.reporting import latex, markdown
+from dmmsa_cli.reporting.console import show
+from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
+from dmmsa_cli.reporting.report import build_report
+from dmmsa_cli.reporting.results import Column
+from dmmsa_cli.reporting.runs import Collection
+from dmmsa_cli.reporting.tidy import comparisons_csv, tables_csv
+
+AWKWARD = "50 % of a_b & #1 | <x> ~ $y^2 {z} \\ [τ] ±"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A report of runs on MOSI and on synthetic data."""
+    from tests.reporting.conftest import write_run
+
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (1, 12):
+        write_run(folder, seed=seed)
+        write_run(folder, seed=seed, variant="no-cl", changes={"objective.cl.enabled": False}, error=0.9)
+        write_run(folder, recipe="minilm", seed=seed, modalities=("t", "a"), published=False)
+    write_run(folder, dataset="toy")
+    return build_report(folder)
+
+
+@dataclass(frozen=True)
+class Picture:
+    title: str = "Figure 4, a_b"
+    caption: str = "Over 50 % of epochs."
+
+
+def only(label="ours_1", text="83.0/-", note="", source="A paper"):
+    """A report of one table of one row."""
+    columns = (Column("Acc-2", ("acc2_has0", "acc2_non0")), Column("MAE", ("mae",), percent=False))
+    row = Row(label, (Cell(text, "0.3/-", ("best", "second")), Cell("0.710")))
+    table = Table("one", "One | table", columns, (row,), source=source, notes=(note,) if note else ())
+    return Report(Collection(), (table,), ())
+
+
+def printed(report, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=True)
+    show(console, report)
+    return console.file.getvalue()
+
+
+# --- console --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_nothing_is_dropped_and_nothing_wraps_a_number(built, width):
+    text = printed(built, width)
+    assert max(map(len, text.splitlines())) <= width
+    words = set(text.split())
+    for table in built.tables:
+        for row in table.rows:
+            for cell in row.cells:
+                assert cell.text in words, (table.id, row.label)
+                assert not cell.spread or f"±{cell.spread}" in words
+    assert "…" not in text
+
+
+def test_labels_and_sentences_are_told_in_full(built):
+    together = "".join(printed(built, 80).split())
+    for table in built.tables:
+        assert all("".join(row.label.split()) in together for row in table.rows if not row.ours)
+        assert all("".join(note.split()) in together for note in table.notes)
+    assert built.comparisons
+    assert all("".join(comparison.sentence.split()) in together for comparison in built.comparisons)
+
+
+def test_the_spread_stands_below_the_mean():
+    lines = printed(only(), 80).splitlines()
+    place = next(i for i, line in enumerate(lines) if "83.0/-" in line)
+    assert lines[place + 1].strip() == "±0.3/-"
+    assert lines[place].index("83.0/-") + len("83.0/-") == lines[place + 1].index("±0.3/-") + len("±0.3/-")
+
+
+def test_a_label_is_no_markup():
+    assert "[red]x[/red]" in printed(only("[red]x[/red]"), 80)
+
+
+# --- Markdown -------------------------------------------------------------------------------------------------------
+
+
+def test_markdown_has_as_many_cells_in_every_line(built):
+    text = markdown.to_markdown(built)
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == len(built.tables)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_markdown_marks_and_spreads():
+    text = markdown.to_markdown(only())
+    assert "| **83.0**/<u>-</u> ± 0.3/- | 0.710 |" in text
+    assert "### One \\| table" in text
+
+
+def test_markdown_reads_nothing_into_plain_text():
+    assert markdown.escape("a|b_c*d<e>`") == "a\\|b\\_c\\*d\\<e\\>`"
+    assert markdown.escape("w/o a_b: `dmmsa a_b | c`, d_e") == "w/o a\\_b: `dmmsa a_b | c`, d\\_e"
+
+
+def test_markdown_shows_figures_and_sentences(built):
+    text = markdown.to_markdown(built, [("figures/x.png", Picture())])
+    assert "![Figure 4, a\\_b](figures/x.png)" in text
+    assert "Over 50 % of epochs." in text
+    assert text.index("## Is the difference real?") < text.index("## Figures")
+    assert f"- {markdown.escape(built.comparisons[0].sentence)}" in text
+
+
+# --- LaTeX ----------------------------------------------------------------------------------------------------------
+
+
+def test_latex_escapes_everything():
+    text = latex.escape(AWKWARD)
+    for special in ("%", "_", "&", "#", "$y", "{z", "z}"):
+        assert re.search(rf"(?<!\\){re.escape(special)}", text) is None or special in ("{z", "z}"), special
+    assert r"\{z\}" in text
+    assert r"$\tau$" in text and r"$\pm$" in text and r"\textbackslash{}" in text
+    assert latex.escape("--seed") == "-{}-seed"
+    assert latex.escape("情") == "[U+60C5]"
+
+
+def test_latex_has_a_table_environment_each_with_booktabs(built):
+    text = latex.to_latex(built)
+    for words in (r"\begin{table}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{table}"):
+        assert text.count(words) == len(built.tables)
+    assert r"\textbf{83.97}/\textbf{85.70}" in text
+    assert r"$\uparrow$" in text and r"$\downarrow$" in text
+    assert r"\input" not in text.replace(r"\usepackage[utf8]{inputenc}", "")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_latex_compiles_and_nothing_overflows(built, tmp_path):
+    (tmp_path / "figures").mkdir()
+    from matplotlib.figure import Figure
+
+    Figure(figsize=(12, 3)).savefig(tmp_path / "figures/wide.pdf")
+    awkward = only(f"[x] {AWKWARD} 情", note=f"*{AWKWARD} `dmmsa --x_y` runs/{'long/' * 40}end")
+    whole = replace(built, tables=(*built.tables, *awkward.tables), notes=(AWKWARD,), made={"a_b": "--x"})
+    text = latex.to_latex(whole, [("figures/wide.pdf", Picture())])
+    (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"], cwd=tmp_path, capture_output=True
+    )
+    told = done.stdout.decode("utf-8", "replace")
+    assert done.returncode == 0, told[-2000:]
+    assert (tmp_path / "tables.pdf").exists()
+    assert "Overfull" not in told, told
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_number_is_one_row(built):
+    rows = list(csv.DictReader(io.StringIO(tables_csv(built))))
+    keys = [(row["table"], row["row"], row["metric"], row["statistic"]) for row in rows]
+    assert len(set(keys)) == len(keys)
+    expected = sum(
+        len(row.values) + sum(not math.isnan(sd) for sd in row.sd.values()) for t in built.tables for row in t.rows
+    )
+    assert len(rows) == expected
+    assert {row["statistic"] for row in rows} == {"mean", "sd", "published"}
+    assert all(math.isfinite(float(row["value"])) for row in rows)
+
+
+def test_published_numbers_are_as_printed_and_ours_unrounded(built):
+    rows = list(csv.DictReader(io.StringIO(tables_csv(built))))
+    named = {(r["table"], r["row"], r["metric"], r["statistic"]): r for r in rows}
+    assert named["dmmsa-table-3-mosi", "MulT(A)", "acc2_non0", "published"]["value"] == "83.0"
+    assert ("dmmsa-table-3-mosi", "MulT(A)", "acc2_has0", "published") not in named
+    mine = named["dmmsa-table-3-mosi", "ours (2 seeds)", "acc7", "mean"]
+    system = next(s for s in built.collection.systems if s.recipe_name == "dmmsa" and s.variant == "full")
+    assert float(mine["value"]) == 100 * system.summary.mean["acc7"]
+    assert (mine["n_seeds"], mine["unit"], mine["synthetic"]) == ("2", "percent", "false")
+    assert mine["data_hash"] == system.data_hash
+    assert {row["synthetic"] for row in rows if row["dataset"] == "toy"} == {"true"}
+
+
+def test_comparisons_are_a_row_a_metric(built):
+    difference = Difference(0.01, -0.02, 0.03, 0.01, math.nan)
+    first = built.collection.systems[0]
+    sentence = 'A "quoted", sentence.'
+    pair = Comparison(first, first, "A", "B", {"mae": difference, "acc7": difference}, 12, 120, sentence)
+    rows = list(csv.DictReader(io.StringIO(comparisons_csv(replace(built, comparisons=(pair,))))))
+    assert [row["metric"] for row in rows] == ["mae", "acc7"]
+    assert [float(row["difference"]) for row in rows] == [0.01, 1.0]  # accuracies in percentage points
+    assert rows[0]["seeds_sd"] == ""
+    assert rows[0]["within_noise"] == "true"
+    assert rows[0]["sentence"] == sentence
+    assert (rows[0]["videos"], rows[0]["clips"]) == ("12", "120")
+
+
+def test_the_published_file_lies_in_the_package():
+    import dmmsa_cli
+
+    assert (Path(dmmsa_cli.__file__).parent / "reporting/published.yaml").exists()

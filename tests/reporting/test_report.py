@@ -1,0 +1,142 @@
+import json
+
+import pytest
+
+from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.reporting.report import build_report, report
+from tests.reporting.conftest import write_run
+
+
+def note(built, words):
+    """The one note that holds these words."""
+    (found,) = [note for note in built.notes if words in note]
+    return found
+
+
+def test_an_empty_folder_gives_the_published_tables_and_the_commands(tmp_path):
+    built = build_report(tmp_path / "nowhere")
+    assert len(built.tables) == 16
+    assert len(built.notes) == 1
+    assert "no runs" in built.notes[0] and "command" in built.notes[0]
+    assert not built.comparisons
+
+
+def test_a_dataset_without_published_tables_names_the_command_that_trains(tmp_path):
+    built = build_report(tmp_path, "toy")
+    assert not built.tables
+    assert f"`dmmsa fuse --dataset toy --runs-dir {tmp_path}`" in built.notes[0]
+
+
+def test_a_dataset_that_nobody_knows_is_an_error(tmp_path):
+    with pytest.raises(InvalidInput, match="neither a run of nope"):
+        build_report(tmp_path, "nope")
+
+
+@pytest.mark.parametrize(
+    ("began", "goes_on"),
+    [
+        ("dmmsa fuse --dataset mosi --force --seed 1", "`dmmsa fuse --dataset mosi --seed 1 --resume`"),
+        ("dmmsa fuse --dataset mosi --resume", "`dmmsa fuse --dataset mosi --resume`"),
+        ("dmmsa ablate --dataset mosi", "`dmmsa ablate --dataset mosi`"),
+        ("pytest", "the command that began it, with --resume"),
+    ],
+)
+def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began, goes_on):
+    for seed in (1, 12):
+        (write_run(tmp_path, seed=seed, facts={"command": began}) / "summary.json").unlink()
+    built = build_report(tmp_path)
+    told = note(built, "Unfinished")
+    assert "seed-1, seed-12" in told
+    assert told.endswith(f"To go on: {goes_on}.")
+    assert len(built.tables) == 16
+
+
+def test_unevaluated_runs_are_told_with_the_command_that_evaluates(tmp_path):
+    folder = write_run(tmp_path)
+    (folder / "metrics.json").unlink()
+    assert f"`dmmsa evaluate {folder}`" in note(build_report(tmp_path), "Not evaluated")
+    (write_run(tmp_path, seed=12) / "predictions.csv").unlink()
+    assert f"`dmmsa evaluate {folder.parent}`" in note(build_report(tmp_path), "Not evaluated")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", "{"),
+        ("environment.json", "{}"),
+        ("recipe.yaml", "objective: {name: dmmsa}"),
+        ("recipe.yaml", "text: 3"),
+        ("metrics.jsonl", "no json"),
+        ("predictions.csv", "id,text\n1,2\n"),
+    ],
+)
+def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content):
+    folder = write_run(tmp_path, seed=1)
+    write_run(tmp_path, seed=12)
+    (folder / name).write_text(content)
+    built = build_report(tmp_path)
+    assert len(built.collection.damaged) == 1
+    told = note(built, "Damaged")
+    assert built.notes[0] == told
+    assert str(folder) in told and "dmmsa evaluate" in told or "--force" in told
+    assert [s.seeds for s in built.collection.systems] == [(12,)]
+
+
+def test_runs_of_one_dataset_are_all_that_is_told_of(tmp_path):
+    (write_run(tmp_path) / "metrics.json").write_text("{")
+    write_run(tmp_path, dataset="sims")
+    built = build_report(tmp_path, "sims")
+    assert not built.collection.damaged
+    assert {table.dataset for table in built.tables} == {"sims"}
+
+
+def test_ours_are_compared_with_ours(runs_dir):
+    built = build_report(runs_dir, "mosi")
+    assert {(c.first_label, c.second_label) for c in built.comparisons} == {
+        ("DMMSA", "w/o MSC"),
+        ("DMMSA", "w/o CL"),
+        ("DMMSA", "w/o GDWG"),
+    }
+
+
+def test_csv_needs_no_figures(runs_dir, tmp_path):
+    out = tmp_path / "out"
+    _, written = report(runs_dir, ["csv"], out)
+    assert written == [out / "tables.csv", out / "comparisons.csv"]
+    assert sorted(path.name for path in out.iterdir()) == ["comparisons.csv", "tables.csv"]
+
+
+def test_every_format_is_written_and_shows_the_figures(tmp_path):
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    for variant, task in (("full", None), ("no-msc", "msc")):
+        write_run(runs, variant=variant, changes={f"objective.{task}.enabled": False} if task else None)
+    built, written = report(runs, ["markdown", "latex", "csv", "html"], out, "mosi")
+    assert [path.name for path in written] == [
+        *("tables.md", "tables.tex", "tables.csv", "comparisons.csv", "index.html", "figures")
+    ]
+    assert all(path.exists() for path in written)
+    shown = (out / "tables.md").read_text()
+    pictures = sorted((out / "figures").glob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert f"(figures/{picture.name})" in shown
+        assert f"{{figures/{picture.stem}.pdf}}" in (out / "tables.tex").read_text()
+        assert picture.with_suffix(".pdf").exists()
+    assert built.comparisons[0].sentence in (out / "comparisons.csv").read_text().replace('""', '"')
+    assert not list(out.rglob("*.partial"))
+
+
+def test_what_was_made_when_and_how_is_told(tmp_path):
+    made = build_report(tmp_path).made
+    assert made["version"].startswith("dmmsa ")
+    assert made["command"].startswith("dmmsa")
+    assert made["made"].startswith("20")
+
+
+def test_a_metric_that_a_metrics_file_lacks_is_a_dash(tmp_path):
+    folder = write_run(tmp_path)
+    values = json.loads((folder / "metrics.json").read_text())
+    del values["test"]["fused"]["corr"]
+    (folder / "metrics.json").write_text(json.dumps(values))
+    table = next(table for table in build_report(tmp_path).tables if table.id == "mosi-runs")
+    assert table.rows[-1].cells[-1].text == "-"
