@@ -10,7 +10,7 @@ import pytest
 
 from dmmsa_cli.cli.options import spread_lists
 
-COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "evaluate", "predict"]
+COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report"]
 
 
 def dmmsa(*arguments, cwd=None, **environment):
@@ -26,7 +26,7 @@ def dmmsa(*arguments, cwd=None, **environment):
 @pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)], ids=lambda a: " ".join(a) or "dmmsa")
 def test_help_imports_nothing_heavy(arguments):
     """Half a second is what that buys; the imports are counted, not the seconds."""
-    heavy = ["torch", "transformers", "pandas", "numpy", "pyarrow", "scipy", "yaml"]
+    heavy = ["torch", "transformers", "pandas", "numpy", "pyarrow", "scipy", "yaml", "matplotlib", "plotly", "jinja2"]
     code = (
         "import sys\nfrom dmmsa_cli.cli import main\n"
         f"sys.argv = ['dmmsa', *{arguments}, '--help']\n"

@@ -1,0 +1,62 @@
+"""`dmmsa ablate` as a user meets it."""
+
+import pytest
+import yaml
+
+from tests.cli.test_cli import dmmsa
+
+STUDY = {
+    "title": "Is contrast worth it?",
+    "variants": [
+        {"name": "full", "set": {"fusion.epochs": 1}},
+        {"name": "no-cl", "label": "w/o CL", "set": {"fusion.epochs": 1, "objective.cl.enabled": False}},
+        {"name": "seven", "label": "seven classes", "metrics": "sims"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def place(prepared, micro, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablate")
+    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY))
+
+    def run(*arguments):
+        asked = ("--study", "mine.yaml", "--recipe", micro, "--data-dir", prepared, "--seed", "1")
+        return dmmsa("ablate", "--dataset", "mini", *asked, *arguments, cwd=folder)
+
+    return folder, run
+
+
+def test_a_study_is_told_run_by_run_and_then_as_a_table(place):
+    _, run = place
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "seven classes is left out: mini has other classes." in done.stdout
+    assert "full, seed 1: trained; validation MAE" in done.stdout
+    assert "Is contrast worth it?: mini" in done.stdout
+    assert "Next: dmmsa evaluate --dataset mini --data-dir" in done.stdout
+    again = run("--jobs", "2")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("was there") == 2
+    assert "bit-equal only between" in again.stdout
+
+
+def test_a_run_that_fails_is_named_at_the_end_with_status_1(place):
+    folder, run = place
+    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"variants": [{"name": "full"}, {"name": "other"}]}))
+    done = run()
+    assert done.returncode == 1
+    assert "other, seed 1: trained" in done.stdout
+    assert "Failed: full, seed 1." in done.stdout
+    assert "fusion.epochs is 1 there, 4 here" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("study", ["nothing", "absent.yaml"])
+def test_an_unknown_study_gets_one_clear_message(place, study):
+    _, run = place
+    done = run("--study", study)
+    assert done.returncode == 1
+    assert f"no study {study}" in done.stderr
+    assert "objectives" in done.stderr
+    assert "Traceback" not in done.stderr
