@@ -27,7 +27,8 @@ class Format(StrEnum):
 
 def report(
     formats: Annotated[
-        list[Format] | None, typer.Option("--format", help="One or more. Default: console; the others are files.")
+        list[Format] | None,
+        typer.Option("--format", metavar="FORMAT ...", help="console (the default), markdown, latex, csv, html."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where files are written.")] = Path("report"),
     dataset: Annotated[

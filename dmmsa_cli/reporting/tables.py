@@ -139,6 +139,7 @@ def all_runs_table(systems: Sequence[System]) -> Table:
         f"All runs on {dataset}",
         [*alone, *_named(names, systems)],
         group_of=lambda row: row.system and (row.system.conditions, row.system.data_hash),
+        among="among rows of the same data and conditions",
         remarks=[notes.ALONE] if alone else [],
     )
 
@@ -155,6 +156,7 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System])
         f"{study.title}: {recipe} on {dataset}",
         _named([variant.title for variant, _ in found], mine),
         group_of=lambda row: row.system and row.system.data_hash,
+        among="among rows of the same data",
     )
 
 
@@ -177,6 +179,7 @@ def _own_table(
     rows: Sequence[Row],
     *,
     group_of: Callable[[Row], Hashable | None],
+    among: str,
     remarks: Sequence[str] = (),
 ) -> Table:
     systems = [row.system for row in rows if row.system is not None]
@@ -195,7 +198,7 @@ def _own_table(
             LEGEND[_metric_set(systems[0])],
             *shared,
             *remarks,
-            *notes.about_marks(marked, "among rows of the same data and conditions"),
+            *notes.about_marks(marked, among),
             *notes.about_spread(marked),
             *notes.about_data(systems),
         ),

@@ -228,6 +228,7 @@ def test_a_study_has_a_table_once_two_of_its_variants_have_run(runs_dir):
     found = tables(runs_dir)
     assert labels(found["mosi-objectives"]) == [f"{n} (3 seeds)" for n in ("DMMSA", "w/o MSC", "w/o CL", "w/o GDWG")]
     assert "mosi-data" not in found
+    assert any(note.endswith("among rows of the same data.") for note in found["mosi-objectives"].notes)
     assert "toy-objectives" in found and found["toy-objectives"].synthetic
 
 
