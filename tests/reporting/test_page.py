@@ -48,14 +48,32 @@ def own_words(page):
     return page.replace(get_plotlyjs(), "")
 
 
-@pytest.fixture
-def report(runs_dir):
-    return build_report(runs_dir)
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """DMMSA and two ablations on MOSI, DMMSA on CH-SIMS, two systems on synthetic data; read once for all tests."""
+    folder = tmp_path_factory.mktemp("page") / "runs"
+    for seed in (1, 12):
+        for variant, task in (("full", ""), ("no-msc", "msc"), ("no-cl", "cl")):
+            write_run(folder, variant=variant, seed=seed, changes=task and {f"objective.{task}.enabled": False})
+    write_run(folder, dataset="sims")
+    write_run(folder, dataset="toy")
+    write_run(folder, dataset="toy", variant="no-msc", changes={"objective.msc.enabled": False})
+    return build_report(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(report):
     return render(report)
+
+
+@pytest.fixture
+def mosi(report):
+    return [system for system in report.collection.systems if system.dataset == "mosi"]
+
+
+@pytest.fixture
+def toy(report):
+    return [system for system in report.collection.systems if system.synthetic]
 
 
 @pytest.fixture
@@ -66,7 +84,7 @@ def empty():
 
 
 def test_every_table_sentence_and_note_is_there(report, page):
-    text = Reader(page).text
+    text = Reader(own_words(page)).text
     for table in report.tables:
         assert f'id="table-{table.id}"' in page
         for row in table.rows:
@@ -77,7 +95,7 @@ def test_every_table_sentence_and_note_is_there(report, page):
 
 
 def test_nothing_is_asked_for(page):
-    read = Reader(page)
+    read = Reader(own_words(page))
     assert all(reference.startswith("#") for reference in read.references)
     assert {reference[1:] for reference in read.references} <= set(read.ids)
     assert not re.search(r"@import|url\(\s*[\"']?(?!#)", own_words(page))
@@ -93,20 +111,24 @@ def test_plotly_stands_in_it_once_and_offers_no_upload(page):
 
 
 def test_ids_are_unique(page):
-    ids = Reader(page).ids
+    ids = Reader(own_words(page)).ids
     assert len(ids) == len(set(ids))
 
 
 def test_texts_are_escaped_and_whole(page):
-    text = Reader(page).text
+    text = Reader(own_words(page)).text
     assert "<b>bold</b> & 情感" in text
     assert '"quoted", <b>bold' not in own_words(page)
 
 
-def test_a_text_can_not_end_its_script(runs_dir):
-    for path in runs_dir.glob("mosi/*/*/*/predictions.csv"):
+def test_a_text_can_not_end_its_script(tmp_path):
+    for folder in (
+        write_run(tmp_path),
+        write_run(tmp_path, variant="no-msc", changes={"objective.msc.enabled": False}),
+    ):
+        path = folder / "predictions.csv"
         path.write_text(path.read_text().replace("<b>bold</b>", "</script><script>alert(1)</script><!--"))
-    words = own_words(render(build_report(runs_dir)))
+    words = own_words(render(build_report(tmp_path)))
     assert "<script>alert" not in words
     assert "</script><script>alert(1)</script><!--" in Reader(words).text  # as words, in the table of clips
 
@@ -170,8 +192,8 @@ def test_parts_of_a_cell_are_marked_and_sorted_by_the_first(empty):
     assert re.findall(r'<td( data-value="[\d.]+")?>', page) == [' data-value="81.0"', ""]
 
 
-def test_the_interval_stands_where_its_numbers_are(runs_dir):
-    systems = [system for system in collect(runs_dir).systems if system.dataset == "mosi"][:2]
+def test_the_interval_stands_where_its_numbers_are(mosi):
+    systems = mosi[:2]
     noise, real = Difference(0.0, -0.1, 0.1, 0.0, 0.1), Difference(-0.2, -0.3, -0.1, -0.2, float("nan"))
     pairs = [Comparison(*systems, "A", "B", {"mae": one}, 12, 120, "So it is.") for one in (noise, real)]
     page = render(Report(Collection(systems=systems), (), tuple(pairs)))
@@ -186,7 +208,7 @@ def test_a_recipe_stands_once_for_each_system_and_only_differences_for_each_run(
     for seed in (1, 12, 123):
         write_run(tmp_path, seed=seed, facts={"threads": seed})
     page = render(build_report(tmp_path))
-    text = Reader(page).text
+    text = Reader(own_words(page)).text
     assert page.count("position_dropout") == 2  # vision and audio
     assert text.count("seed 12: 12") == 1
     assert text.count("git_revision") == 1
@@ -200,9 +222,8 @@ def test_a_page_of_many_runs_stays_small(tmp_path):
     assert len(render(build_report(tmp_path))) - eight < 3_000
 
 
-def test_every_figure_is_one_that_plotly_knows(report):
-    systems = [system for system in report.collection.systems if system.dataset == "mosi"]
-    drawn = charts(systems)
+def test_every_figure_is_one_that_plotly_knows(mosi):
+    drawn = charts(mosi)
     assert [chart.id for chart in drawn] == [
         *("validation", "similarity", "predictions", "weights", "losses", "confusion", "bins")
     ]
@@ -211,9 +232,8 @@ def test_every_figure_is_one_that_plotly_knows(report):
         json.dumps([panel.data, panel.layout], allow_nan=False)
 
 
-def test_a_hover_shows_the_words_of_a_clip_and_no_markup(report):
-    systems = [system for system in report.collection.systems if system.dataset == "mosi"]
-    shown = specs([(chart.id, chart) for chart in charts(systems)])
+def test_a_hover_shows_the_words_of_a_clip_and_no_markup(mosi):
+    shown = specs([(chart.id, chart) for chart in charts(mosi)])
     said = [words for clips in shown["clips"] for words in clips if len(words) == 2]
     assert said
     assert all("&lt;b&gt;bold&lt;/b&gt; &amp; 情感" in words.replace("<br>", " ") for _, words in said)
@@ -221,24 +241,18 @@ def test_a_hover_shows_the_words_of_a_clip_and_no_markup(report):
     assert len(set(places)) == 1  # the texts of a split stand in the page once
 
 
-def test_plots_of_synthetic_data_say_so_themselves(report):
-    toy = [system for system in report.collection.systems if system.synthetic]
-    real = [system for system in report.collection.systems if not system.synthetic and system.dataset == "mosi"]
-
+def test_plots_of_synthetic_data_say_so_themselves(mosi, toy):
     def marked(systems):
         panels = [panel for chart in charts(systems) for variant in chart.variants for panel in variant.panels]
         return {any(note["text"] == "SYNTHETIC" for note in panel.layout.get("annotations", ())) for panel in panels}
 
     assert marked(toy) == {True}
-    assert marked(real) == {False}
+    assert marked(mosi) == {False}
 
 
-def test_a_figure_is_left_out_where_its_file_is_gone(report):
-    toy = [system for system in report.collection.systems if system.synthetic]
-    for run in (run for system in toy for run in system.runs):
-        (run.folder / "predictions.csv").unlink()
-        run.__dict__.pop("predictions", None)
-    assert [chart.id for chart in charts(toy)] == ["validation", "weights", "losses"]
+def test_a_figure_is_left_out_where_its_file_is_gone(tmp_path):
+    (write_run(tmp_path) / "predictions.csv").unlink()
+    assert [chart.id for chart in charts(collect(tmp_path).systems)] == ["weights", "losses"]
 
 
 def test_systems_of_one_name_are_told_apart(tmp_path):

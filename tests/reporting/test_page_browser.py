@@ -1,0 +1,257 @@
+"""The page in a browser: opened from disk, without a network, on a laptop and on a phone."""
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from dmmsa_cli.reporting.page import write_page
+from dmmsa_cli.reporting.report import build_report
+from tests.reporting.conftest import write_run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no test in a browser")
+
+LAPTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TABLE = "#table-dmmsa-table-3-mosi"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed: no test in a browser")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A page of real and synthetic runs, and one of nothing."""
+    folder = tmp_path_factory.mktemp("browser")
+    for seed in (1, 12):
+        for task in ("", "msc", "cl"):
+            variant, changes = (f"no-{task}", {f"objective.{task}.enabled": False}) if task else ("full", None)
+            write_run(folder / "runs", variant=variant, seed=seed, changes=changes)
+    write_run(folder / "runs", dataset="toy")
+    for name in ("runs", "empty"):
+        write_page(build_report(folder / name), folder / f"{name}.html")
+    return folder
+
+
+class Reader:
+    """Opens each page once for each size of window (plotly's script takes a second to read), and keeps the record."""
+
+    def __init__(self, browser, folder):
+        self.browser, self.folder = browser, folder
+        self.asked, self.complaints, self.pages = [], [], {}
+
+    def __call__(self, name="runs", viewport=LAPTOP):
+        key = (name, viewport["width"])
+        if key not in self.pages:
+            page = self.browser.new_context(viewport=viewport, offline=True, reduced_motion="reduce").new_page()
+            page.on("request", lambda request: self.asked.append(request.url))
+            page.on("console", lambda message: self.complaints.append(message.text))
+            page.on("pageerror", lambda error: self.complaints.append(str(error)))
+            page.goto((self.folder / f"{name}.html").as_uri())
+            self.pages[key] = page
+        return self.pages[key]
+
+
+@pytest.fixture(scope="module")
+def reader(browser, pages):
+    return Reader(browser, pages)
+
+
+@pytest.fixture
+def visit(reader):
+    """Open a page; whatever it asks for or complains about fails the test."""
+    yield reader
+    own = {(reader.folder / f"{name}.html").as_uri() for name in ("runs", "empty")}
+    assert {address.partition("#")[0] for address in reader.asked} <= own
+    assert reader.complaints == []
+
+
+def drawn(page, figure):
+    """Bring a figure into view and return its plots once they are drawn."""
+    place = page.locator(figure)
+    place.scroll_into_view_if_needed()
+    place.locator("svg.main-svg").first.wait_for()
+    return place
+
+
+def column(page, place=1):
+    return page.locator(f"{TABLE} tbody tr td:nth-child({place})").all_inner_texts()
+
+
+def names(page):
+    return page.locator(f"{TABLE} tbody th").all_inner_texts()
+
+
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_it_opens_and_all_plots_are_drawn(visit, viewport):
+    page = visit(viewport=viewport)
+    assert page.locator("table.results").first.is_visible()
+    figures = page.locator("figure[data-figure]")
+    assert figures.count() == 11  # all 7 on MOSI; on the toy corpus those that need no pair
+    for figure in figures.element_handles():
+        figure.scroll_into_view_if_needed()
+        figure.wait_for_selector("svg.main-svg")
+    for plot in page.locator("svg.main-svg").all():
+        box = plot.bounding_box()
+        assert box["width"] > 200
+        assert box["height"] > 200
+        assert box["x"] + box["width"] <= viewport["width"]
+
+
+@pytest.mark.parametrize("name", ["runs", "empty"])
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_the_page_never_scrolls_sideways(visit, name, viewport):
+    page = visit(name, viewport)
+    widest = page.evaluate(
+        """() => {
+          const closed = [...document.querySelectorAll("details:not([open])")];
+          closed.forEach((one) => { one.open = true; });
+          const width = document.documentElement.scrollWidth;
+          closed.forEach((one) => { one.open = false; });
+          return width;
+        }"""
+    )
+    assert widest == viewport["width"]
+
+
+def test_a_header_sorts_turns_and_restores(visit):
+    page = visit()
+    printed, header = names(page), page.locator(f"{TABLE} thead th:nth-child(2)")
+    assert header.get_attribute("aria-sort") == "none"
+
+    header.locator("button").click()
+    assert header.get_attribute("aria-sort") == "descending"
+    down = [text.split("/")[0] for text in column(page, 2)]
+    numbers = [float(text) for text in down if text != "-"]
+    assert numbers == sorted(numbers, reverse=True)
+    assert down == [text for text in down if text != "-"] + ["-"] * (len(down) - len(numbers))
+    assert "-" in down
+
+    header.locator("button").click()
+    assert header.get_attribute("aria-sort") == "ascending"
+    up = [text.split("/")[0] for text in column(page, 2)]
+    assert [float(text) for text in up[: len(numbers)]] == sorted(numbers)
+    assert set(up[len(numbers) :]) == {"-"}  # dashes stay last
+
+    header.locator("button").click()
+    assert header.get_attribute("aria-sort") == "none"
+    assert names(page) == printed
+
+
+def test_the_best_comes_first_also_where_less_is_better(visit):
+    page = visit()
+    header = page.locator(f"{TABLE} thead th", has_text="MAE")
+    header.locator("button").click()
+    assert header.get_attribute("aria-sort") == "ascending"
+
+
+def test_headers_are_reached_and_pressed_by_keyboard(visit):
+    page = visit()
+    button = page.locator(f"{TABLE} thead button").nth(1)
+    page.locator(f"{TABLE} thead button").first.focus()
+    page.keyboard.press("Tab")
+    assert button.evaluate("(one) => one === document.activeElement")
+    page.keyboard.press("Enter")
+    assert page.locator(f"{TABLE} thead th").nth(1).get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Space")
+    assert page.locator(f"{TABLE} thead th").nth(1).get_attribute("aria-sort") == "ascending"
+
+
+def test_a_row_of_ours_leads_to_its_runs(visit):
+    page = visit()
+    page.locator(f"{TABLE} tr.ours th a").first.click()
+    run = page.locator("details.run").first
+    assert run.get_attribute("open") is not None
+    run.locator("summary", has_text="Recipe").click()
+    assert "position_dropout" in run.locator("pre").inner_text()
+    run.locator("summary", has_text="Environment").click()
+    assert "git_revision" in run.locator("dl").inner_text()
+
+
+def test_clips_show_their_words_and_sort(visit):
+    page = visit()
+    table = page.locator("#clips table").first
+    assert table.locator("tbody tr").count() == 15
+    assert "<b>bold</b> & 情感" in table.locator("td.text").first.inner_text()
+    table.locator("thead button", has_text="Error").click()
+    errors = [float(text) for text in table.locator("td:last-child").all_inner_texts()]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_a_hover_tells_the_clip(visit):
+    page = visit()
+    figure = drawn(page, "#figures-mosi-predictions")
+    assert figure.locator(".drawing").count() == 2
+    figure.locator("path.point").first.hover(force=True)
+    words = figure.locator(".hoverlayer").first
+    words.locator("text").first.wait_for()
+    assert "<b>bold</b> & 情感" in words.text_content()
+
+
+def test_a_figure_can_be_shown_for_another_system(visit):
+    page = visit()
+    figure = drawn(page, "#figures-mosi-losses")
+    assert "MSC" in figure.locator(".legend").text_content()
+    figure.locator("select").select_option(label="w/o MSC · dmmsa/no-msc")
+    figure.locator("svg.main-svg").first.wait_for()
+    assert figure.locator(".drawing").count() == 1
+    assert figure.locator("option:checked").inner_text() == "w/o MSC · dmmsa/no-msc"
+
+
+def test_plots_offer_a_picture_and_no_upload(visit):
+    page = visit()
+    figure = drawn(page, "#figures-mosi-bins")
+    offered = figure.locator(".modebar-btn").evaluate_all("(all) => all.map((one) => one.dataset.title)")
+    assert len(offered) == 2
+    assert "Share" not in " ".join(offered)
+
+
+def test_plots_follow_a_dark_scheme(visit):
+    page = visit()
+    figure = drawn(page, "#figures-mosi-validation")
+    ground = "(one) => getComputedStyle(one).backgroundColor"
+    light = figure.locator("svg.main-svg").first.evaluate(ground)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "(light) => getComputedStyle(document.querySelector('#figures-mosi-validation svg.main-svg'))"
+        ".backgroundColor !== light",
+        arg=light,
+    )
+    page.emulate_media(color_scheme="light")
+
+
+def test_contents_open_on_a_phone(visit):
+    page = visit(viewport=PHONE)
+    listed, button = page.locator("#contents"), page.locator("button.toggle")
+    assert not listed.is_visible()
+    button.click()
+    assert button.get_attribute("aria-expanded") == "true"
+    listed.locator("a", has_text="Runs").last.click()
+    assert not listed.is_visible()
+    assert page.url.endswith("#runs")
+
+
+def test_wide_tables_scroll_in_their_own_box(visit):
+    page = visit(viewport=PHONE)
+    box = page.locator(f"{TABLE} .scroll")
+    assert box.evaluate("(one) => one.scrollWidth > one.clientWidth")
+    box.evaluate("(one) => { one.scrollLeft = 200; }")
+    first = SimpleNamespace(**box.locator("tbody th").first.bounding_box())
+    assert first.x == pytest.approx(box.bounding_box()["x"], abs=1)  # the first column stays
+
+
+def test_printing_draws_what_was_never_seen(visit):
+    page = visit(viewport={"width": 1000, "height": 700})
+    filled = ".panels:has(svg.main-svg)"
+    assert page.locator(filled).count() < page.locator(".panels").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(filled).count() == page.locator(".panels").count()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
