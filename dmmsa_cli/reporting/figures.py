@@ -317,7 +317,7 @@ def prediction_figure(subject: _Subject) -> Drawing | None:
         return None
     tables = [series.clips(system) for system in (subject.full, without)]
     limit = 1.05 * max(series.scale(subject.full).score_range, *(table["y_pred"].abs().max() for table in tables))
-    canvas = subject.sheet(WIDE, 3.7)
+    canvas = subject.sheet(WIDE, 4.05)
     panels = canvas.subplots(1, 2, sharex=True, sharey=True)
     for axes, system, table, name, style in zip(
         panels, (subject.full, without), tables, ("with MSC", "w/o MSC"), STYLES, strict=False
@@ -328,7 +328,7 @@ def prediction_figure(subject: _Subject) -> Drawing | None:
             *(table["y_true"], table["y_pred"]), s=9, c=style.color, marker=style.marker, alpha=opacity, linewidths=0
         ).set_rasterized(True)  # thousands of points as vectors make a PDF that nobody can scroll
         axes.plot([-limit, limit], [-limit, limit], color="black", lw=0.8, ls="--")
-        axes.set(title=f"{name}: MAE {system.summary.mean['mae']:.4f}", xlabel="Label", aspect="equal")
+        axes.set(title=f"{name}: MAE {system.summary.mean['mae']:.4f}", xlabel="Label", box_aspect=1)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     panels[0].set_ylabel("Prediction")
     caption = (
