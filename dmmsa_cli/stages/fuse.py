@@ -128,6 +128,7 @@ def _facts(
     return {
         "dataset": experiment.store.spec.name,
         "synthetic": experiment.store.spec.synthetic,
+        "score_range": experiment.store.spec.score_range,
         "data_hash": manifest.data_hash,
         "source": manifest.source,
         "modalities": list(experiment.modalities),
