@@ -207,7 +207,10 @@ def _by_task(table: pd.DataFrame, value: str, axis: str) -> tuple[Panel, ...]:
 
 def _line_with_band(curve: pd.DataFrame, name: str, style: tuple[str, str, str]) -> list[Trace]:
     colour, dash, symbol = style
-    look = {"line": {"color": colour, "dash": dash, "width": 2}, "marker": {"symbol": symbol, "size": 6}}
+    look = {
+        "line": {"color": colour, "dash": dash, "width": 2},
+        "marker": {"symbol": symbol, "size": 6, "maxdisplayed": 12},
+    }
     line = _trace(curve["epoch"], curve["mean"], name=name, legendgroup=name, mode="lines+markers", **look)
     line["hovertemplate"] = f"%{{y:.4f}}<extra>{name}</extra>"
     if curve["sd"].isna().all():
@@ -221,7 +224,15 @@ def _line_with_band(curve: pd.DataFrame, name: str, style: tuple[str, str, str])
 def _over_epochs(axis: str, data: Sequence[Trace]) -> Layout:
     last = max(max(trace["x"], default=1) for trace in data)
     step = next((step for step in (1, 2, 5, 10, 20, 50) if last / step <= 12), 100)  # there is no epoch 1.5
-    epochs = {"title": {"text": "Epoch"}, "dtick": step, "tick0": 0}
+    room = 0.03 * last + 0.1
+    epochs = {
+        "title": {"text": "Epoch"},
+        "dtick": step,
+        "tick0": 0,
+        "range": [1 - room, last + room],
+        "zeroline": False,
+    }
+    epochs["unifiedhovertitle"] = {"text": "epoch %{x}"}
     return {"xaxis": epochs, "yaxis": {"title": {"text": axis}}, "hovermode": "x unified"}
 
 
@@ -260,9 +271,11 @@ def _matrix(x: str = "", y: str = "") -> Layout:
 
 def _predictions(first: System, second: System) -> tuple[Panel, ...]:
     panels = []
-    for system, style, name in zip((first, second), STYLES, ("with MSC", "without MSC"), strict=False):
-        clips = series.clips(system)
-        marker = {"color": style[0], "symbol": style[2], "size": 6, "opacity": 0.7}
+    tables = [series.clips(system) for system in (first, second)]
+    furthest = 1.05 * max(float(clips["y_pred"].abs().max()) for clips in tables)
+    for clips, style, name in zip(tables, STYLES, ("with MSC", "without MSC"), strict=False):
+        size = 6 if len(clips) < 300 else 4
+        marker = {"color": style[0], "symbol": style[2], "size": size, "opacity": 0.7}
         dots = _trace(clips["y_true"], clips["y_pred"], mode="markers", marker=marker, showlegend=False)
         dots["customdata"] = [
             [_safe(clip), _hover_text(text)] for clip, text in zip(clips["id"], clips["text"], strict=True)
@@ -270,14 +283,20 @@ def _predictions(first: System, second: System) -> tuple[Panel, ...]:
         dots["hovertemplate"] = (
             "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>label %{x:.2f}, prediction %{y:.2f}<extra></extra>"
         )
-        panels.append(Panel(name, [dots], _class_regions(first)))
+        panels.append(Panel(name, [dots], _class_regions(first, furthest)))
     return tuple(panels)
 
 
-def _class_regions(system: System) -> Layout:
-    """Shade where prediction and label fall into the same class of the coarse classification task."""
+def _class_regions(system: System, furthest: float) -> Layout:
+    """Shade where prediction and label fall into the same class of the coarse classification task.
+
+    Args:
+        system: whose classes.
+        furthest: prediction that has to be in sight.
+    """
     read = series.scale(system)
     limit = 1.08 * read.score_range
+    height = max(limit, furthest)
     inner = class_edges(int(system.objective["msc"]["classes"]), read.metrics, read.score_range)
     edges = [-limit, *(round(float(edge), 4) for edge in inner), limit]
     shade = {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": "rgba(128, 128, 128, 0.16)"}
@@ -286,7 +305,7 @@ def _class_regions(system: System) -> Layout:
     return {
         "shapes": [*squares, perfect | {"line": {"width": 1, "dash": "dot"}}],
         "xaxis": {"title": {"text": "Label"}, "range": [-limit, limit], "zeroline": False},
-        "yaxis": {"title": {"text": "Prediction"}, "zeroline": False},
+        "yaxis": {"title": {"text": "Prediction"}, "range": [-height, height], "zeroline": False},
         "hovermode": "closest",
     }
 
@@ -295,8 +314,16 @@ def _confusion(system: System) -> tuple[Panel, ...]:
     counts = series.confusion(system)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     heat = _heat_map(share, SEQUENTIAL, limits=(0, 1)) | {"text": counts.to_numpy().tolist(), "texttemplate": "%{text}"}
+    layout = _matrix("Predicted class", "Class of the label")
+    layout["xaxis"] |= {"tickvals": list(counts), "ticktext": [_folded(str(name)) for name in counts]}
+    layout["xaxis"]["tickangle"] = 0
     heat["hovertemplate"] = "label %{y}, prediction %{x}: %{text} (%{z:.0%} of the label)<extra></extra>"
-    return (Panel("", [heat], _matrix("Predicted class", "Class of the label")),)
+    return (Panel("", [heat], layout),)
+
+
+def _folded(name: str) -> str:
+    """An interval on two lines, or a phone has no room for five of them."""
+    return name.replace(", ", ",<br>")
 
 
 def _bins(group: Sequence[System]) -> tuple[Panel, ...]:
@@ -304,12 +331,14 @@ def _bins(group: Sequence[System]) -> tuple[Panel, ...]:
     ticks: dict[str, str] = {}
     for system, (colour, dash, symbol) in zip(group, itertools.cycle(STYLES), strict=False):
         table = series.mae_by_bin(system)
-        ticks |= {name: f"{name}<br>n={clips}" for name, clips in zip(table["name"], table["clips"], strict=True)}
+        ticks |= {
+            name: f"{_folded(name)}<br>n={clips}" for name, clips in zip(table["name"], table["clips"], strict=True)
+        }
         look = {"line": {"color": colour, "dash": dash, "width": 2}, "marker": {"symbol": symbol, "size": 8}}
         line = _trace(table["name"], table["mean"], name=series.label(system), mode="lines+markers", **look)
         line["customdata"] = ["" if np.isnan(sd) else f" ± {sd:.3f}" for sd in table["sd"]]
         data.append(line | {"hovertemplate": "%{y:.3f}%{customdata}"})
-    level = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "tickangle": 0, "tickfont": {"size": 11}}
+    level = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "tickangle": 0, "tickfont": {"size": 10}}
     axis = {"type": "category", "title": {"text": "Label"}} | level
     layout = {"xaxis": axis, "yaxis": {"title": {"text": "MAE"}, "rangemode": "tozero"}, "hovermode": "x unified"}
     return (Panel("", data, layout),)
