@@ -180,11 +180,16 @@ def test_a_recipe_that_is_not_there_lists_those_that_are():
 
 def test_settings_and_flags_change_a_recipe_and_flags_come_last():
     path = find_recipe(None, "toy")
-    recipe = load_recipe(path, ["msc.classes=5", "fusion.epochs=2"], {"objective.msc.enabled": False, "seeds": [7]})
+    recipe = load_recipe(
+        path,
+        ["msc.classes=5", "fusion.epochs=2", "fusion.patience=3"],
+        {"objective.msc.enabled": False, "seeds": [7], "fusion.patience": None},
+    )
     assert recipe.objective.options.msc.counts == (5,)
     assert not recipe.objective.options.msc.enabled
     assert recipe.fusion.epochs == 2
     assert recipe.seeds == (7,)
+    assert recipe.fusion.patience is None
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ def report(
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Tables of this dataset only.")
     ] = None,
+    study: Annotated[
+        list[str] | None,
+        typer.Option("--study", metavar="FILE", help="A table for a study of your own too. Repeatable."),
+    ] = None,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Show the papers' tables beside one's own runs, and whether differences are real.
@@ -46,7 +50,7 @@ def report(
     from dmmsa_cli.reporting.report import report
 
     asked = [one.value for one in formats or [Format.console]]
-    built, written = report(runs_dir, asked, out, dataset)
+    built, written = report(runs_dir, asked, out, dataset, study or ())
     console = Console()
     if "console" in asked:
         show(console, built)

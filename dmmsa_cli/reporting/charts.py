@@ -297,7 +297,8 @@ def _class_regions(system: System, furthest: float) -> Layout:
     read = series.scale(system)
     limit = 1.08 * read.score_range
     height = max(limit, furthest)
-    inner = class_edges(int(system.objective["msc"]["classes"]), read.metrics, read.score_range)
+    classes = system.objective["msc"]["classes"]
+    inner = class_edges(classes if isinstance(classes, int) else classes[0], read.metrics, read.score_range)
     edges = [-limit, *(round(float(edge), 4) for edge in inner), limit]
     shade = {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": "rgba(128, 128, 128, 0.16)"}
     squares = [shade | {"x0": low, "x1": high, "y0": low, "y1": high} for low, high in itertools.pairwise(edges)]

@@ -34,6 +34,7 @@ from dmmsa_cli.reporting.series import (
 RESAMPLES = 10_000
 LEVEL = 0.95
 BOOTSTRAP_SEED = 20250605  # fixed: the same runs give the same report
+PRINTED = 1e-4  # the last digit that a sentence prints; of an accuracy, a hundredth of a point
 FEW_VIDEOS = 10  # below this many, percentile intervals are known to be too narrow
 _DRAWS_AT_ONCE = 1_000  # bounds memory: (draws, videos) float64
 
@@ -261,7 +262,8 @@ def _also(differences: dict[str, Difference]) -> list[tuple[str, str, bool]]:
 
 
 def _verdict(difference: Difference, videos: int, seeds: int) -> str:
-    if difference.within_noise:
+    unseen = all(abs(end) < PRINTED / 2 for end in (difference.low, difference.high))  # of no digit that is printed
+    if unseen or difference.within_noise:
         return "within noise"
     if videos < FEW_VIDEOS:
         return "too few videos to tell"
@@ -269,15 +271,15 @@ def _verdict(difference: Difference, videos: int, seeds: int) -> str:
 
 
 def _relation(value: float) -> str:
-    return f"{_signed(value)} than" if value else "equal to"
+    return f"{_signed(value)} than" if abs(value) >= PRINTED / 2 else "equal to"
 
 
 def _signed(value: float) -> str:
-    return f"{abs(value):.4f} {'lower' if value < 0 else 'higher'}" if value else "0"
+    return f"{abs(value):.4f} {'lower' if value < 0 else 'higher'}" if abs(value) >= PRINTED / 2 else "0.0000"
 
 
 def _amount(difference: Difference, percent: bool) -> str:
-    if not difference.value:
+    if abs(difference.value) < PRINTED / 2:
         return "equal"
     way = "lower" if difference.value < 0 else "higher"
     return f"{abs(100 * difference.value):.2f} points {way}" if percent else f"{abs(difference.value):.4f} {way}"

@@ -29,7 +29,9 @@ FIGURES = "figures"  # folder beside the files that show them
 RUNS = Path("runs")  # where runs lie unless a command is told otherwise
 
 
-def report(runs_dir: Path, formats: Container[str], out: Path, dataset: str | None = None) -> tuple[Report, list[Path]]:
+def report(
+    runs_dir: Path, formats: Container[str], out: Path, dataset: str | None = None, studies: Sequence[str] = ()
+) -> tuple[Report, list[Path]]:
     """Build the report, and write it in every format that is a file.
 
     Args:
@@ -37,6 +39,7 @@ def report(runs_dir: Path, formats: Container[str], out: Path, dataset: str | No
         formats: `markdown`, `latex`, `csv` and `html` are written; `console` is the caller's to print.
         out: folder that gets the files.
         dataset: restrict to this one.
+        studies: files of studies that get a table beside the shipped ones.
 
     Returns:
         The report, and what was written.
@@ -45,14 +48,14 @@ def report(runs_dir: Path, formats: Container[str], out: Path, dataset: str | No
         InvalidInput: there is no such dataset.
         DiskFull: there is no room.
     """
-    built = build_report(runs_dir, dataset)
+    built = build_report(runs_dir, dataset, studies)
     figures: list[Figure] = []
     if not {"markdown", "latex", "html"}.isdisjoint(formats):
         built, figures = _draw(built, out / FIGURES)
     return built, [*_write(built, formats, out, figures), *([out / FIGURES] if figures else [])]
 
 
-def build_report(runs_dir: Path, dataset: str | None = None) -> Report:
+def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[str] = ()) -> Report:
     """Put together tables, comparisons and what a reader should know first.
 
     Raises:
@@ -60,7 +63,7 @@ def build_report(runs_dir: Path, dataset: str | None = None) -> Report:
     """
     collection = _readable(collect(runs_dir, dataset))
     elsewhere = "" if runs_dir == RUNS else f" --runs-dir {shlex.quote(str(runs_dir))}"
-    tables = build_tables(collection.systems, dataset, elsewhere)
+    tables = build_tables(collection.systems, dataset, elsewhere, studies)
     empty = not (collection.systems or collection.unfinished or collection.unevaluated or collection.damaged)
     if dataset is not None and dataset not in SPECS and empty:
         raise InvalidInput(

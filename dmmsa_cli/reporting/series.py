@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.metrics import Scores
 from dmmsa_cli.reporting.runs import Run, System
+from dmmsa_cli.stages.studies import load_study, study_names
 
 Task = Literal["msc", "cl", "gdwg", "uni"]
 
@@ -32,7 +34,8 @@ VIDEO_END = "$_$"  # an id is `video$_$clip`
 def label(system: System) -> str:
     """Return what a system is called beside others of its group.
 
-    `DMMSA`, `ConFEDE`, `w/o MSC`, `w/o MSC, CL`; or `recipe/variant` where its name says more than its objective.
+    `DMMSA`, `ConFEDE`, `w/o MSC`, `w/o MSC, CL`; what a shipped study calls its variant (`τ = 2`, `Regression alone`);
+    or `recipe/variant` where its name says more than its objective.
     """
     if system.variant == "full" and system.objective["name"] == "confede":
         return "ConFEDE"
@@ -42,7 +45,16 @@ def label(system: System) -> str:
             return "DMMSA"
         if off and sorted(system.variant.split("-")) == sorted(["no"] * len(off) + off):
             return "w/o " + ", ".join(TASK_NAMES[task] for task in off)
+        if system.variant in _study_titles():
+            return _study_titles()[system.variant]
     return f"{system.recipe_name}/{system.variant}"
+
+
+@cache
+def _study_titles() -> dict[str, str]:
+    """What the shipped studies call the variants that only change the recipe, by the variant's name."""
+    variants = [variant for name in study_names() for variant in load_study(name).variants]
+    return {variant.name: variant.title for variant in variants if variant.set}
 
 
 def is_reference(system: System) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
 
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.reporting import notes
@@ -19,15 +20,22 @@ FEWEST_DECIMALS = 3  # of MAE and Corr of ours beside published numbers
 USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
 
 
-def build_tables(systems: Sequence[System], dataset: str | None = None, elsewhere: str = "") -> tuple[Table, ...]:
+def build_tables(
+    systems: Sequence[System], dataset: str | None = None, elsewhere: str = "", studies: Sequence[str] = ()
+) -> tuple[Table, ...]:
     """Build every table: the papers' first, then our own, dataset by dataset.
 
     Args:
         systems: our own runs; synthetic ones stand in tables of their own alone.
         dataset: restrict to this one.
         elsewhere: options that the commands named under the tables need, where folders are not the usual ones.
+        studies: files of studies beside the shipped ones.
+
+    Raises:
+        InvalidRecipe: there is no such study, or it has errors.
     """
     published = load_published()
+    known = {Path(name).stem: load_study(name) for name in (*study_names(), *studies)}
     systems = in_order(systems)
     names = dict.fromkeys(s.dataset for s in systems)
     return (
@@ -40,7 +48,7 @@ def build_tables(systems: Sequence[System], dataset: str | None = None, elsewher
             table
             for name in names
             if dataset in (None, name)
-            for table in own_tables([s for s in systems if s.dataset == name])
+            for table in own_tables([s for s in systems if s.dataset == name], known)
         ),
     )
 
@@ -119,11 +127,11 @@ def _published_row(table: PublishedTable, row: PublishedRow) -> Row:
 # --- tables of our own ----------------------------------------------------------------------------------------------
 
 
-def own_tables(systems: Sequence[System]) -> list[Table]:
+def own_tables(systems: Sequence[System], studies: Mapping[str, Study]) -> list[Table]:
     """Build the tables of one dataset: all runs, and each study of which two variants have been run."""
     recipes = dict.fromkeys(system.recipe_name for system in systems)
-    studies = [study_table(name, load_study(name), recipe, systems) for name in study_names() for recipe in recipes]
-    return [all_runs_table(systems), *(table for table in studies if table is not None)]
+    found = [study_table(name, study, recipe, systems) for name, study in studies.items() for recipe in recipes]
+    return [all_runs_table(systems), *(table for table in found if table is not None)]
 
 
 def all_runs_table(systems: Sequence[System]) -> Table:

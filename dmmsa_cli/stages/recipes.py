@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,14 +149,10 @@ def load_recipe(path: Path, settings: Iterable[str] = (), changes: Mapping[str, 
     values = read_recipe(path)
     defaults = to_dict(parse(Recipe, values, TABLES, f"Recipe {path}"))
     values = with_settings(values, settings, defaults)
-    flags = [f"{key}={_as_yaml(value)}" for key, value in (changes or {}).items()]
+    flags = [f"{key}={json.dumps(value)}" for key, value in (changes or {}).items()]
     return parse(Recipe, with_settings(values, flags, defaults), TABLES, f"Recipe {path} with its settings")
 
 
 def from_values(values: Mapping[str, Any], origin: str) -> Recipe:
     """Build a recipe from the plain values that a run folder's recipe.yaml holds."""
     return parse(Recipe, values, TABLES, origin)
-
-
-def _as_yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -316,3 +316,27 @@ def test_ten_thousand_draws_of_a_large_test_split_take_seconds(tmp_path):
     begun = time.perf_counter()
     only(tmp_path)
     assert time.perf_counter() - begun < 20
+
+
+def test_a_difference_that_no_printed_digit_shows_is_not_called_real(tmp_path):
+    for variant, changes in (("full", None), ("no-gdwg", {"objective.gdwg.enabled": False})):
+        folder = write_run(tmp_path, variant=variant, changes=changes)
+        table = pd.read_csv(folder / "predictions.csv")
+        # No seed of the writer's own: the same predictions, moved by a hair, and always to the worse.
+        noise = np.random.default_rng(1).normal(0, 0.5, len(table))
+        hair = 1e-5 * np.sign(noise) * (variant == "no-gdwg")
+        table["y_pred"] = (table["y_true"] + noise + hair).astype(np.float32)
+        table.to_csv(folder / "predictions.csv", index=False, float_format="%.9g")
+        found = score(table["y_true"], table["y_pred"], metrics="mosi", score_range=3.0)
+        (folder / "metrics.json").write_text(json.dumps({"test": {"fused": found}}))
+    (comparison,) = compare(collect(tmp_path).systems)
+    assert comparison.differences["mae"].high < 0  # every draw of videos says so
+    assert "MAE is equal to that of w/o GDWG" in comparison.sentence
+    assert "more than noise" not in comparison.sentence
+
+
+def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="gdwg-2", changes={"objective.gdwg.temperature": 2.0})
+    (comparison,) = compare(collect(tmp_path).systems)
+    assert comparison.second_label == "τ = 2"
