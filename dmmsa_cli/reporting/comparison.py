@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.metrics import Scores, mae
-from dmmsa_cli.reporting.contents import Comparison, Difference
+from dmmsa_cli.reporting.contents import PRINTED, Comparison, Difference
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series import (
@@ -34,7 +34,6 @@ from dmmsa_cli.reporting.series import (
 RESAMPLES = 10_000
 LEVEL = 0.95
 BOOTSTRAP_SEED = 20250605  # fixed: the same runs give the same report
-PRINTED = 1e-4  # the last digit that a sentence prints; of an accuracy, a hundredth of a point
 FEW_VIDEOS = 10  # below this many, percentile intervals are known to be too narrow
 _DRAWS_AT_ONCE = 1_000  # bounds memory: (draws, videos) float64
 
@@ -262,8 +261,7 @@ def _also(differences: dict[str, Difference]) -> list[tuple[str, str, bool]]:
 
 
 def _verdict(difference: Difference, videos: int, seeds: int) -> str:
-    unseen = all(abs(end) < PRINTED / 2 for end in (difference.low, difference.high))  # of no digit that is printed
-    if unseen or difference.within_noise:
+    if difference.within_noise:
         return "within noise"
     if videos < FEW_VIDEOS:
         return "too few videos to tell"

@@ -9,6 +9,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
+from dmmsa_cli.reporting.notes import METHOD
 
 STYLES: dict[Mark, str] = {"": "", "best": "bold", "second": "underline"}
 GAP = 2  # between columns
@@ -29,6 +30,7 @@ def show(console: Console, report: Report) -> None:
     if report.comparisons:
         console.print()
         console.print(Text("Is the difference real?", style="bold"))
+        console.print(Text(METHOD, style="dim"))
     for comparison in report.comparisons:
         console.print(_bullet(comparison.sentence))
 

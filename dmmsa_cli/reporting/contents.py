@@ -9,6 +9,7 @@ from typing import Literal
 from dmmsa_cli.reporting.results import Column
 from dmmsa_cli.reporting.runs import Collection, System
 
+PRINTED = 1e-4  # the last digit that is printed of a difference; of an accuracy, a hundredth of a point
 Mark = Literal["", "best", "second"]
 
 
@@ -79,8 +80,8 @@ class Difference:
 
     @property
     def within_noise(self) -> bool:
-        """Whether the interval holds 0."""
-        return self.low <= 0 <= self.high
+        """Whether the interval holds 0, or reaches from it no further than any digit that is printed."""
+        return self.low <= 0 <= self.high or max(abs(self.low), abs(self.high)) < PRINTED / 2
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.markdown import Shown
+from dmmsa_cli.reporting.notes import METHOD
 
 MARKS: dict[Mark, str] = {"": "%s", "best": r"\textbf{%s}", "second": r"\underline{%s}"}
 LONG_LABEL = 34  # characters; beyond them, labels are broken
@@ -125,6 +126,7 @@ def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str
             yield from _table(table)
     if report.comparisons:
         yield r"\section*{Is the difference real?}"
+        yield rf"{escape(METHOD)}\par\medskip"
         yield from (rf"{escape(comparison.sentence)}\par\smallskip" for comparison in report.comparisons)
     yield from (r"\section*{Figures}",) if figures else ()
     for path, figure in figures:

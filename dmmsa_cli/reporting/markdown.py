@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
+from dmmsa_cli.reporting.notes import METHOD
 
 MARKS: dict[Mark, str] = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
 FIGURES = "figures"  # folder beside the files that show them
@@ -47,7 +48,7 @@ def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str
         for table in tables:
             yield from _table(table)
     if report.comparisons:
-        yield from ("", "## Is the difference real?", "")
+        yield from ("", "## Is the difference real?", "", escape(METHOD), "")
         yield from (f"- {escape(comparison.sentence)}" for comparison in report.comparisons)
     yield from ("", "## Figures") if figures else ()
     for path, figure in figures:

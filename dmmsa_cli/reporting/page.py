@@ -22,6 +22,7 @@ from dmmsa_cli.files import write_text
 from dmmsa_cli.reporting import series
 from dmmsa_cli.reporting.charts import Chart, charts, specs, title
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Mark, Report, Row, Table
+from dmmsa_cli.reporting.notes import METHOD
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column, cell
 from dmmsa_cli.reporting.runs import Run, System
 
@@ -56,6 +57,7 @@ def render(report: Report) -> str:
             datasets=_datasets(systems),
             synthetic=any(system.synthetic for system in systems),
             comparisons=_comparisons(report.comparisons),
+            method=METHOD,
             tables=tables,
             figures=figures,
             systems=[_system(system, systems) for system in systems],

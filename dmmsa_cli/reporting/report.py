@@ -19,6 +19,7 @@ from dmmsa_cli.files import write_text
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report
 from dmmsa_cli.reporting.published import load_published
+from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Collection, Run, System, collect
 from dmmsa_cli.reporting.tables import build_tables
 
@@ -127,7 +128,7 @@ def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[
 def _readable(found: Collection) -> Collection:
     """Leave out runs whose predictions can't be read, so that no comparison, figure or page stumbles over them."""
     kept = Collection(unfinished=found.unfinished, unevaluated=list(found.unevaluated), damaged=list(found.damaged))
-    for system in found.systems:
+    for system in in_order(found.systems):
         runs = [run for run in system.runs if _has_predictions(run, kept)]
         if runs:
             kept.systems.append(system if len(runs) == len(system.runs) else System(tuple(runs)))

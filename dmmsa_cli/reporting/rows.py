@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.metrics import Metrics, Summary, summarise
@@ -60,8 +61,16 @@ def alone_rows(systems: Sequence[System], columns: Sequence[Column]) -> list[Row
 
 
 def in_order(systems: Sequence[System]) -> list[System]:
-    """Sort by recipe, and in each the whole first, then what is left out, fractions from large to small, others."""
-    return sorted(systems, key=lambda s: (s.recipe_name, _place(s.variant), s.variant, s.data_hash))
+    """Sort by dataset, synthetic ones last, then by recipe, those of DMMSA's objective first.
+
+    In each recipe the whole comes first, then what is left out, fractions from large to small, others.
+    """
+    return sorted(systems, key=_order)
+
+
+def _order(system: System) -> tuple[Any, ...]:
+    recipe = system.objective["name"] != "dmmsa", system.recipe_name
+    return system.synthetic, system.dataset, *recipe, _place(system.variant), system.variant, system.data_hash
 
 
 def _place(variant: str) -> tuple[int, float]:
