@@ -1,0 +1,95 @@
+"""`make reproduce`, with a stand-in for the program that only writes down how it was called."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STAND_IN = """#!/bin/sh
+echo "$*" >> {calls}
+case "$1" in
+  report) mkdir -p {out}/report && echo page > {out}/report/index.html ;;
+  ablate) [ ! -e {out}/broken ] ;;
+esac
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    out, calls, program = tmp_path / "out", tmp_path / "calls", tmp_path / "dmmsa"
+    program.write_text(STAND_IN.format(calls=calls, out=out))
+    program.chmod(0o755)
+    (tmp_path / ".installed").touch()
+
+    def run(*arguments, target="reproduce", status=0):
+        calls.write_text("")
+        given = [f"VENV={tmp_path}", f"DMMSA={program}", *([f"OUT={out}"] if target == "reproduce" else [])]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        done = subprocess.run(
+            ["make", "-s", "-C", ROOT, target, *given, *arguments], capture_output=True, text=True, env=environment
+        )
+        assert (done.returncode != 0) == (status != 0), done.stdout + done.stderr
+        return [line.split(" --data-dir")[0].split(" --runs-dir")[0] for line in calls.read_text().splitlines()]
+
+    run.out = out
+    return run
+
+
+def test_every_stage_in_its_order(make):
+    assert make("DATASETS=toy", "SEEDS=1 12") == [
+        "prepare toy",
+        "pretrain-unimodal --dataset toy --recipe dmmsa",
+        "fuse --dataset toy --recipe dmmsa --resume --seed 1 12",
+        "fuse --dataset toy --recipe confede --resume --seed 1 12",
+        "ablate --dataset toy --study objectives --recipe dmmsa --jobs 1 --seed 1 12",
+        "ablate --dataset toy --study data --recipe dmmsa --jobs 1 --seed 1 12",
+        "evaluate --dataset toy",
+        f"report --format markdown latex csv html --out {make.out}/report",
+    ]
+
+
+def test_what_has_not_changed_is_not_done_again(make):
+    assert make("DATASETS=toy")
+    assert make("DATASETS=toy") == []
+
+
+def test_other_seeds_and_studies_run_again(make):
+    make("DATASETS=toy", "SEEDS=1")
+    assert any("--seed 1 12" in call for call in make("DATASETS=toy", "SEEDS=1 12"))
+    assert not any("--study data" in call for call in make("DATASETS=toy", "SEEDS=1 12", "STUDIES_toy=objectives"))
+
+
+def test_a_new_file_of_features_is_prepared_again(make, tmp_path):
+    (tmp_path / "mosi.pkl").write_text("features")
+    given = ("DATASETS=mosi", f"FROM_mosi={tmp_path / 'mosi.pkl'}")
+    assert make(*given)[0] == f"prepare mosi --from {tmp_path / 'mosi.pkl'}"
+    assert make(*given) == []
+    os.utime(tmp_path / "mosi.pkl", (2e9, 2e9))
+    assert make(*given)[0].startswith("prepare mosi")
+
+
+def test_the_papers_datasets_are_the_default(make):
+    calls = make()
+    assert [call.split()[1] for call in calls if call.startswith("prepare")] == ["mosi", "mosei", "sims"]
+    assert sum(call.startswith("report") for call in calls) == 1
+    assert "ablate --dataset sims --study objectives --recipe dmmsa --jobs 1" in calls  # Table 5
+    assert "ablate --dataset mosei --study data --recipe dmmsa --jobs 1" in calls  # Table 4
+    for dataset in ("mosi", "mosei", "sims"):  # Tables 2 and 3
+        assert f"fuse --dataset {dataset} --recipe confede --resume" in calls
+
+
+def test_after_a_failure_the_same_command_goes_on_where_it_was(make):
+    make.out.mkdir()
+    (make.out / "broken").touch()
+    assert not any(call.startswith(("evaluate", "report")) for call in make("DATASETS=toy", status=2))
+    (make.out / "broken").unlink()
+    assert [call.split()[0] for call in make("DATASETS=toy")] == ["ablate", "ablate", "evaluate", "report"]
+
+
+def test_real_needs_its_data_and_says_so(make):
+    assert make("DMMSA_REAL_DATA=", target="real", status=2) == []
