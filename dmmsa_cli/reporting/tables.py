@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def build_tables(
         InvalidRecipe: there is no such study, or it has errors.
     """
     published = load_published()
-    known = {Path(name).stem: load_study(name) for name in (*study_names(), *studies)}
+    known = {name: load_study(name) for name in (*study_names(), *studies)}
     systems = in_order(systems)
     names = dict.fromkeys(s.dataset for s in systems)
     return (
@@ -48,7 +49,7 @@ def build_tables(
             table
             for name in names
             if dataset in (None, name)
-            for table in own_tables([s for s in systems if s.dataset == name], known)
+            for table in own_tables([s for s in systems if s.dataset == name], known, elsewhere)
         ),
     )
 
@@ -127,10 +128,12 @@ def _published_row(table: PublishedTable, row: PublishedRow) -> Row:
 # --- tables of our own ----------------------------------------------------------------------------------------------
 
 
-def own_tables(systems: Sequence[System], studies: Mapping[str, Study]) -> list[Table]:
+def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewhere: str = "") -> list[Table]:
     """Build the tables of one dataset: all runs, and each study of which two variants have been run."""
     recipes = dict.fromkeys(system.recipe_name for system in systems)
-    found = [study_table(name, study, recipe, systems) for name, study in studies.items() for recipe in recipes]
+    found = [
+        study_table(name, study, recipe, systems, elsewhere) for name, study in studies.items() for recipe in recipes
+    ]
     return [all_runs_table(systems), *(table for table in found if table is not None)]
 
 
@@ -152,7 +155,7 @@ def all_runs_table(systems: Sequence[System]) -> Table:
     )
 
 
-def study_table(name: str, study: Study, recipe: str, systems: Sequence[System]) -> Table | None:
+def study_table(name: str, study: Study, recipe: str, systems: Sequence[System], elsewhere: str = "") -> Table | None:
     """Build the table of a study of one recipe; None where less than two of its variants have been run."""
     found = [(variant, s) for variant in study.variants for s in systems if _is(s, variant, recipe)]
     if len({variant.title for variant, _ in found}) < 2:
@@ -160,12 +163,24 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System])
     mine = [system for _, system in found]
     dataset = mine[0].dataset
     return _own_table(
-        f"{dataset}-{name}" + (f"-{recipe}" if recipe != USUAL_RECIPE else ""),
+        f"{dataset}-{Path(name).stem}" + (f"-{recipe}" if recipe != USUAL_RECIPE else ""),
         f"{study.title}: {recipe} on {dataset}",
         _named([variant.title for variant, _ in found], mine),
         group_of=lambda row: row.system and row.system.data_hash,
         among="among rows of the same data",
+        remarks=_not_run(f"--study {shlex.quote(name)}", study, recipe, found, elsewhere),
     )
+
+
+def _not_run(
+    asked: str, study: Study, recipe: str, found: Sequence[tuple[Variant, System]], elsewhere: str
+) -> list[str]:
+    """Say which variants are missing, and how to run them."""
+    run, system = {variant.title for variant, _ in found}, found[0][1]
+    missing = [v.title for v in study.variants if v.title not in run and v.metrics in (None, _metric_set(system))]
+    base = f" --recipe {shlex.quote(recipe)}" if recipe != USUAL_RECIPE else ""
+    command = f"dmmsa ablate --dataset {shlex.quote(system.dataset)} {asked}{base}{elsewhere}"
+    return [f"Not run yet: {', '.join(missing)} (`{command}`)."] if missing else []
 
 
 def _named(names: Sequence[str], systems: Sequence[System]) -> list[Row]:

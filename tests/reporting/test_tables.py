@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import yaml
 
 from dmmsa_cli.reporting.contents import Cell, Row
 from dmmsa_cli.reporting.marks import with_marks
@@ -291,3 +292,15 @@ def test_rows_outside_every_group_are_never_marked():
     group_of = {"0": None, "1": "a", "2": "a", "3": "a"}.get
     found = marks("0.1", "0.7", "0.8", "0.9", column=MAE, group_of=lambda row: group_of(row.label))
     assert found == [("",), ("best",), ("second",), ("",)]
+
+
+def test_a_study_of_ones_own_has_a_table_and_says_what_is_missing(tmp_path):
+    for variant, width in (("narrow", 384), ("wide", 768)):
+        write_run(tmp_path / "runs", variant=variant, changes={"model.width": width})
+    names = [{"name": "narrow", "label": "d = 384"}, {"name": "wide"}, {"name": "wider"}]
+    path = tmp_path / "how wide.yaml"
+    path.write_text(yaml.safe_dump({"title": "How wide?", "variants": names}))
+    tables = build_tables(collect(tmp_path / "runs").systems, "mosi", " --runs-dir r", studies=[str(path)])
+    (found,) = [table for table in tables if table.title == "How wide?: dmmsa on mosi"]
+    assert [row.label for row in found.rows] == ["d = 384 (1 seed)", "wide (1 seed)"]
+    assert f"Not run yet: wider (`dmmsa ablate --dataset mosi --study '{path}' --runs-dir r`)." in found.notes
