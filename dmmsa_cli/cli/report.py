@@ -46,7 +46,7 @@ def report(
     """
     from rich.console import Console
 
-    from dmmsa_cli.reporting.console import show, show_notes
+    from dmmsa_cli.reporting.formats.console import show, show_notes
     from dmmsa_cli.reporting.report import report
 
     asked = [one.value for one in formats or [Format.console]]

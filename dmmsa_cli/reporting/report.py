@@ -100,10 +100,10 @@ def _draw(built: Report, folder: Path) -> tuple[Report, list[Figure]]:
 
 
 def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[Figure]) -> Iterator[Path]:
-    from dmmsa_cli.reporting.latex import to_latex
-    from dmmsa_cli.reporting.markdown import to_markdown
-    from dmmsa_cli.reporting.page import write_page
-    from dmmsa_cli.reporting.tidy import comparisons_csv, tables_csv
+    from dmmsa_cli.reporting.formats.latex import to_latex
+    from dmmsa_cli.reporting.formats.markdown import to_markdown
+    from dmmsa_cli.reporting.formats.tidy import comparisons_csv, tables_csv
+    from dmmsa_cli.reporting.page.page import write_page
 
     texts: list[tuple[Path, str]] = []
     if "markdown" in formats:

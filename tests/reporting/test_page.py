@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
-from dmmsa_cli.reporting.charts import charts, specs, title
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
-from dmmsa_cli.reporting.page import render, write_page
+from dmmsa_cli.reporting.page.charts import charts, specs, title
+from dmmsa_cli.reporting.page.page import render, write_page
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import Collection, collect

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dmmsa_cli.reporting.page import write_page
+from dmmsa_cli.reporting.page.page import write_page
 from dmmsa_cli.reporting.report import build_report
 from tests.reporting.conftest import write_run
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
-from dmmsa_cli.reporting.markdown import Shown
+from dmmsa_cli.reporting.formats.markdown import Shown
 from dmmsa_cli.reporting.notes import METHOD
 
 MARKS: dict[Mark, str] = {"": "%s", "best": r"\textbf{%s}", "second": r"\underline{%s}"}

@@ -1,0 +1,1 @@
+"""The report as text: on a console, in Markdown, LaTeX, and tidy CSV."""

@@ -1,0 +1,163 @@
+"""One self-contained page: tables, figures and runs in a file that opens from disk and fetches nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+from dmmsa_cli.files import write_text
+from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.notes import METHOD
+from dmmsa_cli.reporting.page.charts import Chart, charts, specs
+from dmmsa_cli.reporting.page.comparisons import comparison_groups
+from dmmsa_cli.reporting.page.names import by_dataset, slug
+from dmmsa_cli.reporting.page.runs import system_view
+from dmmsa_cli.reporting.page.tables import TableView, table_views
+from dmmsa_cli.reporting.runs import System
+
+TITLE = "Multimodal sentiment analysis: the results"
+
+
+def write_page(report: Report, target: Path) -> None:
+    """Write the report as one HTML file, by rename.
+
+    Raises:
+        DiskFull: no room.
+    """
+    write_text(target, render(report))
+
+
+def render(report: Report) -> str:
+    """Return the page; the same report gives the same text."""
+    systems = report.collection.systems
+    figures = _figures(systems)
+    drawn = [(chart.anchor, chart.chart) for group in figures for chart in group.charts]
+    tables = table_views(report)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=TITLE,
+            report=report,
+            navigation=_navigation(report, tables, figures),
+            datasets=_datasets(systems),
+            synthetic=any(system.synthetic for system in systems),
+            comparisons=comparison_groups(report.comparisons),
+            method=METHOD,
+            tables=tables,
+            figures=figures,
+            systems=[system_view(system, systems) for system in systems],
+            specs=specs(drawn),
+            plotly=Markup(get_plotlyjs()),  # noqa: S704  (plotly's own script, from the installed package)
+        )
+    )
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("dmmsa_cli.reporting.page", ".")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
+    environment.filters["code"] = _code
+    return environment
+
+
+def _code(text: str) -> Markup:
+    """Set what stands `in backticks`, or is a dmmsa command at the end of a line, as code."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    if "<code>" not in marked:
+        marked = re.sub(r"(?<=: )(dmmsa .+)$", r"<code>\1</code>", marked, flags=re.MULTILINE)
+    return Markup(marked)  # noqa: S704  (escaped above)
+
+
+# --- navigation -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table of contents."""
+
+    anchor: str
+    title: str
+    entries: tuple[Entry, ...] = ()
+    ours: bool = False
+
+
+def _navigation(report: Report, tables: Sequence[TableView], figures: Sequence[FigureGroup]) -> list[Entry]:
+    listed = tuple(Entry(one.anchor, one.title, ours=any(row.ours for row in one.table.rows)) for one in tables)
+    found = [Entry("overview", "Overview")]
+    if report.comparisons:
+        found.append(Entry("comparisons", "Is the difference real?"))
+    found.append(Entry("tables", "Tables", listed))
+    if figures:
+        found.append(Entry("figures", "Figures", tuple(Entry(group.anchor, group.title) for group in figures)))
+    if report.collection.systems:
+        found += [Entry("clips", "Largest errors"), Entry("runs", "Runs")]
+    return found
+
+
+# --- overview -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    """A line of the overview."""
+
+    name: str
+    synthetic: bool
+    systems: int
+    runs: int
+    seeds: list[int]
+    data: list[str]
+
+
+def _datasets(systems: Sequence[System]) -> list[DatasetView]:
+    return [
+        DatasetView(
+            name=dataset,
+            synthetic=synthetic,
+            systems=len(some),
+            runs=sum(len(system.runs) for system in some),
+            seeds=sorted({seed for system in some for seed in system.seeds}),
+            data=sorted({system.data_hash for system in some}),
+        )
+        for dataset, synthetic, some in by_dataset(systems)
+    ]
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ChartView:
+    """A figure, and where it stands."""
+
+    anchor: str
+    chart: Chart
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """The figures of one dataset."""
+
+    anchor: str
+    title: str
+    synthetic: bool
+    charts: list[ChartView]
+
+
+def _figures(systems: Sequence[System]) -> list[FigureGroup]:
+    found = []
+    for dataset, synthetic, some in by_dataset(systems):
+        anchor = f"figures-{slug(dataset)}{'-synthetic' if synthetic else ''}"
+        drawn = [ChartView(f"{anchor}-{chart.id}", chart) for chart in charts(some)]
+        if drawn:
+            found.append(FigureGroup(anchor, dataset, synthetic, drawn))
+    return found
