@@ -149,6 +149,13 @@ def test_another_objective_replaces_the_options_of_the_base(tmp_path):
     base = {"base": "toy/dmmsa", "objective": {"name": "dmmsa", "beta": 0.5}}
     path = write(tmp_path, mine={"base": "between", "objective": {"name": "confede"}}, between=base)
     assert load_recipe(path).objective.name == "confede"
+    path = write(
+        tmp_path, mine={"base": "between", "objective": "dmmsa", "model": "feature_decomposition"}, between=base
+    )
+    assert (load_recipe(path).objective.options.beta, load_recipe(path).model.options.width) == (0.5, 64)
+    bare = {"base": "toy/dmmsa", "objective": "dmmsa"}
+    path = write(tmp_path, mine={"base": "bare", "objective": {"msc": {"classes": 5}}}, bare=bare)
+    assert load_recipe(path).objective.options.msc.classes == 5
     path = write(tmp_path, mine={"base": "between", "objective": {"msc": {"classes": 5}}}, between=base)
     assert (load_recipe(path).objective.options.beta, load_recipe(path).objective.options.msc.classes) == (0.5, 5)
 
@@ -158,7 +165,7 @@ def test_another_objective_replaces_the_options_of_the_base(tmp_path):
     [
         ({"mine": {"base": "mine"}}, "stands on itself"),
         ({"mine": {"base": "other"}, "other": {"base": "mine"}}, "stands on itself"),
-        ({"mine": {"base": "nowhere"}}, "nowhere"),
+        ({"mine": {"base": "nowhere"}}, "stands on nowhere, which is neither beside it nor shipped"),
         ({"mine": {"base": 3}}, "3 as its base"),
     ],
 )

@@ -21,6 +21,8 @@ from dmmsa_cli.cli.pretrain import pretrain_unimodal
 from dmmsa_cli.cli.report import report
 from dmmsa_cli.errors import DmmsaError, Interrupted
 
+STOPPED = 130  # exit status of what a signal stopped
+
 app = typer.Typer(
     name="dmmsa",
     help="Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it.",
@@ -61,7 +63,7 @@ def main() -> None:
         if debug:
             raise
         _tell(error)
-        sys.exit(130 if isinstance(error, Interrupted) else 1)
+        sys.exit(STOPPED if isinstance(error, Interrupted) else 1)
     except OSError as error:
         if debug:
             raise
@@ -70,11 +72,11 @@ def main() -> None:
             DmmsaError(f"{error.strerror or error}{where}", "Look at the path, and whether you may read and write it.")
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        if debug:
+    except SystemExit as ended:  # typer has made that of Ctrl-C and of SIGTERM
+        if ended.code != STOPPED:
             raise
         print("Stopped. What was finished is kept; the same command goes on (fuse: with --resume).", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(STOPPED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -44,6 +44,7 @@ def ablate(
     asked = load_study(study)
     place = Place(dataset, data_dir, runs_dir, device.value, precision.value if precision else None)
     runs = plan(asked, place, recipe=recipe, seeds=seed or ())
+    jobs = min(jobs, len(runs.jobs))
     console = Console()
     for title, reason in runs.left_out.items():
         console.print(f"{title} is left out: {reason}.", markup=False, highlight=False)
@@ -54,9 +55,12 @@ def ablate(
             "runs of equal thread counts.",
             highlight=False,
         )
-    with StudyView(console, f"{asked.title}: {dataset}", runs.jobs) as view:
-        outcomes = ablate(runs.jobs, tell=view.tell, at_once=jobs)
-    _tell_failures(console, outcomes)
+    view = StudyView(console, f"{asked.title}: {dataset}", runs.jobs)
+    try:
+        with view:
+            outcomes = ablate(runs.jobs, tell=view.tell, at_once=jobs)
+    finally:  # stopped or not
+        _tell_failures(console, list(view.outcomes.values()))
     folders = options.elsewhere(data_dir, runs_dir)
     console.print(f"Next: dmmsa evaluate --dataset {dataset}{folders}", markup=False, highlight=False, soft_wrap=True)
     if any(outcome.state == "failed" for outcome in outcomes):

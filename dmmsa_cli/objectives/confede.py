@@ -41,9 +41,9 @@ class RetrievalOptions:
     def __post_init__(self) -> None:
         if not 0 < self.searched <= 1:
             raise ValueError(f"searched: {self.searched} is not in (0, 1]")
-        for name in ("pool", "refresh_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        for name, least in (("pool", DRAWN), ("refresh_every", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)} is below {least}")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Confede(Objective):
         self.register_buffer("pool_sizes", torch.zeros(0, len(KINDS), dtype=torch.int64))
         self.register_buffer("shortages", torch.zeros(2, dtype=torch.int64))
         self.register_buffer("drawn", torch.zeros(0, COMPANIONS, dtype=torch.int64))
+        self._table: NDArray[np.int64] | None = None  # `drawn` where batches are collated: no step waits for a device
 
     def begin_epoch(self, epoch: int, training: TrainingRows) -> None:
         """Search the training split anew where it is time for it, and draw every row's companions of the epoch."""
@@ -113,11 +114,13 @@ class Confede(Objective):
         rows = torch.from_numpy(training.rows).to(self.pools.device)
         drawn = rows.new_zeros(len(training.labels["y"]), COMPANIONS)
         drawn[rows] = rows[draw(Pools(self.pools, self.pool_sizes, self.shortages))]
-        self.drawn = drawn
+        self.drawn, self._table = drawn, None
 
     def companions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the six rows of each, one clip's after the other's, (6 B,)."""
-        return self.drawn.cpu().numpy()[rows].reshape(-1)
+        if self._table is None:
+            self._table = self.drawn.cpu().numpy()
+        return self._table[rows].reshape(-1)
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the unweighted mean loss of each task."""
@@ -159,6 +162,7 @@ class Confede(Objective):
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
         for name in ("pools", "pool_sizes", "drawn"):  # a checkpoint knows how long the training split is
             setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.shortages.device))
+        self._table = None
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

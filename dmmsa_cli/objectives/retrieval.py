@@ -41,7 +41,7 @@ def retrieve(
         embeddings: (N, width).
         labels: what is compared for 'same label', (N,).
         searched: share of the rows that is searched at each end.
-        pool: how many of each kind are kept.
+        pool: how many of each kind are kept, at least two.
         as_released: reproduce the published code, which keeps the RANK of a candidate (from the far end: counted back
             from the last row) where its index is meant, and leaves out the rank that equals the row's own index
             instead of the row itself.
@@ -61,10 +61,7 @@ def retrieve(
 
 
 def draw(pools: Pools) -> Tensor:
-    """Draw two rows of each kind for every row, (N, kinds x 2): without replacement where there are two.
-
-    From torch's own generator on the CPU, so that a seed draws the same rows on every device.
-    """
+    """Draw two rows of each kind for every row, (N, kinds x 2): without replacement where there are two."""
     places = torch.arange(pools.rows.shape[-1])
     keys = torch.rand(pools.rows.shape).masked_fill_(places >= pools.sizes.cpu().unsqueeze(-1), -1.0)
     chosen = keys.topk(DRAWN, dim=-1).indices.to(pools.rows.device)  # a place beyond the size repeats the first row
@@ -85,7 +82,7 @@ class _Search:
     def __init__(self, similarity: Tensor, own: Tensor, labels: Tensor, pool: int, as_released: bool) -> None:
         self.similarity, self.own, self.labels, self.as_released = similarity, own, labels, as_released
         self.total = similarity.shape[1]
-        self.pool = max(pool, DRAWN)
+        self.pool = pool
 
     def pools(self, searched: float) -> Pools:
         window = max(1, int(self.total * searched))

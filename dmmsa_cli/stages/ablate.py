@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as ready
@@ -18,13 +19,15 @@ import torch
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import dataset_folder, open_store
-from dmmsa_cli.errors import DmmsaError, Interrupted, InvalidInput, InvalidRecipe
+from dmmsa_cli.errors import DmmsaError, Interrupted, InvalidInput, InvalidRecipe, RunMismatch
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.experiment import Experiment, open_experiment
 from dmmsa_cli.stages.fuse import check, fuse
 from dmmsa_cli.stages.studies import Study, Variant
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
+
+GO_ON = "The same command goes on from here."
 
 
 @dataclass(frozen=True)
@@ -115,17 +118,21 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
     """
     store = open_store(dataset_folder(place.data_dir, place.dataset))
     left_out = {v.title: reason for v in study.variants if (reason := v.missing_on(store))}
-    turns: list[tuple[int, Job]] = []
+    turns: dict[tuple[str, str, int], tuple[int, Job]] = {}  # by folder
     for variant in study.variants:
         if variant.title in left_out:
             continue
-        chosen = recipe if variant.recipe is None else variant.recipe_beside(Path(recipe or "dmmsa").stem)
+        chosen = recipe if variant.recipe is None else variant.recipe_beside(recipe or "dmmsa")
         experiment = _checked(Job(place, variant, chosen, 0))
         for turn, seed in enumerate(seeds or experiment.recipe.seeds):
-            turns.append((turn, Job(place, variant, chosen, seed)))
+            folder = experiment.name, variant.name, seed
+            if folder in turns:
+                told = f"{experiment.name}/{variant.name}/seed-{seed}"
+                raise InvalidInput(f"{told} would be run twice.", "Name each seed once, and each variant differently.")
+            turns[folder] = turn, Job(place, variant, chosen, seed)
     if not turns:
         raise InvalidInput(f"No variant of the study makes sense on {place.dataset}.", "Choose another --study.")
-    return Plan([job for _, job in sorted(turns, key=lambda entry: entry[0])], left_out)
+    return Plan([job for _, job in sorted(turns.values(), key=lambda entry: entry[0])], left_out)
 
 
 def _checked(job: Job) -> Experiment:
@@ -149,12 +156,18 @@ def ablate(jobs: Sequence[Job], *, tell: Tell, at_once: int = 1) -> list[Outcome
         Interrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     outcomes = []
-    for outcome in _side_by_side(jobs, tell, at_once) if at_once > 1 else (run_job(job, tell) for job in jobs):
-        outcomes.append(outcome)
-        tell(outcome)
-        if outcome.state == "stopped":
-            raise Interrupted(outcome.problem, "The same command goes on from here.")
+    with closing(_side_by_side(jobs, tell, at_once) if at_once > 1 else _one_by_one(jobs, tell)) as coming:
+        for outcome in coming:
+            outcomes.append(outcome)
+            tell(outcome)
+            if outcome.state == "stopped":
+                raise Interrupted(outcome.problem, GO_ON)
     return outcomes
+
+
+def _one_by_one(jobs: Sequence[Job], tell: Tell) -> Generator[Outcome, None, None]:
+    for job in jobs:
+        yield run_job(job, tell)
 
 
 def run_job(job: Job, tell: Tell) -> Outcome:
@@ -177,6 +190,9 @@ def run_job(job: Job, tell: Tell) -> Outcome:
         return Outcome(job, "stopped", problem=f"{job}, {error.what}")
     except KeyboardInterrupt:
         return Outcome(job, "stopped", problem=f"{job}; what was finished is kept.")
+    except RunMismatch as error:
+        remedy = "Give the variant another `name` in the study, or replace the run: dmmsa fuse ... --force."
+        return Outcome(job, "failed", problem=f"{error.what}\n{remedy}")
     except DmmsaError as error:
         return Outcome(job, "failed", problem=str(error))
     except Exception as error:  # whatever it is, the other runs are not to blame
@@ -203,7 +219,7 @@ class _Running:
     pipe: Connection
 
 
-def _side_by_side(jobs: Sequence[Job], tell: Tell, at_once: int) -> Iterator[Outcome]:
+def _side_by_side(jobs: Sequence[Job], tell: Tell, at_once: int) -> Generator[Outcome, None, None]:
     """Run each job in a process of its own, and yield outcomes as they come."""
     todo, running = list(jobs), dict[Connection, _Running]()
     threads = max(1, torch.get_num_threads() // at_once)
@@ -219,17 +235,16 @@ def _side_by_side(jobs: Sequence[Job], tell: Tell, at_once: int) -> Iterator[Out
                     del running[pipe]
                     yield outcome
     except KeyboardInterrupt:
-        yield _stop(list(running.values()))
-    finally:
-        for left in running.values():
-            left.process.kill()
+        under_way = "; ".join(str(each.job) for each in running.values()) or "before the first run"
+        raise Interrupted(f"{under_way}; what was finished is kept.", GO_ON) from None
+    finally:  # stopped, failed or left by the caller: whatever still runs saves what it has
+        _stop(list(running.values()))
 
 
 def _start(job: Job, threads: int) -> _Running:
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload([__name__])  # torch is imported once, not by every run
+    # A server that has imported torch once forks a process a run; forking after torch is safe on Linux alone.
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run_alone, args=(job, threads, theirs))  # type: ignore[attr-defined]
     process.start()
@@ -239,11 +254,18 @@ def _start(job: Job, threads: int) -> _Running:
 
 def _run_alone(job: Job, threads: int, pipe: Connection) -> None:
     """What a process of its own does."""
+
+    def tell(event: Step | Outcome) -> None:
+        try:
+            pipe.send(event)
+        except OSError as error:
+            raise Interrupted("the command that began the run is gone.", GO_ON) from error
+
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the command alone, which then asks every run to stop, once
     torch.set_num_threads(threads)
-    with suppress(BrokenPipeError):  # the command is gone: nobody is left to tell
-        pipe.send(run_job(job, pipe.send))
+    with suppress(Interrupted):
+        tell(run_job(job, tell))
 
 
 def _hear(running: _Running, tell: Tell) -> Outcome | None:
@@ -253,11 +275,8 @@ def _hear(running: _Running, tell: Tell) -> Outcome | None:
     except (EOFError, OSError):
         running.process.join()
         code = running.process.exitcode
-        return Outcome(
-            running.job,
-            "failed",
-            problem=f"its process ended with status {code}. Where memory ran out, run fewer --jobs at a time.",
-        )
+        hint = " Where memory ran out, run fewer --jobs at a time." if code in (-9, 137) else ""
+        return Outcome(running.job, "failed", problem=f"its process ended with status {code}.{hint}")
     if isinstance(message, Outcome):
         running.process.join()
         return message
@@ -265,11 +284,19 @@ def _hear(running: _Running, tell: Tell) -> Outcome | None:
     return None
 
 
-def _stop(running: Sequence[_Running]) -> Outcome:
-    """Ask every run to save what it has and to end; wait for that."""
-    for each in running:
-        each.process.terminate()
-    for each in running:
-        each.process.join()
-    jobs = "; ".join(str(each.job) for each in running)
-    return Outcome(running[0].job, "stopped", problem=f"{jobs}; what was finished is kept.")
+def _stop(running: Sequence[_Running]) -> None:
+    """Ask every run to save what it has and to end, and wait for that; a further signal ends them at once."""
+    left = {each.pipe: each.process for each in running}
+    try:
+        for process in left.values():
+            process.terminate()
+        while left:
+            for pipe in ready(list(left)):
+                assert isinstance(pipe, Connection)
+                try:
+                    pipe.recv()  # heard to the end: a full pipe would keep a run from saving
+                except (EOFError, OSError):
+                    left.pop(pipe).join()
+    except KeyboardInterrupt:
+        for process in left.values():
+            process.kill()

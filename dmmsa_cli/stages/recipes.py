@@ -121,8 +121,19 @@ def _read_on(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(base, str) or path.resolve() in above:
         fault = "stands on itself" if isinstance(base, str) else f"has {base!r} as its base"
         raise InvalidRecipe(f"Recipe {path} {fault}.", "base: NAME, of a recipe beside it, or of one shipped.")
-    beside, shipped = (folder / f"{base.removesuffix('.yaml')}.yaml" for folder in (path.parent, recipes_folder()))
-    return _laid_over(_read_on(beside if beside.exists() else shipped, (*above, path.resolve())), values)
+    name = f"{base.removesuffix('.yaml')}.yaml"
+    there = [folder / name for folder in (path.parent, recipes_folder()) if (folder / name).exists()]
+    if not there:
+        raise InvalidRecipe(
+            f"Recipe {path} stands on {base}, which is neither beside it nor shipped.",
+            f"base: NAME, of a recipe beside it, or one of {', '.join(_shipped())}.",
+        )
+    return _laid_over(_read_on(there[0], (*above, path.resolve())), values)
+
+
+def _shipped() -> list[str]:
+    folder = recipes_folder()
+    return sorted(f"{p.parent.name}/{p.stem}" for p in folder.glob("*/*.yaml") if p.parent.name != "studies")
 
 
 def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +142,8 @@ def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
     merged = dict(base)
     for key, value in values.items():
         below = base.get(key)
+        if isinstance(below, dict) != isinstance(value, dict):  # a choice may be written as its bare name
+            below, value = ({"name": side} if isinstance(side, str) else side for side in (below, value))
         merged[key] = _laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
 
@@ -149,7 +162,7 @@ def load_recipe(path: Path, settings: Iterable[str] = (), changes: Mapping[str, 
     values = read_recipe(path)
     defaults = to_dict(parse(Recipe, values, TABLES, f"Recipe {path}"))
     values = with_settings(values, settings, defaults)
-    flags = [f"{key}={json.dumps(value)}" for key, value in (changes or {}).items()]
+    flags = [f"{key}={json.dumps(value, default=str)}" for key, value in (changes or {}).items()]
     return parse(Recipe, with_settings(values, flags, defaults), TABLES, f"Recipe {path} with its settings")
 
 

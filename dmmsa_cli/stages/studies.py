@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,20 @@ class Variant:
         return self.label or self.name
 
     def recipe_beside(self, base: str) -> str:
-        """Return the recipe to use where the study is run with `base`.
+        """Return the recipe to use where the study is run with `base`, which may be a file: its partner lies beside it.
 
         Raises:
             InvalidRecipe: the study names none.
         """
         if self.recipe is None or isinstance(self.recipe, str):
             return self.recipe or base
-        if base not in self.recipe:
+        path = Path(base)
+        if path.stem not in self.recipe:
             raise InvalidRecipe(
                 f"Variant {self.title} names no recipe beside {base}.", f"It knows {', '.join(self.recipe)}."
             )
-        return self.recipe[base]
+        partner = self.recipe[path.stem]
+        return str(path.with_name(f"{partner}{path.suffix}")) if path.suffix in (".yaml", ".yml") else partner
 
     def missing_on(self, store: Store) -> str:
         """Say why the variant makes no sense on a dataset; nothing where it does."""
@@ -54,10 +56,13 @@ class Variant:
         if self.metrics not in (None, spec.metrics):
             return f"{spec.name} has other classes"
         wanted = self.set.get("data.modalities")
-        lacking = [MODALITY_NAMES.get(m, m) for m in wanted or () if m not in there]
+        if not isinstance(wanted, list):
+            return ""
+        lacking = [name for m, name in MODALITY_NAMES.items() if m in wanted and m not in there]
         if lacking:
             return f"{spec.name} has no {', '.join(lacking)}"
-        return f"{spec.name} has no more than that: it is `full`" if wanted and set(wanted) == set(there) else ""
+        alone = self.recipe is None and len(self.set) == 1  # with nothing else changed, it is the recipe as it is
+        return f"{spec.name} has no more than that: it is the whole" if alone and {*wanted} == {*there} else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +75,13 @@ class Study:
     """In the order of the table."""
 
     def __post_init__(self) -> None:
-        twice = Counter((v.name, str(v.recipe)) for v in self.variants).most_common(1)
-        if not twice or twice[0][1] > 1:
-            raise ValueError(f"variants: {twice[0][0][0]} stands there twice" if twice else "variants: none")
+        if not self.variants:
+            raise ValueError("variants: none")
+        for what in ((v.name, str(v.recipe)) for v in self.variants), (v.title for v in self.variants):
+            ((twice, times),) = Counter(what).most_common(1)
+            if times > 1:
+                name = twice if isinstance(twice, str) else twice[0]
+                raise ValueError(f"variants: {name} stands there twice; tell them apart by `name` and `label`")
         wrong = [v.name for v in self.variants if not v.name.strip() or v.name.startswith(".") or "/" in v.name]
         if wrong:
             raise ValueError(f"variants: {wrong[0]!r} is no name for a folder")
@@ -97,4 +106,13 @@ def load_study(name: str) -> Study:
         raise InvalidRecipe(
             f"There is no study {name}.", f"Choose from {', '.join(study_names())}, or give a file: --study FILE.yaml"
         )
-    return parse(Study, read_yaml(path), {}, f"Study {path}")
+    study = parse(Study, read_yaml(path), {}, f"Study {path}")
+    return replace(study, variants=tuple(_beside(variant, path.parent) for variant in study.variants))
+
+
+def _beside(variant: Variant, folder: Path) -> Variant:
+    """A recipe that is a file lies where the study says, seen from the study's own folder."""
+    own = variant.recipe
+    if not isinstance(own, str) or not own.endswith((".yaml", ".yml")):
+        return variant
+    return replace(variant, recipe=str(folder / own))

@@ -97,8 +97,15 @@ class RunFolder:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Best epoch, its validation metrics, and how long the run took."""
-        return self._read("summary.json")
+        """Best epoch, its validation metrics, and how long the run took.
+
+        Raises:
+            RunMismatch: it is damaged.
+        """
+        value = self._read("summary.json")
+        if not isinstance(value.get("validation"), dict) or not isinstance(value["validation"].get("mae"), float):
+            raise RunMismatch(f"{self.path / 'summary.json'} is damaged: it lacks the validation MAE.", _AGAIN)
+        return value
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

@@ -152,7 +152,7 @@ def test_a_step_brings_its_companions_along():
 
 @pytest.mark.parametrize(
     "options",
-    [{"searched": 0}, {"searched": 1.5}, {"pool": 0}, {"refresh_every": 0}],
+    [{"searched": 0}, {"searched": 1.5}, {"pool": 1}, {"refresh_every": 0}],
 )
 def test_impossible_retrieval_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -86,7 +86,12 @@ def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
     [
         ({"title": "x"}, "variants: missing"),
         ({"title": "x", "variants": []}, "none"),
-        ({"title": "x", "variants": [{"name": "a"}, {"name": "a"}]}, "twice"),
+        ({"title": "x", "variants": [{"name": "a"}, {"name": "a"}]}, "a stands there twice"),
+        ({"title": "x", "variants": [{"name": "a"}, {"name": "a", "recipe": "confede"}]}, "a stands there twice"),
+        (
+            {"title": "x", "variants": [{"name": "a", "label": "c"}, {"name": "b", "label": "c"}]},
+            "c stands there twice",
+        ),
         ({"title": "x", "variants": [{"name": "a/b"}]}, "folder"),
         ({"title": "x", "variants": [{"name": "a", "sett": {}}]}, "did you mean set"),
         ({"title": "x", "variants": [{"name": "a", "set": 3}]}, "keys and values"),
@@ -122,7 +127,7 @@ def test_what_makes_no_sense_on_a_dataset_is_left_out_with_its_reason(place, mic
     )
     runs = plan(Study(title="x", variants=variants), place, recipe=str(micro), seeds=(1,))
     assert planned(runs) == [("full", 1), ("t", 1)]
-    assert runs.left_out == {"tva": "mini has no more than that: it is `full`", "classes": "mini has other classes"}
+    assert runs.left_out == {"tva": "mini has no more than that: it is the whole", "classes": "mini has other classes"}
     with pytest.raises(InvalidInput, match="No variant"):
         plan(Study(title="x", variants=variants[2:3]), place, recipe=str(micro))
 
@@ -132,6 +137,29 @@ def test_a_variant_may_have_a_recipe_of_its_own():
     assert variant.recipe_beside("dmmsa") == "confede"
     with pytest.raises(InvalidRecipe, match="no recipe beside minilm"):
         variant.recipe_beside("minilm")
+
+
+def test_what_changes_more_than_the_modalities_is_not_the_whole(place, micro):
+    everything = {"data.modalities": ["t", "v", "a"]}
+    variants = Variant(name="all", set=everything), Variant(name="short", set=everything | SHORT)
+    assert planned(plan(Study(title="x", variants=variants), place, recipe=str(micro), seeds=(1,))) == [("short", 1)]
+
+
+def test_a_recipe_that_is_a_file_has_its_partner_beside_it_and_a_study_its_files(tmp_path):
+    variant = Variant(name="full", recipe={"dmmsa": "confede"})
+    assert variant.recipe_beside("mine/dmmsa.yaml") == "mine/confede.yaml"
+    (tmp_path / "study.yaml").write_text(
+        yaml.safe_dump({"title": "x", "variants": [{"name": "full", "recipe": "wide.yaml"}]})
+    )
+    assert load_study(str(tmp_path / "study.yaml")).variants[0].recipe == str(tmp_path / "wide.yaml")
+
+
+def test_no_folder_is_planned_twice(place, micro):
+    with pytest.raises(InvalidInput, match="full/seed-1 would be run twice"):
+        plan(TWO, place, recipe=str(micro), seeds=(1, 1))
+    variants = Variant(name="full"), Variant(name="full", label="again", recipe=str(micro))
+    with pytest.raises(InvalidInput, match="would be run twice"):
+        plan(Study(title="x", variants=variants), place, recipe=str(micro), seeds=(1,))
 
 
 @pytest.mark.parametrize("seeds", [(), (1,)])
@@ -183,7 +211,8 @@ def test_a_failure_stops_no_other_run(done, micro, tmp_path, prepared):
     ear = Ear()
     outcomes = ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear)
     assert ear.states() == {("full", 1): "failed", ("no-cl", 1): "trained"}
-    assert "--force" in next(o.problem for o in outcomes if o.state == "failed")
+    problem = next(o.problem for o in outcomes if o.state == "failed")
+    assert "`name` in the study" in problem and "--name" not in problem
 
 
 class StopIn:
@@ -227,6 +256,30 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
         one, other = (p.runs_dir / f"mini/micro/{variant}/seed-1" for p in (place, alone))
         assert json.loads((one / "environment.json").read_text())["threads"] == 1
         assert weights(one) == weights(other)
+
+
+def test_stopped_side_by_side_every_run_saves_and_goes_on(done, place, micro):
+    runs = plan(TWO, place, recipe=str(micro), seeds=(1,))
+    with pytest.raises(Interrupted, match="seed 1"):
+        ablate(runs.jobs, tell=StopIn(), at_once=2)
+    assert not multiprocessing.active_children()
+    ear = Ear()
+    ablate(runs.jobs, tell=ear)
+    assert set(ear.states().values()) <= {"trained", "was there"}
+    threads = torch.get_num_threads()
+    if threads == 1:  # bits are those of equal thread counts
+        assert weights(place.runs_dir / "mini/micro/full/seed-1") == weights(
+            done[0].runs_dir / "mini/micro/full/seed-1"
+        )
+
+
+def test_a_damaged_summary_is_one_failed_run(done, place, micro):
+    job = plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs[0]
+    folder = run_job(job, Ear()).folder
+    (folder / "summary.json").write_text('{"best_epoch": 1}')
+    outcome = run_job(job, Ear())
+    assert outcome.state == "failed"
+    assert "summary.json is damaged" in outcome.problem
 
 
 class KillFirst:
