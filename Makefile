@@ -34,7 +34,7 @@ demo: $(VENV)/.installed  ## The whole main job on a synthetic corpus, in about 
 #
 # make reproduce                                    all three datasets, as in the paper: BERT-base, a GPU or patience
 # make reproduce DATASETS=toy SEEDS="1 12"          the same graph on synthetic data, in minutes
-# make -j2 reproduce DATASETS="mosi sims" JOBS=2    what the variables below say, all of them
+# make reproduce DATASETS="mosi sims" JOBS=2        two runs at a time; every variable below can be set so
 
 DATASETS ?= mosi mosei sims
 SEEDS    ?=#        none: the recipe's five
@@ -51,52 +51,64 @@ STUDIES_mosi  ?= objectives
 STUDIES_mosei ?= data
 STUDIES_sims  ?= objectives
 STUDIES_toy   ?= objectives data
+
 # FROM_mosi = FILE                                  a file fetched by hand, where the download is out of reach
+# SPEC_mine = FILE                                  the description of a dataset of one's own: DATASETS=mine
 
 OUTPUT  = $(strip $(OUT))
-STAMPS  = $(OUTPUT)/runs/.stages
-FOLDERS = --data-dir $(OUTPUT)/data --runs-dir $(OUTPUT)/runs
+DATA    = $(OUTPUT)/data
+RUNS    = $(OUTPUT)/runs
+FOLDERS = --data-dir $(DATA) --runs-dir $(RUNS)
 SEEDED  = $(if $(strip $(SEEDS)),--seed $(SEEDS))
 FORMATS = markdown latex csv html
+USED    = $(or $(FUSED_$*),dmmsa confede)
+STUDIED = $(or $(STUDIES_$*),objectives)
+ASKED   = $(SEEDS) | $(USED) | $(STUDIED) | $(RECIPE) | $(FROM_$*) | $(SPEC_$*)
 
 reproduce: $(OUTPUT)/report/index.html  ## Prepare, pretrain, fuse, ablate, evaluate, report: every table and figure
 	@echo 'Tables, figures and the page are in $(OUTPUT)/report.'
+	@! cat $(DATASETS:%=$(RUNS)/%/.failed) 2>/dev/null  # a run that failed kept none of this from being made
 
-# What was asked for last; its time changes only with its content, so that other seeds or studies run the stages again.
-$(STAMPS)/%.asked: asked
-	@mkdir -p $(@D)
-	@echo '$(SEEDS) | $(FUSED_$*) | $(STUDIES_$*) | $(RECIPE) | $(FROM_$*)' | cmp -s - $@ \
-	  || echo '$(SEEDS) | $(FUSED_$*) | $(STUDIES_$*) | $(RECIPE) | $(FROM_$*)' > $@
-
+# A stage's stamp lies in the folder of what it made, and goes with it.
+each = $(DATASETS:%=$(RUNS)/%/.$(1))
 .SECONDEXPANSION:
 
-$(STAMPS)/%.prepared: $(STAMPS)/%.asked $$(FROM_$$*) | $(VENV)/.installed
-	$(DMMSA) prepare $* $(if $(FROM_$*),--from $(FROM_$*)) --data-dir $(OUTPUT)/data
+# What was asked for last; its time changes only with its content, so that other seeds or studies run the stages again.
+$(call each,asked): $(RUNS)/%/.asked: asked
+	@mkdir -p $(@D)
+	@echo '$(ASKED)' | cmp -s - $@ || echo '$(ASKED)' > $@
+
+$(call each,prepared): $(RUNS)/%/.prepared: $(RUNS)/%/.asked $$(FROM_$$*) $$(SPEC_$$*) $$(if $$(wildcard $(DATA)/$$*/manifest.json),,asked) \
+  | $(VENV)/.installed
+	$(DMMSA) prepare $* $(if $(FROM_$*),--from $(FROM_$*)) $(if $(SPEC_$*),--spec $(SPEC_$*)) --data-dir $(DATA)
 	@touch $@
 
-$(STAMPS)/%.pretrained: $(STAMPS)/%.prepared $$(wildcard recipes/$$*/*.yaml)
+$(call each,pretrained): $(RUNS)/%/.pretrained: $(RUNS)/%/.prepared $$(wildcard recipes/$$*/*.yaml $(RECIPE))
 	$(DMMSA) pretrain-unimodal --dataset $* --recipe $(strip $(RECIPE)) $(FOLDERS)
 	@touch $@
 
-$(STAMPS)/%.fused: $(STAMPS)/%.pretrained
-	set -e; for recipe in $(FUSED_$*); do \
+$(call each,fused): $(RUNS)/%/.fused: $(RUNS)/%/.pretrained
+	set -e; for recipe in $(USED); do \
 	  $(DMMSA) fuse --dataset $* --recipe $$recipe --resume $(SEEDED) $(FOLDERS); done
 	@touch $@
 
-$(STAMPS)/%.ablated: $(STAMPS)/%.fused $(wildcard recipes/studies/*.yaml)
-	set -e; for study in $(STUDIES_$*); do \
-	  $(DMMSA) ablate --dataset $* --study $$study --recipe $(strip $(RECIPE)) --jobs $(JOBS) $(SEEDED) $(FOLDERS); done
-	@touch $@
+# Where a run of a study fails, the others go on, and so do the stages after it; `reproduce` says so at its end.
+$(call each,ablated): $(RUNS)/%/.ablated: $(RUNS)/%/.fused $$(wildcard recipes/studies/*.yaml $$(STUDIES_$$*))
+	@rm -f $(@D)/.failed
+	for study in $(STUDIED); do \
+	  $(DMMSA) ablate --dataset $* --study $$study --recipe $(strip $(RECIPE)) --jobs $(JOBS) $(SEEDED) $(FOLDERS); \
+	  status=$$?; [ $$status -lt 2 ] || exit $$status; \
+	  [ $$status -eq 0 ] || echo "Runs of study $$study failed on $*; the same command tries them again." >> $(@D)/.failed; \
+	done
+	@[ -e $(@D)/.failed ] || touch $@
 
-$(STAMPS)/%.evaluated: $(STAMPS)/%.ablated
+$(call each,evaluated): $(RUNS)/%/.evaluated: $(RUNS)/%/.ablated
 	$(DMMSA) evaluate --dataset $* $(FOLDERS)
 	@touch $@
 
-$(OUTPUT)/report/index.html: $(DATASETS:%=$(STAMPS)/%.evaluated)
-	$(DMMSA) report --format $(FORMATS) --out $(@D) --runs-dir $(OUTPUT)/runs
+$(OUTPUT)/report/index.html: $(DATASETS:%=$(RUNS)/%/.evaluated)
+	$(DMMSA) report --format $(FORMATS) --out $(@D) --runs-dir $(RUNS)
 	@touch $@
-
-.SECONDARY:
 
 REAL = $(DMMSA_REAL_DATA)/mosi/mosi_text_audio.pkl
 

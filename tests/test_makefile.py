@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = """#!/bin/sh
 echo "$*" >> {calls}
 case "$1" in
+  prepare) mkdir -p {out}/data/$2 && touch {out}/data/$2/manifest.json ;;
   report) mkdir -p {out}/report && echo page > {out}/report/index.html ;;
   ablate) [ ! -e {out}/broken ] ;;
 esac
@@ -34,6 +35,7 @@ def make(tmp_path):
             ["make", "-s", "-C", ROOT, target, *given, *arguments], capture_output=True, text=True, env=environment
         )
         assert (done.returncode != 0) == (status != 0), done.stdout + done.stderr
+        run.told = done.stdout + done.stderr
         return [line.split(" --data-dir")[0].split(" --runs-dir")[0] for line in calls.read_text().splitlines()]
 
     run.out = out
@@ -64,7 +66,7 @@ def test_other_seeds_and_studies_run_again(make):
     assert not any("--study data" in call for call in make("DATASETS=toy", "SEEDS=1 12", "STUDIES_toy=objectives"))
 
 
-def test_a_new_file_of_features_is_prepared_again(make, tmp_path):
+def test_a_new_file_of_features_is_looked_at_again(make, tmp_path):
     (tmp_path / "mosi.pkl").write_text("features")
     given = ("DATASETS=mosi", f"FROM_mosi={tmp_path / 'mosi.pkl'}")
     assert make(*given)[0] == f"prepare mosi --from {tmp_path / 'mosi.pkl'}"
@@ -83,13 +85,38 @@ def test_the_papers_datasets_are_the_default(make):
         assert f"fuse --dataset {dataset} --recipe confede --resume" in calls
 
 
-def test_after_a_failure_the_same_command_goes_on_where_it_was(make):
+def test_where_runs_fail_the_rest_is_made_and_the_same_command_tries_again(make):
     make.out.mkdir()
     (make.out / "broken").touch()
-    assert not any(call.startswith(("evaluate", "report")) for call in make("DATASETS=toy", status=2))
+    calls = [call.split()[0] for call in make("DATASETS=toy sims", status=2)]
+    assert calls.count("ablate") == 3  # toy's two studies, and the one of CH-SIMS
+    assert calls.count("evaluate") == 2 and calls.count("report") == 1
+    assert "Runs of study data failed on toy" in make.told
     (make.out / "broken").unlink()
-    assert [call.split()[0] for call in make("DATASETS=toy")] == ["ablate", "ablate", "evaluate", "report"]
+    again = [call.split()[0] for call in make("DATASETS=toy sims")]
+    assert again == ["ablate", "ablate", "evaluate", "ablate", "evaluate", "report"]
+    assert make("DATASETS=toy sims") == []
+
+
+@pytest.mark.parametrize("gone", ["runs/toy", "data/toy", "runs/toy/.fused", "runs/toy/.evaluated"])
+def test_what_is_deleted_is_made_again(make, gone):
+    make("DATASETS=toy")
+    path = make.out / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    calls = [call.split()[0] for call in make("DATASETS=toy")]
+    first = {"runs/toy": "prepare", "data/toy": "prepare", "runs/toy/.fused": "fuse", "runs/toy/.evaluated": "evaluate"}
+    assert calls[0] == first[gone]
+    assert calls[-1] == "report"
+
+
+def test_a_dataset_of_ones_own_has_all_its_stages(make, tmp_path):
+    (tmp_path / "mine.yaml").write_text("score_range: 3")
+    calls = make("DATASETS=mine", f"SPEC_mine={tmp_path / 'mine.yaml'}")
+    assert calls[0] == f"prepare mine --spec {tmp_path / 'mine.yaml'}"
+    assert "fuse --dataset mine --recipe confede --resume" in calls
+    assert "ablate --dataset mine --study objectives --recipe dmmsa --jobs 1" in calls
 
 
 def test_real_needs_its_data_and_says_so(make):
     assert make("DMMSA_REAL_DATA=", target="real", status=2) == []
+    assert "make real needs DMMSA_REAL_DATA" in make.told
