@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,29 @@ def test_the_pairs_are_those_of_the_published_code(golden):
     for found, kind in zip(pairs(list(ALL), 6), ("pos", "neg"), strict=True):
         theirs = zip(reference[f"io.{kind}_anchor"].tolist(), reference[f"io.{kind}_other"].tolist(), strict=True)
         assert sorted(found) == sorted(theirs)
+
+
+def test_the_contrast_is_what_a_loop_over_its_pairs_gives():
+    features = outputs(2 * 7).features
+    names = [(name, r) for name in ALL for r in range(7)]
+    same_label, other_label = (1, 2), (3, 4, 5, 6)
+    for clip in (0, 1):
+        rows = [clip, *range(2 + 6 * clip, 8 + 6 * clip)]
+        x = {(name, r): features[name][row].double() for name in ALL for r, row in enumerate(rows)}
+
+        def pull(a, b, x=x):
+            return math.exp(torch.cosine_similarity(x[a], x[b], dim=0).item() / 0.5)
+
+        together = [((f, 0), (f, r)) for f in ALL[:3] for r in same_label]
+        together += [(("T_s", r), (f, r)) for r in range(7) for f in ("V_s", "A_s")]
+        apart = [((f, 0), (f, r)) for f in ALL[:3] for r in other_label]
+        apart += [(("T_s", r), (f, r)) for r in range(7) for f in ALL[3:]]
+        terms = [
+            -math.log(pull(a, p) / (pull(a, p) + sum(pull(b, n) for b, n in apart if b == a))) for a, p in together
+        ]
+        assert len(names) == 42 and len(terms) == 20
+        found = objective().contrast(features, 2)[clip].item()
+        assert found == pytest.approx(sum(terms) / len(terms), abs=1e-5)
 
 
 def test_every_clip_is_contrasted_on_its_own():

@@ -1,0 +1,51 @@
+"""The table of a study that fills on a terminal."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dmmsa_cli.cli.study_view import StudyView
+from dmmsa_cli.stages.ablate import Job, Outcome, Place, Step
+from dmmsa_cli.stages.studies import Variant
+
+PLACE = Place("mini", Path("data"), Path("runs"))
+FULL, OTHER = Variant(name="full", label="DMMSA"), Variant(name="no-cl", label="w/o CL")
+JOBS = [Job(PLACE, variant, None, seed) for seed in (1, 12) for variant in (FULL, OTHER)]
+
+
+def outcome(job, mae, state="trained"):
+    return Outcome(job, state, Path("runs/x"), {"validation": {"mae": mae}})
+
+
+@pytest.fixture
+def view():
+    return StudyView(Console(file=io.StringIO(), force_terminal=True, width=90, no_color=True), "What for?", JOBS)
+
+
+def drawn(view):
+    screen = Console(file=io.StringIO(), width=90)
+    screen.print(view._draw())
+    return [line.split() for line in screen.file.getvalue().splitlines()]
+
+
+def test_it_fills_run_by_run(view):
+    view.tell(Step(JOBS[0], "text encoder", 0.5, 6))
+    assert ["DMMSA", "0.5/6"] in drawn(view)
+    assert ["DMMSA,", "seed", "1:", "text", "encoder,", "epoch", "1", "of", "6"] in drawn(view)
+    view.tell(outcome(JOBS[0], 0.8))
+    view.tell(outcome(JOBS[2], 0.7, "was there"))
+    assert ["DMMSA", "0.8000", "0.7000", "0.7500"] in drawn(view)
+    assert drawn(view)[-1][:4] == ["2", "of", "4", "runs,"]
+    view.tell(Outcome(JOBS[1], "failed", problem="No room."))
+    assert ["w/o", "CL", "failed"] in drawn(view)
+
+
+def test_what_it_leaves_on_the_screen_is_the_whole_table(view):
+    with view:
+        for place, job in enumerate(JOBS):
+            view.tell(outcome(job, 0.5 + place / 10))
+    text = view.console.file.getvalue()
+    assert "What for?" in text
+    assert "0.6000" in text.splitlines()[-2]  # the mean of 0.5 and 0.7
