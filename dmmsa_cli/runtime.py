@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -96,7 +97,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         "precision": precision,
         "threads": torch.get_num_threads(),
         "git_revision": _git_revision(),
-        "command": " ".join(["dmmsa", *sys.argv[1:]]),
+        "command": shlex.join(["dmmsa", *sys.argv[1:]]),
     }
 
 

@@ -18,7 +18,7 @@ from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.metrics import Scores, mae
 from dmmsa_cli.reporting.contents import PRINTED, Comparison, Difference
 from dmmsa_cli.reporting.results import COLUMNS
-from dmmsa_cli.reporting.runs import System
+from dmmsa_cli.reporting.runs import System, evaluate_again
 from dmmsa_cli.reporting.series import (
     Scale,
     common_seeds,
@@ -127,7 +127,7 @@ class _Side:
             if len(part) and not abs(mae(truth, said) - run.metrics["mae"]) <= 1e-6:  # NaN contradicts too
                 raise RunMismatch(
                     f"predictions.csv and metrics.json in {run.folder} contradict each other: the MAE is another.",
-                    f"Measure it again: dmmsa evaluate {run.folder}",
+                    evaluate_again(run.folder),
                 )
         clips = table[table["seed"] == seeds[0]][["id", "video", "y_true"]]
         said = read.clip(table["y_pred"].to_numpy(np.float32).reshape(len(seeds), len(clips)))
@@ -243,13 +243,13 @@ def _sentence(
     few = "" if videos >= FEW_VIDEOS else ", too few to trust it"
     spread = f"over {seeds} seeds {abs(main.seeds_mean):.4f} ± {main.seeds_sd:.4f}" if seeds > 1 else "one seed"
     more = [
-        f"{title} is {_amount(differences[name], percent)} ({_verdict(differences[name], videos, seeds)})"
+        f"{title} is {_amount(differences[name], percent)} ({_verdict(differences[name], videos)})"
         for name, title, percent in _also(differences)
     ]
     return (
         f"On {place}, {labels[0]}'s MAE is {_relation(main.value)} {than} "
         f"(95 % interval over {videos} videos{few}: {_signed(main.low)} to {_signed(main.high)}; {spread}): "
-        f"{'; '.join([_verdict(main, videos, seeds), *more])}."
+        f"{'; '.join([_verdict(main, videos), *more])}."
     )
 
 
@@ -260,12 +260,12 @@ def _also(differences: dict[str, Difference]) -> list[tuple[str, str, bool]]:
     return [one for one in shown if one[0] in differences]
 
 
-def _verdict(difference: Difference, videos: int, seeds: int) -> str:
+def _verdict(difference: Difference, videos: int) -> str:
     if difference.within_noise:
         return "within noise"
     if videos < FEW_VIDEOS:
         return "too few videos to tell"
-    return "more than noise" if seeds > 1 else "more than the noise of the clips"
+    return "more than the noise of the clips"
 
 
 def _relation(value: float) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.results import Column
-from dmmsa_cli.reporting.runs import Collection, System
+from dmmsa_cli.reporting.runs import System
 
 PRINTED = 1e-4  # the last digit that is printed of a difference; of an accuracy, a hundredth of a point
 Mark = Literal["", "best", "second"]

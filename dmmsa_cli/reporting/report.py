@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Collection as Container
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,15 +13,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dmmsa_cli import __version__
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.files import write_text
+from dmmsa_cli.metrics import score
+from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report
 from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.rows import in_order
-from dmmsa_cli.reporting.runs import Collection, Run, System, collect
+from dmmsa_cli.reporting.runs import Run, System, evaluate_again
+from dmmsa_cli.reporting.series import scale
 from dmmsa_cli.reporting.tables import build_tables
 
 if TYPE_CHECKING:
@@ -83,7 +89,7 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         made={
             "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
             "version": f"dmmsa {__version__}",
-            "command": " ".join(["dmmsa", *sys.argv[1:]]),
+            "command": shlex.join(["dmmsa", *sys.argv[1:]]),
         },
     )
 
@@ -137,12 +143,35 @@ def _readable(found: Collection) -> Collection:
 
 def _has_predictions(run: Run, found: Collection) -> bool:
     try:
-        return len(run.predictions) > 0
+        _check_predictions(run)
+        _ = run.similarity  # told if it is damaged
+        return True
     except RunMissing:
         found.unevaluated.append(run.folder)
     except RunMismatch as error:
         found.damaged.append(error)
     return False
+
+
+def _check_predictions(run: Run) -> None:
+    """Hold metrics.json against predictions.csv: where one was changed by hand, neither is to be trusted.
+
+    Raises:
+        RunMissing, RunMismatch: the predictions are not there, or say otherwise.
+    """
+    table, read = run.predictions, scale(System((run,)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that Corr is undefined was told when it was measured
+        found = score(table["y_true"], table["y_pred"], metrics=read.metrics, score_range=read.score_range)
+    wrong = [
+        name for name, value in found.items() if not np.isclose(value, run.metrics[name], atol=1e-6, equal_nan=True)
+    ]
+    if wrong:
+        raise RunMismatch(
+            f"predictions.csv and metrics.json in {run.folder} contradict each other: {wrong[0]} is "
+            f"{found[wrong[0]]:.6f} in the one and {run.metrics[wrong[0]]:.6f} in the other.",
+            evaluate_again(run.folder),
+        )
 
 
 def _nothing_run(runs_dir: Path, dataset: str | None, elsewhere: str) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting import comparison
+from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.comparison import compare
-from dmmsa_cli.reporting.runs import collect
 from tests.reporting.conftest import write_run
 
 NO_MSC = {"objective.msc.enabled": False}
@@ -198,12 +198,7 @@ def test_recipes_of_other_names_are_a_pair_where_only_the_objective_differs(tmp_
 
 def test_confede_is_known_by_its_objective(tmp_path):
     write_run(tmp_path)
-    other = write_run(tmp_path, variant="elsewhere")
-    facts = json.loads((other / "environment.json").read_text())
-    (other / "environment.json").write_text(json.dumps(facts | {"recipe": "confede", "variant": "full"}))
-    (other / "recipe.yaml").write_text(
-        (other / "recipe.yaml").read_text().replace("objective:\n  name: dmmsa", "objective:\n  name: confede")
-    )
+    write_run(tmp_path, recipe="confede", error=1.0)
     found = only(tmp_path)
     assert (found.first_label, found.second_label) == ("DMMSA", "ConFEDE")
     assert found.sentence.startswith("On mosi, DMMSA's MAE is 0.")
@@ -227,6 +222,7 @@ def test_only_seeds_that_both_have_are_used(tmp_path):
 def _without_a_seed_in_common(folder):
     for path in folder.glob("*/*/no-msc/seed-1/environment.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 2}))
+        path.parent.rename(path.parent.with_name("seed-2"))
 
 
 def _on_other_encoders(folder):

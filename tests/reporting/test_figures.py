@@ -8,9 +8,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dmmsa_cli.reporting import figures
+from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Report
 from dmmsa_cli.reporting.figures import STYLES, draw, write_figures
-from dmmsa_cli.reporting.runs import Collection, collect
 from tests.reporting.conftest import write_run
 
 NO_MSC, NO_CL = {"objective.msc.enabled": False}, {"objective.cl.enabled": False}
@@ -208,11 +208,7 @@ def test_the_cells_of_the_confusion_matrix_are_shares_of_their_row(tmp_path):
 
 def test_mae_by_label_shows_confede_beside_dmmsa(tmp_path):
     write_run(tmp_path)
-    other = write_run(tmp_path, variant="elsewhere", error=1.0)
-    facts = json.loads((other / "environment.json").read_text())
-    (other / "environment.json").write_text(json.dumps(facts | {"recipe": "confede", "variant": "full"}))
-    recipe = (other / "recipe.yaml").read_text()
-    (other / "recipe.yaml").write_text(recipe.replace("objective:\n  name: dmmsa", "objective:\n  name: confede"))
+    write_run(tmp_path, recipe="confede", error=1.0)
     (axes,) = drawn(tmp_path)["mae-by-label-mosi"].canvas.axes
     bars = [container for container in axes.containers if hasattr(container, "patches")]
     assert [container.get_label() for container in bars] == ["DMMSA", "ConFEDE"]

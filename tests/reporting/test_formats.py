@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.formats import latex, markdown
 from dmmsa_cli.reporting.formats.console import show
 from dmmsa_cli.reporting.formats.tidy import comparisons_csv, tables_csv
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import Column
-from dmmsa_cli.reporting.runs import Collection
 
 AWKWARD = "50 % of a_b & #1 | <x> ~ $y^2 {z} \\ [τ] ±"
 

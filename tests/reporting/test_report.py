@@ -78,7 +78,9 @@ def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content):
     assert len(built.collection.damaged) == 1
     told = note(built, "Damaged")
     assert built.notes[0] == told
-    assert str(folder) in told and "dmmsa evaluate" in told or "--force" in told
+    assert str(folder) in told
+    assert ("dmmsa evaluate" in told) == (name in ("metrics.json", "predictions.csv"))
+    assert any(way in told for way in ("delete its folder", "--force", "dmmsa evaluate"))
     assert [s.seeds for s in built.collection.systems] == [(12,)]
 
 
@@ -133,10 +135,18 @@ def test_what_was_made_when_and_how_is_told(tmp_path):
     assert made["made"].startswith("20")
 
 
-def test_a_metric_that_a_metrics_file_lacks_is_a_dash(tmp_path):
+def test_a_metrics_file_that_lacks_a_metric_is_damaged(tmp_path):
     folder = write_run(tmp_path)
     values = json.loads((folder / "metrics.json").read_text())
     del values["test"]["fused"]["corr"]
     (folder / "metrics.json").write_text(json.dumps(values))
-    table = next(table for table in build_report(tmp_path).tables if table.id == "mosi-runs")
-    assert table.rows[-1].cells[-1].text == "-"
+    assert "lacks metrics" in note(build_report(tmp_path), "Damaged")
+
+
+@pytest.mark.parametrize("metric", ["mae", "acc7", "corr"])
+def test_metrics_that_the_predictions_contradict_are_damage(tmp_path, metric):
+    folder = write_run(tmp_path)
+    values = json.loads((folder / "metrics.json").read_text())
+    values["test"]["fused"][metric] *= 1.01
+    (folder / "metrics.json").write_text(json.dumps(values))
+    assert f"contradict each other: {metric}" in note(build_report(tmp_path), "Damaged")

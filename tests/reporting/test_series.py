@@ -9,7 +9,7 @@ import pytest
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting import series
-from dmmsa_cli.reporting.runs import collect
+from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.series import Scale
 from tests.reporting.conftest import write_run
 

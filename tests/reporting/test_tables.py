@@ -3,10 +3,10 @@ import json
 import pytest
 import yaml
 
+from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.contents import Cell, Row
 from dmmsa_cli.reporting.marks import with_marks
 from dmmsa_cli.reporting.results import Column
-from dmmsa_cli.reporting.runs import collect
 from dmmsa_cli.reporting.tables import build_tables
 from tests.reporting.conftest import write_run
 
@@ -106,6 +106,7 @@ def test_a_recipe_of_ones_own_is_named(tmp_path):
     folder = write_run(tmp_path)
     facts = json.loads((folder / "environment.json").read_text()) | {"recipe": "mine"}
     (folder / "environment.json").write_text(json.dumps(facts))
+    folder.parents[1].rename(folder.parents[1].with_name("mine"))
     assert ours(tables(tmp_path)["dmmsa-table-3-mosi"]) == ["ours, recipe mine (1 seed)"]
 
 
@@ -304,3 +305,14 @@ def test_a_study_of_ones_own_has_a_table_and_says_what_is_missing(tmp_path):
     (found,) = [table for table in tables if table.title == "How wide?: dmmsa on mosi"]
     assert [row.label for row in found.rows] == ["d = 384 (1 seed)", "wide (1 seed)"]
     assert f"Not run yet: wider (`dmmsa ablate --dataset mosi --study '{path}' --runs-dir r`)." in found.notes
+
+
+def test_a_partner_of_a_study_is_no_base_of_it(tmp_path):
+    write_run(tmp_path / "runs")
+    write_run(tmp_path / "runs", recipe="confede")
+    write_run(tmp_path / "runs", recipe="confede", variant="narrow")
+    names = [{"name": "full"}, {"name": "narrow"}, {"name": "full", "label": "ConFEDE", "recipe": "confede"}]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"title": "Mine", "variants": names}))
+    found = build_tables(collect(tmp_path / "runs").systems, "mosi", studies=[str(path)])
+    assert [table.title for table in found if table.title.startswith("Mine")] == ["Mine: dmmsa on mosi"]

@@ -1,9 +1,11 @@
 import json
+import shutil
 
 import pandas as pd
 import pytest
 
-from dmmsa_cli.reporting.runs import collect
+from dmmsa_cli.errors import RunMismatch
+from dmmsa_cli.reporting.collection import collect
 from tests.reporting.conftest import write_run
 
 
@@ -86,8 +88,6 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda t: t.drop(columns="y_pred"), lambda t: t.assign(y_pred="high")])
 def test_damaged_predictions_are_told(tmp_path, damage):
-    from dmmsa_cli.errors import RunMismatch
-
     path = write_run(tmp_path) / "predictions.csv"
     damage(pd.read_csv(path)).to_csv(path, index=False)
     (system,) = collect(tmp_path).systems
@@ -100,8 +100,60 @@ def test_the_similarity_of_features_is_optional(tmp_path):
     (system,) = collect(tmp_path).systems
     assert list(system.first.similarity) == ["T_s", "V_s", "A_s", "T_d", "V_d", "A_d"]
     (folder / "features.json").write_text("{}")
+    with pytest.raises(RunMismatch, match=r"features\.json is damaged"):
+        system.first.similarity  # noqa: B018
+    (folder / "features.json").unlink()
     assert system.first.similarity is None
 
 
 def test_an_empty_folder_holds_nothing(tmp_path):
     assert collect(tmp_path / "nowhere").systems == []
+
+
+def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
+    folder = write_run(tmp_path)
+    shutil.copytree(folder, folder.with_name("seed-1.bak"))
+    shutil.copytree(tmp_path / "mosi", tmp_path / "mosi-copy")
+    found = collect(tmp_path)
+    assert [s.seeds for s in found.systems] == [(1,)]
+    told = [str(error) for error in found.damaged]
+    assert len(told) == 3 and all("its environment.json says" in words for words in told)
+
+
+@pytest.mark.parametrize(
+    "other", [{"base_text": "ef" * 32}, {"encoder_hashes": dict.fromkeys("tva", "ef" * 32)}], ids=["text", "encoders"]
+)
+def test_runs_on_other_encoders_are_not_averaged_unless_each_has_its_own(tmp_path, other):
+    write_run(tmp_path, seed=1)
+    write_run(tmp_path, seed=12, facts=other)
+    assert [s.seeds for s in collect(tmp_path).systems] == [(1,), (12,)]
+
+
+def test_a_finished_run_without_its_recipe_is_told(tmp_path):
+    (write_run(tmp_path) / "recipe.yaml").unlink()
+    (told,) = collect(tmp_path).damaged
+    assert "recipe.yaml is missing" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("environment.json", {"encoder_hashes": None}),
+        ("environment.json", {"synthetic": None}),
+        ("environment.json", {"dataset": "sims"}),
+        ("environment.json", {"modalities": ["x"]}),
+        ("summary.json", {"validation": {}}),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_damage(tmp_path, name, change):
+    path = write_run(tmp_path) / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (told,) = collect(tmp_path).damaged
+    assert name in str(told)
+
+
+@pytest.mark.parametrize("change", [{"losses": ["a"]}, {"weights": {"cl": "x"}}, {"validation": {"mae": "x"}}])
+def test_a_log_of_the_wrong_kind_is_damage(tmp_path, change):
+    path = write_run(tmp_path) / "metrics.jsonl"
+    path.write_text(json.dumps(json.loads(path.read_text().splitlines()[0]) | change))
+    assert "metrics.jsonl is damaged" in str(collect(tmp_path).damaged[0])
