@@ -132,7 +132,10 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
     """Build the tables of one dataset: all runs, and each study of which two variants have been run."""
     recipes = dict.fromkeys(system.recipe_name for system in systems)
     found = [
-        study_table(name, study, recipe, systems, elsewhere) for name, study in studies.items() for recipe in recipes
+        study_table(name, study, recipe, systems, elsewhere)
+        for name, study in studies.items()
+        for recipe in recipes
+        if recipe not in study.partners  # it stands in the table of the recipe that it is a partner of
     ]
     return [all_runs_table(systems), *(table for table in found if table is not None)]
 
@@ -191,7 +194,7 @@ def _named(names: Sequence[str], systems: Sequence[System]) -> list[Row]:
 
 def _is(system: System, variant: Variant, recipe: str) -> bool:
     try:
-        return (system.variant, system.recipe_name) == (variant.name, variant.recipe_beside(recipe))
+        return (system.variant, system.recipe_name) == (variant.name, Path(variant.recipe_beside(recipe)).stem)
     except InvalidRecipe:  # the study knows no such variant of this recipe
         return False
 

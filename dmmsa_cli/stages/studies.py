@@ -74,6 +74,12 @@ class Study:
     variants: tuple[Variant, ...]
     """In the order of the table."""
 
+    @property
+    def partners(self) -> set[str]:
+        """Names of the recipes that stand in it only beside the one that it is run with."""
+        named = [list(v.recipe.values()) if isinstance(v.recipe, dict) else [v.recipe] for v in self.variants]
+        return {Path(name).stem for names in named for name in names if name}
+
     def __post_init__(self) -> None:
         if not self.variants:
             raise ValueError("variants: none")
