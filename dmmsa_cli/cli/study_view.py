@@ -94,8 +94,9 @@ class StudyView:
 
     def _progress(self) -> str:
         trained = sum(outcome.state == "trained" for outcome in self.outcomes.values())
-        left = len(self.keys) - len(self.outcomes)
-        told = f"{len(self.outcomes)} of {len(self.keys)} runs"
+        ended = sum(outcome.state != "stopped" for outcome in self.outcomes.values())
+        left = len(self.keys) - ended
+        told = f"{ended} of {len(self.keys)} runs"
         if trained and left:
             told += f", {clock((time.monotonic() - self._began) / trained * left)} left"
         return told

@@ -40,6 +40,8 @@ def test_it_fills_run_by_run(view):
     assert drawn(view)[-1][:4] == ["2", "of", "4", "runs,"]
     view.tell(Outcome(JOBS[1], "failed", problem="No room."))
     assert ["w/o", "CL", "failed"] in drawn(view)
+    view.tell(Outcome(JOBS[3], "stopped", problem="Ctrl-C."))
+    assert drawn(view)[-1][:4] == ["3", "of", "4", "runs,"]  # what was stopped is not done
 
 
 def test_what_it_leaves_on_the_screen_is_the_whole_table(view):
