@@ -22,7 +22,6 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from dmmsa_cli.data.classes import class_edges
 from dmmsa_cli.data.specs import ALIGNED, MODALITIES
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.files import atomic_path
@@ -236,7 +235,7 @@ def validation_figure(subject: _Subject) -> Drawing | None:
     canvas = subject.sheet(NARROW, 2.5)
     axes = canvas.subplots()
     for curve, name, style in zip(curves, ("with MSC", "w/o MSC"), STYLES, strict=False):
-        best = curve.iloc[int(curve["mean"].argmin())]
+        best = series.lowest(curve)
         _line(axes, curve, style, f"{name} (lowest {best['mean']:.4f}, epoch {best['epoch']:.0f})")
         axes.plot(best["epoch"], best["mean"], "o", ms=10, mfc="none", mec="black", mew=1, zorder=4, clip_on=False)
     axes.set(xlabel="Epoch", ylabel="Validation MAE")
@@ -322,7 +321,7 @@ def prediction_figure(subject: _Subject) -> Drawing | None:
     for axes, system, table, name, style in zip(
         panels, (subject.full, without), tables, ("with MSC", "w/o MSC"), STYLES, strict=False
     ):
-        _class_regions(axes, series.scale(system), limit)
+        _class_regions(axes, series.class_ends(subject.full, limit))
         opacity = 0.5 if len(table) < 1000 else 0.25
         axes.scatter(
             *(table["y_true"], table["y_pred"]), s=9, c=style.color, marker=style.marker, alpha=opacity, linewidths=0
@@ -333,16 +332,15 @@ def prediction_figure(subject: _Subject) -> Drawing | None:
     panels[0].set_ylabel("Prediction")
     caption = (
         f"Prediction against label of each test clip with and without MSC on {subject.place}; predictions and MAE: "
-        f"{_averaged(subject.full, without)}. Shaded: label and prediction lie in the same of three classes; dashed: a "
+        f"{_averaged(subject.full, without)}. Shaded: label and prediction lie in the same class of MSC; dashed: a "
         f"perfect prediction."
     )
     title = f"Figure 6 on {subject.place}: prediction against label with and without MSC"
     return Drawing(f"figure-6-{subject.slug}", title, caption, canvas)
 
 
-def _class_regions(axes: Axes, scale: series.Scale, limit: float) -> None:
-    """Shade where label and prediction fall into the same of three classes, the middle one darker."""
-    ends = [-limit, *map(float, class_edges(3, scale.metrics, scale.score_range)), limit]
+def _class_regions(axes: Axes, ends: list[float]) -> None:
+    """Shade where label and prediction fall into the same class, every second one darker."""
     for place, (low, high) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
         tone = "#c9c9c9" if place % 2 else GREY
         axes.add_patch(Rectangle((low, low), high - low, high - low, facecolor=tone, linewidth=0, zorder=0))

@@ -173,6 +173,11 @@ def over_seeds(table: pd.DataFrame, value: str, by: Sequence[str] = ("epoch",)) 
     return found[found["seeds"] == table["seed"].nunique()].reset_index(drop=True)
 
 
+def lowest(curve: pd.DataFrame) -> pd.Series[float]:
+    """Return the row of `over_seeds` with the lowest mean; a tie goes to the earlier epoch."""
+    return curve.iloc[int(curve["mean"].argmin())]
+
+
 # --- over clips -----------------------------------------------------------------------------------------------------
 
 
@@ -348,3 +353,13 @@ def similarity(system: System) -> pd.DataFrame | None:
         return None
     mean = np.mean([table.to_numpy() for table in kept], axis=0)
     return pd.DataFrame(mean, index=kept[0].index, columns=kept[0].columns)
+
+
+def class_ends(system: System, limit: float) -> list[float]:
+    """Return where the classes of the coarse classification end, from -limit to limit, ascending.
+
+    Of several numbers of classes the first counts.
+    """
+    classes, read = system.objective["msc"]["classes"], scale(system)
+    edges = class_edges(classes if isinstance(classes, int) else classes[0], read.metrics, read.score_range)
+    return [-limit, *map(float, edges), limit]

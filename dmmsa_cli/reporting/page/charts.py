@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from dmmsa_cli.data.classes import class_edges
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.reporting import series
 from dmmsa_cli.reporting.labels import tell_apart
@@ -180,7 +179,7 @@ def _validation(first: System, second: System) -> tuple[Panel, ...]:
     data: list[Trace] = []
     for system, style, name in zip((first, second), STYLES, ("with MSC", "without MSC"), strict=False):
         curve = series.over_seeds(series.validation_curves(system), "mae")
-        best = curve.iloc[int(curve["mean"].argmin())]
+        best = series.lowest(curve)
         drawn = _line_with_band(curve, name, style)
         drawn[-1]["name"] = f"{name}: {best['mean']:.4f} at epoch {best['epoch']:.0f}"  # told on paper too
         data += drawn
@@ -294,12 +293,9 @@ def _class_regions(system: System, furthest: float) -> Layout:
         system: whose classes.
         furthest: prediction that has to be in sight.
     """
-    read = series.scale(system)
-    limit = 1.08 * read.score_range
+    limit = 1.08 * series.scale(system).score_range
     height = max(limit, furthest)
-    classes = system.objective["msc"]["classes"]
-    inner = class_edges(classes if isinstance(classes, int) else classes[0], read.metrics, read.score_range)
-    edges = [-limit, *(round(float(edge), 4) for edge in inner), limit]
+    edges = [round(end, 4) for end in series.class_ends(system, limit)]
     shade = {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": "rgba(128, 128, 128, 0.16)"}
     squares = [shade | {"x0": low, "x1": high, "y0": low, "y1": high} for low, high in itertools.pairwise(edges)]
     perfect = {"type": "line", "layer": "below", "x0": -limit, "x1": limit, "y0": -limit, "y1": limit}
