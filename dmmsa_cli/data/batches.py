@@ -1,4 +1,4 @@
-"""From rows of a split to the padded tensors that a model takes.
+"""From rows of a split to the tensors that a model takes.
 
 A `View` is a split as one training stage sees it: which modalities, which rows, which labels, and for each modality
 either its sequences or, where an encoder is frozen, the embeddings that it gave once and for all.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -52,20 +52,56 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Padded:
-    """Sequences of one modality, filled up to the longest of the batch."""
+    """n sequences of one modality, filled up to the longest of them."""
 
     values: Tensor
-    """Frames (B, T, F), or token ids (B, T)."""
+    """Frames (n, T, F), or token ids (n, T)."""
     lengths: Tensor
-    """Valid positions of each sequence, (B,)."""
+    """Valid positions of each sequence, (n,)."""
+    full: bool = False
+    """Whether all positions are known to be valid: then nobody needs a mask."""
 
     def mask(self) -> Tensor:
-        """True at valid positions, (B, T)."""
+        """True at valid positions, (n, T)."""
         positions = torch.arange(self.values.shape[1], device=self.values.device)
         return positions < self.lengths.unsqueeze(1)
 
+    def to(self, device: torch.device) -> Padded:
+        """Return the sequences on `device`."""
+        values, lengths = (x.to(device, non_blocking=True) for x in (self.values, self.lengths))
+        return Padded(values, lengths, self.full)
 
-Input = Padded | Tensor  # sequences, or embeddings (B, width) from an encoder that is frozen
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of one modality of B clips, in groups of like length, so that next to nothing is padding.
+
+    Real clips are short and their lengths differ: filled up to the longest of a batch, four positions in five would be
+    padding. An encoder works on all groups at once where positions do not meet (its linear maps), and group by group
+    where they do (attention).
+    """
+
+    groups: tuple[Padded, ...]
+    places: Tensor
+    """Where the sequence of each clip stands among those of the groups, (B,)."""
+
+    @property
+    def real(self) -> int:
+        """Valid positions."""
+        return sum(int(group.lengths.sum()) for group in self.groups)
+
+    @property
+    def slots(self) -> int:
+        """Positions, padding included."""
+        return sum(group.values.shape[0] * group.values.shape[1] for group in self.groups)
+
+    def to(self, device: torch.device) -> Ragged:
+        """Return the sequences on `device`."""
+        groups = tuple(group.to(device) for group in self.groups)
+        return Ragged(groups, self.places.to(device, non_blocking=True))
+
+
+Input = Ragged | Tensor  # sequences, or embeddings (B, width) from an encoder that is frozen
 
 
 @dataclass(frozen=True)
@@ -99,9 +135,7 @@ class Batch:
 
 
 def _move(value: Input, device: torch.device) -> Input:
-    if isinstance(value, Padded):
-        return Padded(value.values.to(device, non_blocking=True), value.lengths.to(device, non_blocking=True))
-    return value.to(device, non_blocking=True)
+    return value.to(device) if isinstance(value, Ragged) else value.to(device, non_blocking=True)
 
 
 class Sequences(Protocol):
@@ -111,8 +145,8 @@ class Sequences(Protocol):
         """Length of every row, (N,)."""
         ...
 
-    def collate(self, rows: NDArray[np.int64]) -> Padded:
-        """Return the given rows, padded to the longest among them."""
+    def collate(self, rows: NDArray[np.int64]) -> Ragged:
+        """Return the given rows, in groups of like length."""
         ...
 
 
@@ -137,6 +171,8 @@ class Frames:
     width: int
     longest: int | None = None
     """Sequences are cut here: a model has positions for no more."""
+    waste: float = 0.0
+    """Padding to real frames in a group at most; 0 groups sequences of one length only, which makes many groups."""
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
@@ -147,13 +183,15 @@ class Frames:
         """Length of every row, (N,)."""
         return self._lengths
 
-    def collate(self, rows: NDArray[np.int64]) -> Padded:
-        """Return the given rows, (B, T, F)."""
-        lengths = self._lengths[rows]
-        values = np.zeros((len(rows), max(1, int(lengths.max(initial=0))), self.width), np.float32)
+    def collate(self, rows: NDArray[np.int64]) -> Ragged:
+        """Return the given rows, each group (n, T, F)."""
+        return _ragged(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
+
+    def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        values = np.zeros((len(rows), max(1, int(lengths.max())), self.width), np.float32)
         for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             values[place, :length] = self.split.sequence(self.modality, int(row))[:length]
-        return Padded(torch.from_numpy(values), torch.from_numpy(lengths))
+        return values
 
 
 @dataclass(frozen=True)
@@ -162,19 +200,64 @@ class Tokens:
 
     ids: Sequence[NDArray[np.int64]]
     padding: int
+    waste: float = 0.1
+    """Padding to real tokens in a group at most; every group is a pass through all weights of the encoder."""
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        return np.array([len(row) for row in self.ids], np.int64)
 
     def lengths(self) -> NDArray[np.int64]:
         """Number of tokens of every row, (N,)."""
-        return np.array([len(row) for row in self.ids], np.int64)
+        return self._lengths
 
-    def collate(self, rows: NDArray[np.int64]) -> Padded:
-        """Return the given rows, (B, T)."""
-        chosen = [self.ids[row] for row in rows]
-        lengths = np.array([len(row) for row in chosen], np.int64)
-        values = np.full((len(rows), max(1, int(lengths.max(initial=0)))), self.padding, np.int64)
-        for place, row in enumerate(chosen):
-            values[place, : len(row)] = row
-        return Padded(torch.from_numpy(values), torch.from_numpy(lengths))
+    def collate(self, rows: NDArray[np.int64]) -> Ragged:
+        """Return the given rows, each group (n, T)."""
+        return _ragged(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
+
+    def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        values = np.full((len(rows), max(1, int(lengths.max()))), self.padding, np.int64)
+        for place, row in enumerate(rows):
+            values[place, : lengths[place]] = self.ids[row]
+        return values
+
+
+def _ragged(
+    lengths: NDArray[np.int64], waste: float, fill: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]
+) -> Ragged:
+    """Group sequences by length; `fill` gives the values of some of them, by their places and lengths."""
+    groups = alike(lengths, waste)
+    places = np.empty(len(lengths), np.int64)
+    places[np.concatenate(groups)] = np.arange(len(lengths))
+    padded = [_padded(fill(group, lengths[group]), lengths[group]) for group in groups]
+    return Ragged(tuple(padded), torch.from_numpy(places))
+
+
+def _padded(values: NDArray[Any], lengths: NDArray[np.int64]) -> Padded:
+    full = bool((lengths == values.shape[1]).all())
+    return Padded(torch.from_numpy(values), torch.from_numpy(lengths), full)
+
+
+def alike(lengths: NDArray[np.int64], waste: float) -> list[NDArray[np.int64]]:
+    """Group sequences of like length, the longest first; equal lengths keep their order.
+
+    Args:
+        lengths: of the sequences, (B,).
+        waste: a group has at most this much padding for its valid positions; with 0 all its lengths are equal.
+
+    Returns:
+        The places of each group's sequences.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    groups: list[NDArray[np.int64]] = []
+    start, valid = 0, 0
+    for end, length in enumerate(lengths[order]):
+        slots = (end + 1 - start) * lengths[order[start]]
+        if slots > (1 + waste) * (valid + length):
+            groups.append(order[start:end])
+            start, valid = end, 0
+        valid += length
+    return [*groups, order[start:]]
 
 
 @dataclass(frozen=True)

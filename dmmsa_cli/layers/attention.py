@@ -1,9 +1,32 @@
-"""Transformer encoder layers that leave padding out."""
+"""Transformer encoder layers over sequences that lie one after the other, with no padding between them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from dmmsa_cli.layers.dropout import dropout
+
+
+@dataclass(frozen=True)
+class Block:
+    """n sequences of T positions each, as they lie in a tensor (S, d) of the positions of several blocks."""
+
+    count: int
+    """n."""
+    length: int
+    """T."""
+    mask: Tensor | None = None
+    """True at valid positions, (n, T); none where all are."""
+
+    @property
+    def positions(self) -> int:
+        """N T: how many of the S are this block's."""
+        return self.count * self.length
 
 
 class TransformerLayer(nn.Module):
@@ -38,22 +61,44 @@ class TransformerLayer(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map (B, T, d) to (B, T, d); positions where `mask` (B, T) is False are attended by none."""
-        x = self.attention_norm(x + self._drop(self._attend(x, mask)))
+    def forward(self, x: Tensor, blocks: Sequence[Block]) -> Tensor:
+        """Map (S, d) to (S, d); a position attends to the valid ones of its own sequence alone."""
+        x = self.attention_norm(x + self._drop(self._attend(x, blocks)))
         hidden = self._drop(F.gelu(self.up(x)))
         out: Tensor = self.feedforward_norm(x + self._drop(self.down(hidden)))
         return out
 
-    def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
-        b, t, d = x.shape
-        qkv = self.qkv(x).view(b, t, 3, self.heads, d // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, d / heads)
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
-        )
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, t, d))
+    def _attend(self, x: Tensor, blocks: Sequence[Block]) -> Tensor:
+        # `split`, not slices: its gradient is one concatenation, theirs a tensor as large as x for each.
+        parts = self.qkv(x).split([block.positions for block in blocks])
+        out: Tensor = self.out(torch.cat([self._mix(*pair) for pair in zip(parts, blocks, strict=True)]))
         return out
 
+    def _mix(self, qkv: Tensor, block: Block) -> Tensor:
+        """Attention within each sequence of a block, (n T, 3 d) -> (n T, d)."""
+        n, t, width = block.count, block.length, qkv.shape[1] // 3
+        q, k, v = qkv.view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (n, heads, T, d / heads)
+        mixed = attention(q, k, v, block.mask, self.dropout if self.training else 0.0)
+        return mixed.transpose(1, 2).reshape(n * t, width)
+
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, drop: float) -> Tensor:
+    """Scaled dot-product attention, (n, heads, T, w) each.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        mask: True at the positions that may be attended to, (n, T); none for all.
+        drop: share of the attention weights that is dropped.
+    """
+    seen = None if mask is None else mask[:, None, None, :]
+    if drop and q.device.type == "cpu":
+        # torch has no fused kernel for this either, and draws its dropout at a tenth of the speed of ours.
+        weights = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        weights = weights if seen is None else weights.masked_fill(~seen, -torch.inf)
+        return dropout(weights.softmax(-1), drop, training=True) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=drop)

@@ -9,6 +9,8 @@ from typing import Literal
 
 from torch import nn
 
+from dmmsa_cli.layers.dropout import Dropout
+
 
 @dataclass(frozen=True)
 class Head:
@@ -35,4 +37,4 @@ def regression_head(width: int, outputs: int = 1) -> nn.Sequential:
 
 def projector(width: int, outputs: int, dropout: float) -> nn.Sequential:
     """Layer norm, linear, tanh, dropout: one of the six maps of the feature decomposition."""
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs), nn.Tanh(), nn.Dropout(dropout))
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs), nn.Tanh(), Dropout(dropout))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Padded
-from dmmsa_cli.layers.attention import TransformerLayer
+from dmmsa_cli.data.batches import Padded, Ragged
+from dmmsa_cli.layers.attention import Block, TransformerLayer
+from dmmsa_cli.layers.dropout import dropout
 
 
 @dataclass(frozen=True)
@@ -83,28 +85,45 @@ class SequenceEncoder(nn.Module):
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
 
-    def forward(self, frames: Padded) -> Tensor:
-        """Map frames (B, T, F) to embeddings (B, d).
+    def forward(self, frames: Ragged) -> Tensor:
+        """Map the frames of B clips, (n, T, F) a group, to embeddings (B, d).
 
         Raises:
             ValueError: frames of another width, or sequences longer than there are positions.
         """
-        self._check(frames)
-        b, t, _ = frames.values.shape
-        x = self.project((frames.values - self.mean) / self.deviation)
-        x = torch.cat([self.cls.expand(b, -1, -1).to(x.dtype), x], dim=1)  # (B, 1 + T, d)
-        x = F.dropout(x + self.positions[: t + 1], self.position_dropout, self.training)
-        mask = F.pad(frames.mask(), (1, 0), value=True)  # (B, 1 + T); [CLS] is always there
+        blocks = [self._block(group) for group in frames.groups]
+        x, place = self._in_a_row(frames.groups)  # (S, d), (S,)
+        first = place.unsqueeze(1) == 0
+        x = torch.where(first, self.cls.view(1, -1).to(x.dtype), x) + F.embedding(place, self.positions)
+        x = dropout(x, self.position_dropout, self.training)
         for layer in self.layers:
-            x = layer(x, mask)
-        return masked_mean(self.norm(x), mask)
+            x = layer(x, blocks)
+        parts = self.norm(x).split([block.positions for block in blocks])
+        means = torch.cat([_mean(part, block) for part, block in zip(parts, blocks, strict=True)])
+        return means.index_select(0, frames.places)
 
-    def _check(self, frames: Padded) -> None:
+    def _block(self, group: Padded) -> Block:
         features, longest = len(self.mean), len(self.positions) - 1
-        if frames.values.shape[-1] != features:
-            raise ValueError(f"frames are {frames.values.shape[-1]} wide, this encoder was made for {features}")
-        if frames.values.shape[1] > max(longest, 1):
-            raise ValueError(f"a sequence has {frames.values.shape[1]} frames, this encoder has {longest} positions")
+        n, t, width = group.values.shape
+        if width != features:
+            raise ValueError(f"frames are {width} wide, this encoder was made for {features}")
+        if t > max(longest, 1):
+            raise ValueError(f"a sequence has {t} frames, this encoder has {longest} positions")
+        return Block(n, 1 + t, None if group.full else F.pad(group.mask(), (1, 0), value=True))
+
+    def _in_a_row(self, groups: Sequence[Padded]) -> tuple[Tensor, Tensor]:
+        """Project all frames of all groups, a place for [CLS] before each clip's, (S, d); place in its clip, (S,)."""
+        framed = torch.cat([F.pad(group.values, (0, 0, 1, 0)).flatten(0, 1) for group in groups])  # (S, F)
+        place = torch.cat(
+            [torch.arange(1 + g.values.shape[1], device=framed.device).repeat(len(g.values)) for g in groups]
+        )
+        return self.project((framed - self.mean) / self.deviation), place
+
+
+def _mean(x: Tensor, block: Block) -> Tensor:
+    """Mean of each sequence of a block over its valid positions, (n T, d) -> (n, d)."""
+    x = x.view(block.count, block.length, -1)
+    return x.mean(1) if block.mask is None else masked_mean(x, block.mask)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Padded
+from dmmsa_cli.data.batches import Padded, Ragged
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.sequence import masked_mean
 
@@ -100,8 +101,11 @@ class TextEncoder(nn.Module):
         for part in (self.backbone.embeddings, *stack[:layers]):
             part.requires_grad_(False)
 
-    def forward(self, tokens: Padded) -> Tensor:
-        """Map token ids (B, T) to embeddings (B, width)."""
+    def forward(self, tokens: Ragged) -> Tensor:
+        """Map the token ids of B transcripts, (n, T) a group, to embeddings (B, width)."""
+        return torch.cat([self._embed(group) for group in tokens.groups]).index_select(0, tokens.places)
+
+    def _embed(self, tokens: Padded) -> Tensor:
         mask = tokens.mask()
         output = self.backbone(input_ids=tokens.values, attention_mask=mask.long())
         pooled: Tensor = (

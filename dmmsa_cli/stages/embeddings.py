@@ -28,8 +28,7 @@ def embed_tokens(encoder: nn.Module, tokens: Tokens, *, device: torch.device) ->
     embedded: Tensor | None = None
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
-        padded = tokens.collate(rows)
-        part = encoder(type(padded)(padded.values.to(device), padded.lengths.to(device))).float().cpu()
+        part = encoder(tokens.collate(rows).to(device)).float().cpu()
         if embedded is None:
             embedded = torch.empty(len(order), part.shape[1])
         embedded[torch.from_numpy(rows)] = part

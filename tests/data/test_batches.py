@@ -1,4 +1,4 @@
-"""From rows to padded batches: nothing lost, nothing twice, nothing left to chance."""
+"""From rows to batches: nothing lost, nothing twice, nothing left to chance."""
 
 from dataclasses import dataclass, field
 
@@ -13,8 +13,10 @@ from dmmsa_cli.data.batches import (
     DataOptions,
     Frames,
     Padded,
+    Ragged,
     Tokens,
     View,
+    alike,
     fraction_of,
     frame_statistics,
 )
@@ -55,41 +57,71 @@ LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=40)
 # --- collating -------------------------------------------------------------------------------------------------------
 
 
-@given(lengths=LENGTHS)
-def test_frames_are_padded_with_zeros_behind_and_nothing_else_changes(lengths):
+def sequences_of(ragged):
+    """The sequences of a batch, one by one in the batch's order, cut at their lengths."""
+    each = [row[:n] for group in ragged.groups for row, n in zip(group.values, group.lengths.tolist(), strict=True)]
+    return [each[place].numpy() for place in ragged.places]
+
+
+@given(lengths=LENGTHS, waste=st.sampled_from([0.0, 0.1, 0.5]))
+def test_frames_come_in_groups_and_nothing_is_lost(lengths, waste):
     split = split_of(lengths)
     rows = np.arange(len(lengths))[::-1].copy()
-    padded = Frames(split, "a", 3).collate(rows)
-    assert padded.values.shape == (len(rows), max(1, *lengths, 0), 3)
-    assert padded.values.dtype == torch.float32
-    assert padded.lengths.tolist() == lengths[::-1]
-    assert padded.mask().sum(1).tolist() == lengths[::-1]
-    for place, row in enumerate(rows):
-        np.testing.assert_array_equal(padded.values[place, : lengths[row]], split.rows[row])
-        assert not padded.values[place, lengths[row] :].any()
+    ragged = Frames(split, "a", 3, waste=waste).collate(rows)
+    for found, row in zip(sequences_of(ragged), rows, strict=True):
+        np.testing.assert_array_equal(found, split.rows[row])
+    for group in ragged.groups:
+        assert group.values.dtype == torch.float32
+        assert not group.values[~group.mask()].any()
+        assert group.full == bool(group.mask().all())
+        assert group.values.shape[1] == max(1, int(group.lengths.max()))
+    assert ragged.real == sum(lengths)
+    empty = lengths.count(0)  # a clip without a frame has one that no one looks at
+    assert ragged.real <= ragged.slots <= (1 + waste) * sum(lengths) + empty
 
 
 def test_tokens_are_padded_with_the_padding_token():
-    padded = Tokens([np.array([5, 6, 7]), np.array([8]), np.array([], np.int64)], padding=9).collate(
-        np.array([1, 0, 2])
-    )
-    assert padded.values.tolist() == [[8, 9, 9], [5, 6, 7], [9, 9, 9]]
-    assert padded.values.dtype == torch.int64
-    assert padded.lengths.tolist() == [1, 3, 0]
-    assert padded.mask().tolist() == [[True, False, False], [True, True, True], [False, False, False]]
+    ids = [np.array(row, np.int64) for row in ([5, 6, 7], [8], [], [1, 2, 3])]
+    ragged = Tokens(ids, padding=9, waste=0.5).collate(np.array([1, 0, 2, 3]))
+    assert [group.values.tolist() for group in ragged.groups] == [[[5, 6, 7], [1, 2, 3], [8, 9, 9]], [[9]]]
+    assert [group.lengths.tolist() for group in ragged.groups] == [[3, 3, 1], [0]]
+    assert ragged.places.tolist() == [2, 0, 3, 1]
+    assert ragged.groups[0].values.dtype == torch.int64
+    assert (ragged.real, ragged.slots) == (7, 10)
 
 
-def test_a_batch_of_empty_sequences_keeps_one_padded_position():
-    assert Frames(split_of([0, 0]), "a", 3).collate(np.array([0, 1])).values.shape == (2, 1, 3)
+@given(lengths=st.lists(st.integers(0, 60), min_size=1, max_size=50), waste=st.floats(0, 1))
+def test_what_is_alike_wastes_no_more_than_it_may(lengths, waste):
+    lengths = np.array(lengths)
+    groups = alike(lengths, waste)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(lengths)))
+    for group in groups:
+        own = lengths[group]
+        assert own[0] == own.max()
+        assert own.max() * len(own) <= (1 + waste) * own.sum()
+        if waste == 0:
+            assert len(set(own)) == 1
+    assert len(groups) <= len(set(lengths.tolist()))
+
+
+def test_equal_lengths_are_one_group_in_their_order():
+    assert [group.tolist() for group in alike(np.array([4, 2, 4, 2, 4]), 0.0)] == [[0, 2, 4], [1, 3]]
+
+
+def test_clips_without_a_frame_keep_one_position_that_no_one_looks_at():
+    (group,) = Frames(split_of([0, 0]), "a", 3).collate(np.array([0, 1])).groups
+    assert group.values.shape == (2, 1, 3)
+    assert not group.full
+    assert not group.mask().any()
 
 
 def test_sequences_are_cut_at_the_longest_that_a_model_has_positions_for():
     split = split_of([2, 7])
     frames = Frames(split, "a", 3, longest=4)
-    padded = frames.collate(np.array([1, 0]))
     assert frames.lengths().tolist() == [2, 4]
-    assert padded.lengths.tolist() == [4, 2]
-    np.testing.assert_array_equal(padded.values[0], split.rows[1][:4])
+    first, second = sequences_of(frames.collate(np.array([1, 0])))
+    np.testing.assert_array_equal(first, split.rows[1][:4])
+    np.testing.assert_array_equal(second, split.rows[0])
 
 
 def test_a_batch_holds_inputs_and_labels_of_its_own_rows():
@@ -99,7 +131,7 @@ def test_a_batch_holds_inputs_and_labels_of_its_own_rows():
     assert batch.labels["y"].tolist() == [4, 0]
     assert batch.labels["t"].tolist() == [-4, 0]
     assert batch.inputs["v"].tolist() == [[8, 9], [0, 1]]
-    assert batch.inputs["a"].lengths.tolist() == [5, 3]
+    assert [len(sequence) for sequence in sequences_of(batch.inputs["a"])] == [5, 3]
 
 
 def test_a_batch_that_is_there_stays_there():
@@ -109,11 +141,13 @@ def test_a_batch_that_is_there_stays_there():
 
 def test_a_batch_moves_every_part_to_another_device():
     """`meta` stands in for a device that is not there."""
-    padded = Padded(torch.zeros(2, 3, 4), torch.tensor([3, 1]))
-    batch = Batch(torch.arange(2), {"a": padded, "v": torch.zeros(2, 5)}, {"y": torch.zeros(2)})
+    ragged = Ragged((Padded(torch.zeros(2, 3, 4), torch.tensor([3, 3]), full=True),), torch.arange(2))
+    batch = Batch(torch.arange(2), {"a": ragged, "v": torch.zeros(2, 5)}, {"y": torch.zeros(2)})
     moved = batch.to(torch.device("meta"))
-    parts = [moved.rows, moved.labels["y"], moved.inputs["v"], moved.inputs["a"].values, moved.inputs["a"].lengths]
+    (group,) = moved.inputs["a"].groups
+    parts = [moved.rows, moved.labels["y"], moved.inputs["v"], moved.inputs["a"].places, group.values, group.lengths]
     assert {part.device.type for part in parts} == {"meta"}
+    assert group.full
 
 
 # --- order -----------------------------------------------------------------------------------------------------------
@@ -156,7 +190,7 @@ def test_a_length_window_makes_batches_of_similar_length():
 
     def padding(window):
         batches = view.shuffled(8, seed=1, epoch=1, window=window).starting_at(0)
-        return sum(int((~batch.inputs["a"].mask()).sum()) for batch in batches)
+        return sum(int(n.max() * len(n) - n.sum()) for n in (np.array(lengths)[batch.rows] for batch in batches))
 
     assert padding(8) < padding(1) / 3
 

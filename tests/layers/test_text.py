@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
-from dmmsa_cli.data.batches import Padded
 from dmmsa_cli.errors import EncoderUnavailable, InvalidRecipe
 from dmmsa_cli.layers.pretrained import (
     copy_description,
@@ -30,6 +29,7 @@ from dmmsa_cli.layers.pretrained import (
     tokenize,
 )
 from dmmsa_cli.layers.text import TinyOptions
+from tests.ragged import one_group
 
 TEXTS = ["The film was GREAT, truly great", "it was a dull film", "", "I did not like the plot at all", "great great"]
 OPTIONS = TinyOptions(width=16, layers=2, heads=2, vocabulary=80)
@@ -145,7 +145,7 @@ def test_embeddings_do_not_know_how_far_their_batch_is_padded(encoder, extra, se
     values = torch.randint(0, 20, (3, 6), generator=generator)
     noise = torch.randint(0, 20, (3, extra), generator=generator)
     with torch.no_grad():
-        short, long = encoder(Padded(values, lengths)), encoder(Padded(torch.cat([values, noise], 1), lengths))
+        short, long = (encoder(one_group(x, lengths)) for x in (values, torch.cat([values, noise], 1)))
     torch.testing.assert_close(long, short, atol=1e-5, rtol=0)
 
 

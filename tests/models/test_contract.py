@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
-from dmmsa_cli.data.batches import Batch, Capabilities, Padded
+from dmmsa_cli.data.batches import Batch, Capabilities
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.text import TextEncoder
 from dmmsa_cli.models import MODELS
@@ -18,6 +18,7 @@ from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import to_dict
 from dmmsa_cli.training.run import RunFolder
+from tests.ragged import one_group, regrouped
 
 SUBSETS = ["".join(subset) for size in (1, 2, 3) for subset in itertools.combinations("tva", size)]
 CASES = list(itertools.product(MODELS, SUBSETS, OBJECTIVES))
@@ -82,10 +83,10 @@ def sequences(modality, lengths, extra=0, seed=0):
     else:
         values = torch.randn(len(lengths), t, FEATURES[modality], generator=generator)
         behind = 100 * torch.randn(len(lengths), t + extra, FEATURES[modality], generator=noise)
-    padded = Padded(behind, torch.tensor(lengths))
-    valid = padded.mask()
+    ragged = one_group(behind, lengths)
+    valid = ragged.groups[0].mask()
     behind[valid] = values[valid[:, :t]]
-    return padded
+    return ragged
 
 
 def batch_of(subset, lengths=None, extra=0, seed=0):
@@ -98,8 +99,13 @@ def batch_of(subset, lengths=None, extra=0, seed=0):
 
 def rows(batch, order):
     """The same clips in another order, or some of them."""
-    inputs = {m: Padded(x.values[order], x.lengths[order]) for m, x in batch.inputs.items()}
+    inputs = {m: one_group(x.groups[0].values[order], x.groups[0].lengths[order]) for m, x in batch.inputs.items()}
     return Batch(batch.rows[order], inputs, {name: label[order] for name, label in batch.labels.items()})
+
+
+def without_padding(batch, waste=0.0):
+    """The same clips in groups of like length."""
+    return dataclasses.replace(batch, inputs={m: regrouped(x, waste) for m, x in batch.inputs.items()})
 
 
 def flat(outputs):
@@ -115,10 +121,10 @@ def run(model, batch):
     return flat(model(batch))
 
 
-def assert_close(said, expected):
+def assert_close(said, expected, within=1e-5):
     assert said.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(said[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(said[name], value, atol=within, rtol=within, msg=lambda text, n=name: f"{n}: {text}")
 
 
 @contract
@@ -173,14 +179,28 @@ def test_outputs_do_not_know_how_far_their_batch_is_padded(name, subset, objecti
 
 
 @contract
+@pytest.mark.parametrize("waste", [0.0, 0.3])
+def test_it_does_not_matter_how_sequences_are_grouped(name, subset, objective, waste):
+    """Neither for outputs nor for gradients, with a clip that has no frame among them."""
+    lengths = {m: [*LENGTHS[m], 7, 3 if m == "t" else 0, 7] for m in subset}
+    batch, model = batch_of(subset, lengths, extra=2), build(name, subset, objective)
+    grouped = without_padding(batch, waste)
+    assert_close(run(model, grouped), run(model, batch))
+
+    def slopes(batch):
+        model.zero_grad()
+        sum(value.sum() for value in flat(model(batch)).values()).backward()
+        return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+    assert_close(slopes(grouped), slopes(batch), 1e-4)
+
+
+@contract
 def test_a_clip_alone_is_what_it_is_among_others(name, subset, objective):
     model, batch = build(name, subset, objective), batch_of(subset)
     together = run(model, batch)
     for row in range(len(batch)):
-        longest = {m: max(1, LENGTHS[m][row]) for m in subset}
-        alone = rows(batch, [row])
-        cut = {m: Padded(x.values[:, : longest[m]], x.lengths) for m, x in alone.inputs.items()}
-        said = run(model, dataclasses.replace(alone, inputs=cut))
+        said = run(model, without_padding(rows(batch, [row])))
         assert_close(said, {part: value[row : row + 1] for part, value in together.items()})
 
 

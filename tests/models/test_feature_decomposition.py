@@ -6,10 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dmmsa_cli.data.batches import Batch, Padded
+from dmmsa_cli.data.batches import Batch
+from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition, FeatureDecompositionOptions
+from tests.ragged import one_group
 
 WIDTH, HEADS, LAYERS = 32, 4, 2
 NAMES = {"T": "t", "V": "v", "A": "a"}
@@ -90,7 +92,7 @@ def released(golden):
     left = model.load_state_dict(state, strict=False)
     assert all(name.endswith((".mean", ".deviation")) for name in left.missing_keys)  # they feed frames as they are
     assert not left.unexpected_keys
-    full = {m: Padded(io[name], torch.full((4,), io[name].shape[1])) for m, name in (("v", "vision"), ("a", "audio"))}
+    full = {m: one_group(io[name], [io[name].shape[1]] * 4) for m, name in (("v", "vision"), ("a", "audio"))}
     batch = Batch(torch.arange(4), {"t": io["text"], **full}, {})
     with torch.no_grad():
         outputs = model.eval()(batch)
@@ -164,8 +166,8 @@ def test_heads_are_shaped_as_the_method_says():
 
 def test_dropout_follows_each_projector_and_no_head():
     model = small("tva", {"unimodal": Head(1, "feature")}).train()
-    assert sum(isinstance(part, torch.nn.Dropout) for part in model.modules()) == 6
-    assert {part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)} == {0.5}
+    assert sum(isinstance(part, Dropout) for part in model.modules()) == 6
+    assert {part.p for part in model.modules() if isinstance(part, Dropout)} == {0.5}
 
 
 @pytest.mark.parametrize("options", [{"width": 8}, {"width": 40}, {"projector_dropout": 1.0}])
@@ -177,20 +179,21 @@ def test_impossible_options_are_refused(options):
 def test_an_encoder_refuses_frames_of_another_width_or_too_many():
     encoder = sequence_encoder(torch.zeros(1, 5, 3))
     with pytest.raises(ValueError, match="4 wide.*made for 3"):
-        encoder(Padded(torch.zeros(2, 5, 4), torch.tensor([5, 5])))
+        encoder(one_group(torch.zeros(2, 5, 4), [5, 5]))
     with pytest.raises(ValueError, match="6 frames.*5 positions"):
-        encoder(Padded(torch.zeros(2, 6, 3), torch.tensor([6, 6])))
+        encoder(one_group(torch.zeros(2, 6, 3), [6, 6]))
 
 
 def test_frames_are_scaled_by_the_statistics_that_travel_with_the_weights():
-    frames = Padded(torch.randn(2, 5, 3), torch.tensor([5, 3]))
-    encoder, scaled = sequence_encoder(frames.values).eval(), sequence_encoder(frames.values).eval()
+    values = torch.randn(2, 5, 3)
+    frames = one_group(values, [5, 3])
+    encoder, scaled = sequence_encoder(values).eval(), sequence_encoder(values).eval()
     encoder.standardise_by(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, 0.5, 3.0]))
     scaled.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(scaled(frames), encoder(frames))
     encoder.standardise_by(torch.zeros(3), torch.ones(3))
-    by_hand = (frames.values - torch.tensor([1.0, -2.0, 0.5])) / torch.tensor([2.0, 0.5, 3.0])
-    torch.testing.assert_close(encoder(Padded(by_hand, frames.lengths)), scaled(frames))
+    by_hand = (values - torch.tensor([1.0, -2.0, 0.5])) / torch.tensor([2.0, 0.5, 3.0])
+    torch.testing.assert_close(encoder(one_group(by_hand, [5, 3])), scaled(frames))
 
 
 def test_cls_starts_at_one_and_positions_at_zero():

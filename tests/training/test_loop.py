@@ -387,7 +387,8 @@ class Words(torch.nn.Module):
         self.norm = torch.nn.LayerNorm(16)
 
     def forward(self, tokens):
-        return self.norm((self.table(tokens.values) * tokens.mask().unsqueeze(-1)).sum(1))
+        sums = [(self.table(group.values) * group.mask().unsqueeze(-1)).sum(1) for group in tokens.groups]
+        return self.norm(torch.cat(sums)[tokens.places])
 
 
 @pytest.mark.parametrize("averaging", [None, 0.9])

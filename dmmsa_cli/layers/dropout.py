@@ -1,0 +1,65 @@
+"""Dropout that is cheap on a CPU, where torch's own costs as much time as the matrix products around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_EVERY = -(2**63)  # `random_` from here on, without an end, fills all 64 bits
+
+
+class Dropout(nn.Module):
+    """Zero a share `p` of the elements in training, and scale the others so that the mean stays."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of x, of any shape."""
+        return dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """Tell p where the module is printed."""
+        return f"p={self.p}"
+
+
+def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """Zero each element with probability `p`, and scale the others by 1 / (1 - p); outside training return x.
+
+    On a CPU torch draws a random number for every element, 16 ns each. Here eight bits, or sixteen where `p` is no
+    multiple of 1/256, decide on an element, so that one draw of 64 serves eight or four of them; `p` is rounded to
+    the nearest multiple of 2^-16, and so is the scale. The numbers come from torch's own generator.
+    """
+    if not training or p == 0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, p)
+    dropped: Tensor = _Dropout.apply(x, p)  # type: ignore[no-untyped-call]  # torch's own lack of a hint
+    return dropped
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:  # noqa: ANN401  (torch gives it no public type)
+        keep, ctx.scale = _keep(x, p)
+        ctx.save_for_backward(keep)
+        return (x * keep).mul_(ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (keep,) = ctx.saved_tensors
+        return (gradient * keep).mul_(ctx.scale), None
+
+
+def _keep(x: Tensor, p: float) -> tuple[Tensor, float]:
+    """Which elements stay, in the shape of x, and by what they are scaled."""
+    bits, kind = (8, torch.int8) if (256 * p).is_integer() else (16, torch.int16)
+    values = 2**bits
+    dropped = min(round(p * values), values - 1)  # of the values that a lane can have
+    words = torch.empty(-(-x.numel() * bits // 64), dtype=torch.int64).random_(_EVERY, None)
+    lanes = words.view(kind)[: x.numel()].view(x.shape)
+    return lanes >= dropped - values // 2, values / (values - dropped)
