@@ -8,7 +8,7 @@ DEMO   := demo
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help demo reproduce real real-per-seed test test-slow checks lint types clean asked
+.PHONY: help demo reproduce real real-per-seed bench test test-slow checks lint types clean asked
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -124,6 +124,11 @@ real-per-seed: real  ## Likewise DMMSA and ConFEDE with encoders of their own fo
 	$(DMMSA) report --format $(FORMATS) --out real/report --runs-dir real/runs
 
 # --- development ---------------------------------------------------------------------------------------------------
+
+BENCH ?=#     options of `dmmsa bench`, as in make bench BENCH="--steps 20 --repeats 1"
+
+bench: $(VENV)/.installed  ## What each part of the work costs on this machine, on made-up data; BENCH="--help" tells more
+	$(DMMSA) bench --json build/bench.json $(BENCH)
 
 test: $(VENV)/.installed  ## The tests, without the long ones
 	$(BIN)/python -m pytest

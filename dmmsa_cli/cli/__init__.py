@@ -12,6 +12,7 @@ import typer
 
 from dmmsa_cli import __version__
 from dmmsa_cli.cli.ablate import ablate
+from dmmsa_cli.cli.bench import bench
 from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.fuse import fuse
 from dmmsa_cli.cli.options import spread_lists
@@ -48,6 +49,7 @@ def _global(
 
 for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict, report):
     app.command()(command)
+app.command(hidden=True)(bench)  # for who works on dmmsa
 
 
 def main() -> None:

@@ -1,0 +1,240 @@
+"""`dmmsa bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dmmsa_cli.cli import options
+
+if TYPE_CHECKING:  # imported where it is used, to keep --help quick
+    from rich.console import Console
+    from rich.table import Table
+
+    from dmmsa_cli.stages.bench.benchmark import Benchmark, Measure
+    from dmmsa_cli.stages.bench.process import Facts
+
+MEBIBYTE = 2**20
+
+
+class Shape(StrEnum):
+    """A dataset whose sizes are taken."""
+
+    mosi = "mosi"
+    mosei = "mosei"
+    sims = "sims"
+
+
+class What(StrEnum):
+    """A measure."""
+
+    prepare = "prepare"
+    open = "open"
+    text = "text"
+    start = "start"
+    epoch = "epoch"
+
+
+def bench(
+    shape: Annotated[Shape, typer.Option("--shape", help="Take the sizes, and the recipes, of this dataset.")] = (
+        Shape.mosi
+    ),
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="A pickle of that dataset. Default: made up.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", metavar="N", min=1, help="Training rows to make up at most.")
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", metavar="NAME", help="Repeatable. Default: dmmsa and confede-released."),
+    ] = None,
+    only: Annotated[list[What] | None, typer.Option("--only", help="One measure. Repeatable. Default: all.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", min=1, help="Measure N steps of an epoch, and extrapolate from them."),
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="Of every measure.")] = 3,
+    device: options.DeviceOption = options.Device.auto,
+    precision: options.PrecisionOption = None,
+    json_out: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all that was found.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help="Keep what is made, and use it again. Default: removed."),
+    ] = None,
+) -> None:
+    """Measure what each part of the work costs on this machine: seconds, memory, and how much of it is padding.
+
+    Each measure runs alone, in a process of its own. Data are made up unless --from names a file: they have a dataset's
+    sizes and nothing else of it. The text encoder is of BERT-base's size, with random weights.
+    """
+    from rich.console import Console
+
+    from dmmsa_cli.files import write_json
+    from dmmsa_cli.stages.bench.benchmark import MEASURES, RECIPES, bench
+
+    console = Console()
+    with console.status("") as status:
+        found = bench(
+            shape.value,
+            file=source,
+            rows=rows,
+            recipes=recipe or RECIPES,
+            only=[what.value for what in only] if only else MEASURES,
+            steps=steps,
+            repeats=repeats,
+            folder=folder,
+            device=device.value,
+            precision=precision.value if precision else None,
+            tell=status.update,
+        )
+    _show(console, found)
+    if json_out:
+        write_json(json_out, found.to_json())
+
+
+def _show(console: Console, found: Benchmark) -> None:
+    from rich.text import Text
+
+    for line in _head(found):
+        console.print(Text(line), soft_wrap=True)
+    table = _table()
+    for measure in found.measures:
+        _add(table, measure)
+    console.print(table)
+    times = len(found.measures[0].repeats) if found.measures else 0
+    told = f"Medians of {times}." if times > 1 else "Measured once."
+    console.print(f"{told} Peak memory is all that was resident, pages of mapped files too.", style="dim")
+
+
+def _head(found: Benchmark) -> list[str]:
+    """Say which machine, and which data."""
+    machine, data = found.machine, found.data
+    many = "s" if machine["threads"] > 1 else ""
+    what = f"SYNTHETIC data, made up in {data['shape']}'s shape" if data["made_up"] else f"data from {data['file']}"
+    return [
+        f"{machine['device']}, {machine['threads']} thread{many}, {machine['precision']}",
+        f"{what}: a pickle of {_mebibytes(data['file_bytes'])} MiB, {str(data['sha256'])[:12]}",
+    ]
+
+
+def _table() -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("peak MiB", justify="right", no_wrap=True)
+    table.add_column("")
+    return table
+
+
+def _add(table: Table, measure: Measure) -> None:
+    """Add a row for a measure, and one for each part of it that takes time of its own."""
+    facts = measure.median
+    title = f"{_TITLES[measure.name]}{f', {measure.recipe}' if measure.recipe else ''}"
+    table.add_row(
+        title, _seconds(facts["seconds"]), _mebibytes(facts.get("peak_rss_bytes")), _NOTES[measure.name](facts)
+    )
+    for part, seconds, note in _PARTS.get(measure.name, _no_parts)(facts):
+        table.add_row(f"  {part}", _seconds(seconds), "", note, style="dim")
+
+
+# --- what is said of each measure -----------------------------------------------------------------------------------
+
+_Part = tuple[str, Any, str]  # what, seconds, note
+
+
+def _no_parts(facts: Facts) -> list[_Part]:
+    return []
+
+
+def _prepare_note(facts: Facts) -> str:
+    return f"{_mebibytes(facts['peak_above_unpickled_bytes'])} MiB above the unpickled arrays"
+
+
+def _prepare_parts(facts: Facts) -> list[_Part]:
+    arrays = f"{_mebibytes(facts['unpickled_bytes'])} MiB of arrays; measured alone"
+    return [("unpickling", facts["unpickle_seconds"], arrays)]
+
+
+def _text_note(facts: Facts) -> str:
+    return f"{facts['tokens_per_second']:,.0f} tokens/s, padded/real {facts['padded_over_real']:.2f}"
+
+
+def _text_parts(facts: Facts) -> list[_Part]:
+    return [
+        ("loading, before it", facts["load_seconds"], "importing transformers included"),
+        ("tokenizing, before it", facts["tokenize_seconds"], f"{facts['tokens']:,} tokens"),
+    ]
+
+
+def _start_note(facts: Facts) -> str:
+    return f"transformers {'was' if facts['transformers_imported'] else 'was not'} imported"
+
+
+def _start_parts(facts: Facts) -> list[_Part]:
+    return [("importing torch", facts["torch_import_seconds"], "")]
+
+
+def _epoch_note(facts: Facts) -> str:
+    work = f"{facts['tflop']:.3g} TFLOP on real frames"
+    return f"{work}; EXTRAPOLATED from {facts['measured_steps']} steps" if facts["extrapolated"] else work
+
+
+def _epoch_parts(facts: Facts) -> list[_Part]:
+    def share(part: str) -> str:
+        return f"{100 * _number(facts[part]) / _number(facts['seconds']):.0f} %"
+
+    rate, reached = 1000 * _number(facts["matrix_tflop_per_second"]), 100 * _number(facts["share_of_matrix_rate"])
+    sizes = f"{_mebibytes(facts['checkpoint_bytes'])} MiB, and weights of {_mebibytes(facts['weights_bytes'])} MiB"
+    own = _mebibytes(facts["peak_anonymous_bytes"])
+    return [
+        ("retrieval refresh", facts["refresh_seconds"], share("refresh_seconds")),
+        (f"{facts['steps']} steps", facts["steps_seconds"], f"{share('steps_seconds')}; {facts['clips']:,} clips"),
+        ("validation", facts["validation_seconds"], share("validation_seconds")),
+        ("one step, median", facts["step_seconds"], ""),
+        ("checkpoint, after it", facts["checkpoint_seconds"], sizes),
+        ("forward + backward", None, f"{reached:.0f} % of the matrix products' {rate:,.0f} GFLOP/s"),
+        ("padded/real", None, f"{facts['padded_over_real']:.3f} of frames, {facts['work_over_real']:.3f} of FLOPs"),
+        *([("memory of its own", None, f"{own} MiB; the rest are pages of files")] if own else []),
+    ]
+
+
+_TITLES = {
+    "prepare": "prepare",
+    "open": "opening the store",
+    "text": "encoding text",
+    "start": "fuse to the first step",
+    "epoch": "epoch",
+}
+_NOTES: dict[str, Callable[[Facts], str]] = {
+    "prepare": _prepare_note,
+    "open": lambda facts: "and mapping its splits",
+    "text": _text_note,
+    "start": _start_note,
+    "epoch": _epoch_note,
+}
+_PARTS: dict[str, Callable[[Facts], list[_Part]]] = {
+    "prepare": _prepare_parts,
+    "text": _text_parts,
+    "start": _start_parts,
+    "epoch": _epoch_parts,
+}
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return value
+
+
+def _seconds(value: object) -> str:
+    return "" if value is None else f"{_number(value):,.3f}"
+
+
+def _mebibytes(value: object) -> str:
+    return "" if value is None else f"{_number(value) / MEBIBYTE:,.0f}"

@@ -1,0 +1,172 @@
+"""One epoch of fusion through the real loop, its parts apart, and how much of it is work on real frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from dmmsa_cli.data.batches import Batch, EpochBatches
+from dmmsa_cli.runtime import autocast, seed_everything
+from dmmsa_cli.stages.bench.flops import FlopCount, Work, evenly, matrix_rate
+from dmmsa_cli.stages.bench.place import Place
+from dmmsa_cli.stages.bench.process import AnonymousPeak, Facts, peak_memory
+from dmmsa_cli.stages.bench.watching import Seen, Watched, now
+from dmmsa_cli.stages.experiment import Experiment
+from dmmsa_cli.stages.fused import Fused
+from dmmsa_cli.training.loop import EpochEnd, Training, train
+from dmmsa_cli.training.run import RunFolder
+
+SEED = 1
+WARM_UP = 2  # steps that are left out where not all of an epoch is measured
+TIMED = 512  # clips, at least, in the passes that are held against the machine's matrix products
+
+
+def epoch(place: Place, recipe: str, steps: int | None) -> Facts:
+    """Measure one epoch from untrained encoders, as `dmmsa fuse --from-scratch` would run it.
+
+    Steps, validation and the objective's look at the training split before the epoch (ConFEDE's retrieval) are timed
+    apart, and so is a checkpoint with the best weights. Memory is looked at before anything is measured that a run
+    would not do.
+
+    Args:
+        place: where the data lie.
+        recipe: its name.
+        steps: measure this many, after two that warm up, and tell from them what the epoch takes; None runs them all.
+    """
+    experiment = place.open(recipe)
+    before = matrix_rate(experiment.device, experiment.precision)
+    with TemporaryDirectory(dir=place.folder) as scratch:
+        with AnonymousPeak() as anonymous:
+            measured = _Epoch(experiment, RunFolder(Path(scratch)), steps)
+            facts = measured.run() | measured.save()
+        facts |= _memory(anonymous, experiment.device)
+    work = measured.work()
+    best = max(before, matrix_rate(experiment.device, experiment.precision))
+    return facts | work.facts(best) | {"precision": experiment.precision, "threads": torch.get_num_threads()}
+
+
+def _memory(anonymous: AnonymousPeak, device: torch.device) -> Facts:
+    facts: Facts = {"peak_rss_bytes": peak_memory(), "peak_anonymous_bytes": anonymous.bytes}
+    if device.type == "cuda":
+        facts["peak_device_bytes"] = torch.cuda.max_memory_allocated(device)
+    return facts
+
+
+class _Epoch:
+    """An epoch that is about to be measured.
+
+    Args:
+        experiment: dataset and recipe.
+        run: where its checkpoint goes.
+        steps: as for `epoch`.
+    """
+
+    def __init__(self, experiment: Experiment, run: RunFolder, steps: int | None) -> None:
+        self.experiment, self.run_folder = experiment, run
+        fused, schedule = Fused(experiment, run, {}), experiment.recipe.fusion
+        self.valid = fused.view("valid", SEED)
+        view = fused.view("train", SEED)
+        self.planned = view.shuffled(schedule.batch_size, seed=SEED, epoch=1, window=schedule.length_window)
+        self.steps = None if steps is None or steps + WARM_UP >= len(self.planned) else steps
+        seed_everything(SEED)
+        model = fused.start(SEED)
+        self.state = Training(
+            model, fused.objective, schedule, device=experiment.device, precision=experiment.precision
+        )
+        self.seen = Seen(experiment.device)
+
+    def run(self) -> Facts:
+        """Run the epoch, or its first steps, through the loop, with retrieval before and validation after it."""
+        for event in train(self.state, batches=self._batches, evaluate=self._evaluate):
+            if isinstance(event, EpochEnd):
+                break
+            self.seen.stopwatch.mark()
+        seconds, total = self.seen.stopwatch.seconds(), len(self.planned)
+        timed = seconds if self.steps is None else seconds[WARM_UP:]
+        parts = {
+            "refresh_seconds": self.seen.refreshed - self.seen.asked,
+            "steps_seconds": fmean(timed) * total,
+            "validation_seconds": self.seen.validation,
+        }
+        return {
+            "seconds": sum(parts.values()),
+            **parts,
+            "step_seconds": median(timed),
+            "steps": total,
+            "measured_steps": len(timed),
+            "extrapolated": self.steps is not None,
+            "clips": self.clips,
+            "padded_over_real": self.seen.slots / max(1, self.seen.real),
+        }
+
+    @property
+    def clips(self) -> int:
+        """Clips that pass through the model in the epoch, those that the objective brings along included."""
+        own = sum(len(rows) for rows in self.planned.rows[: len(self.seen.rows)])
+        passed = sum(len(rows) for rows in self.seen.rows)
+        return round(passed / own * len(self.planned.view))
+
+    def _batches(self, epoch: int) -> EpochBatches:
+        rows = self.planned.rows if self.steps is None else self.planned.rows[: WARM_UP + self.steps]
+        self.seen.asked = now(self.experiment.device)
+        return Watched(self.planned.view, rows, seen=self.seen)
+
+    def _evaluate(self, model: nn.Module) -> dict[str, float]:
+        began = now(self.experiment.device)
+        metrics = self.experiment.metrics_of(model, self.valid)
+        self.seen.validation = now(self.experiment.device) - began
+        return metrics
+
+    def save(self) -> Facts:
+        """Write what a run writes after its best epoch so far."""
+        began = now(self.experiment.device)
+        self.run_folder.save_weights(self.state.evaluated)
+        self.run_folder.save_checkpoint(self.state.tensors(), {})
+        return {
+            "checkpoint_seconds": now(self.experiment.device) - began,
+            "checkpoint_bytes": (self.run_folder.path / "checkpoint.safetensors").stat().st_size,
+            "weights_bytes": (self.run_folder.path / "weights.safetensors").stat().st_size,
+        }
+
+    def work(self) -> Work:
+        """Count the epoch's FLOPs, and time forward plus backward of some of its batches."""
+        batches = self._some_batches()
+        seconds = self._pass_seconds(batches)
+        counter = FlopCount(self.state.model, self.planned.view)
+        one = batches[len(batches) // 2]
+        rows, passed = np.concatenate([batch.rows for batch in batches]), np.concatenate(self.seen.rows)
+        return Work(
+            epoch=counter.total(passed) / len(passed) * self.clips,
+            passes=counter.total(rows),
+            pass_seconds=seconds,
+            work_over_real=counter.of(one) / counter.total(one.rows.numpy()),
+        )
+
+    def _some_batches(self) -> list[Batch]:
+        """Collate batches that are evenly spaced over the epoch."""
+        enough = max(4, -(-TIMED // len(self.seen.rows[0])))
+        chosen = evenly(len(self.planned), enough if self.steps is None else min(enough, self.steps))
+        rows = [self.planned.rows[place] for place in chosen]
+        return list(EpochBatches(self.planned.view, rows).starting_at(0, self.state.objective.companions))
+
+    def _pass_seconds(self, batches: list[Batch]) -> float:
+        """Time forward, losses and backward; not collating, the optimiser, or moving inputs to the device."""
+        self.state.model.train()
+        moved = [batch.to(self.experiment.device) for batch in batches]
+        self._pass(moved[0])  # warms up
+        began = now(self.experiment.device)
+        for batch in moved:
+            self._pass(batch)
+        return now(self.experiment.device) - began
+
+    def _pass(self, batch: Batch) -> None:
+        with autocast(self.experiment.device, self.experiment.precision):
+            outputs = self.state.model(batch)
+        losses = self.state.objective(outputs, batch)
+        self.state.optimiser.zero_grad(set_to_none=True)
+        self.state.objective.total(losses).backward()  # type: ignore[no-untyped-call]  # torch's own lack of a hint

@@ -1,0 +1,108 @@
+"""Encoding transcripts with an encoder of BERT-base's size and random weights: the same work, no download."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dmmsa_cli.data.batches import Ragged
+from dmmsa_cli.data.specs import SPLITS
+from dmmsa_cli.data.store import dataset_folder, open_store
+from dmmsa_cli.files import PARTIAL
+from dmmsa_cli.layers.pretrained import load_encoder, make_tiny
+from dmmsa_cli.layers.text import TinyOptions
+from dmmsa_cli.stages.bench.place import Place
+from dmmsa_cli.stages.bench.process import Facts, peak_memory
+from dmmsa_cli.stages.embeddings import embed_tokens
+from dmmsa_cli.stages.fused import Fused
+from dmmsa_cli.training.run import RunFolder
+
+SEED = 1
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """Size of the text encoder; the defaults are BERT-base's."""
+
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    feedforward: int = 3072
+    vocabulary: int = 30522
+    tokens: int = 512
+
+
+def made(place: Place, size: EncoderSize) -> Facts:
+    """Write the encoder where it is not there: a vocabulary learned from the transcripts, random weights."""
+    from transformers import BertConfig, BertModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if place.encoder.exists():
+        return {}
+    texts = open_store(dataset_folder(place.data_dir, place.dataset)).split("train").texts
+    config = BertConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=size.feedforward,
+        max_position_embeddings=size.tokens,
+    )
+    partial = place.encoder.with_name(place.encoder.name + PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    least = TinyOptions(width=1, layers=1, heads=1, vocabulary=size.vocabulary)
+    make_tiny(partial, texts, least, max_tokens=size.tokens, seed=SEED)  # for its vocabulary
+    torch.manual_seed(SEED)
+    BertModel(config).save_pretrained(partial)
+    partial.replace(place.encoder)
+    return {}
+
+
+class _Counting(nn.Module):
+    """Counts the tokens that pass to an encoder."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.real = self.slots = 0
+
+    def forward(self, tokens: Ragged) -> Tensor:
+        """Map token ids of B transcripts to embeddings (B, width)."""
+        self.real, self.slots = self.real + tokens.real, self.slots + tokens.slots
+        embedded: Tensor = self.encoder(tokens)
+        return embedded
+
+
+def encoded(place: Place, recipe: str) -> Facts:
+    """Measure loading the encoder (with importing transformers), tokenizing, and encoding every transcript."""
+    experiment = place.open(recipe)
+    began = time.perf_counter()
+    encoder = _Counting(load_encoder(experiment.base_text, pooling=experiment.recipe.text.pooling))
+    loaded = time.perf_counter()
+    splits = [experiment.tokens(experiment.base_text, experiment.store.split(name)) for name in SPLITS]
+    tokenized = time.perf_counter()
+    for tokens in splits:
+        embed_tokens(encoder, tokens, device=experiment.device)  # its result lies on the CPU: nothing is left to do
+    seconds = time.perf_counter() - tokenized
+    return {
+        "seconds": seconds,
+        "load_seconds": loaded - began,
+        "tokenize_seconds": tokenized - loaded,
+        "tokens": encoder.real,
+        "tokens_per_second": encoder.real / seconds,
+        "padded_over_real": encoder.slots / encoder.real,
+        "peak_rss_bytes": peak_memory(),
+    }
+
+
+def cached(place: Place, recipes: Sequence[str]) -> Facts:
+    """See that the embeddings are where `fuse` looks for them."""
+    for recipe in recipes:
+        Fused(place.open(recipe), RunFolder(place.folder / "unused"), {}).view("train", SEED)
+    return {}
