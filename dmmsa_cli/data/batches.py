@@ -200,7 +200,7 @@ class Tokens:
 
     ids: Sequence[NDArray[np.int64]]
     padding: int
-    waste: float = 0.1
+    waste: float = 0.15
     """Padding to real tokens in a group at most; every group is a pass through all weights of the encoder."""
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -136,9 +137,12 @@ def empty_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = Non
 
 def encoder_width(folder: Path) -> int:
     """Return the width of the embeddings of the encoder that a folder's config.json describes."""
-    from transformers import AutoConfig
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
+    if told is None:  # some kinds of encoder call it otherwise; asking transformers costs two seconds at start
+        from transformers import AutoConfig
 
-    return int(AutoConfig.from_pretrained(folder).hidden_size)
+        told = AutoConfig.from_pretrained(folder).hidden_size
+    return int(told)
 
 
 def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:

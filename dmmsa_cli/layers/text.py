@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.batches import Padded, Ragged
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.sequence import masked_mean
 
 Pooling = Literal["pooler", "mean"]
@@ -80,6 +81,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         if pooling == "mean" and getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None  # never used: its weights would only be stored and decayed
+        _cheapen_dropout(backbone)
         self.backbone = backbone
         self.pooling = pooling
         self.width: int = backbone.config.hidden_size
@@ -103,12 +105,25 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Ragged) -> Tensor:
         """Map the token ids of B transcripts, (n, T) a group, to embeddings (B, width)."""
-        return torch.cat([self._embed(group) for group in tokens.groups]).index_select(0, tokens.places)
+        # One lookup for all groups: its gradient is as large as the vocabulary, however few words were looked up.
+        words = self.backbone.get_input_embeddings()(torch.cat([group.values.flatten() for group in tokens.groups]))
+        parts = words.split([group.values.numel() for group in tokens.groups])
+        pooled = [self._pool(*pair) for pair in zip(tokens.groups, parts, strict=True)]
+        return torch.cat(pooled).index_select(0, tokens.places)
 
-    def _embed(self, tokens: Padded) -> Tensor:
+    def _pool(self, tokens: Padded, words: Tensor) -> Tensor:
+        """Encode a group, its word vectors (n T, w) given, to (n, width)."""
         mask = tokens.mask()
-        output = self.backbone(input_ids=tokens.values, attention_mask=mask.long())
+        output = self.backbone(inputs_embeds=words.view(*mask.shape, -1), attention_mask=mask.long())
         pooled: Tensor = (
             output.pooler_output if self.pooling == "pooler" else masked_mean(output.last_hidden_state, mask)
         )
         return pooled
+
+
+def _cheapen_dropout(module: nn.Module) -> None:
+    """Put dropout of ours in the place of torch's (`layers/dropout.py`)."""
+    for name, part in module.named_children():
+        if isinstance(part, nn.Dropout):
+            setattr(module, name, Dropout(part.p))
+        _cheapen_dropout(part)

@@ -113,7 +113,7 @@ class Experiment:
         manifest = self.store.manifest
         longest = max(1, manifest.longest[modality])
         # A CPU starts a kernel in no time, so there every length is a group; elsewhere fewer groups pay for padding.
-        return Frames(rows, modality, manifest.widths[modality], longest, 0.0 if self.device.type == "cpu" else 0.1)
+        return Frames(rows, modality, manifest.widths[modality], longest, 0.0 if self.device.type == "cpu" else 0.15)
 
     def tokens(self, folder: Path, rows: Rows) -> Tokens:
         """Return the transcripts as token ids of the encoder in `folder`."""

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
 from dmmsa_cli.errors import EncoderUnavailable, InvalidRecipe
+from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.pretrained import (
     copy_description,
     empty_encoder,
@@ -169,7 +170,7 @@ def test_the_mean_leaves_no_pooler_to_be_stored_or_decayed(encoder_folder):
 def test_dropout_is_the_encoders_own_unless_one_is_given(encoder_folder):
     def rates(**more):
         modules = load_encoder(encoder_folder, pooling="pooler", **more).modules()
-        return {part.p for part in modules if isinstance(part, torch.nn.Dropout)}
+        return {part.p for part in modules if isinstance(part, Dropout)}
 
     assert rates() == {0.1}
     assert rates(dropout=0.25) == {0.25}
