@@ -19,7 +19,7 @@ from dmmsa_cli.stages.bench.watching import now
 
 META = torch.device("meta")
 TERA = 1e12
-COUNTED = 256  # clips, at most, whose FLOPs stand for all
+COUNTED = 128  # clips, at most, whose FLOPs stand for all
 PRODUCTS = ((2048, 2048, 2048), (4096, 768, 2304))  # (n, k, m): a large one, and one as a layer of the network has it
 REPEATS = 5
 QUEUED = 50  # products between two looks at the clock of a GPU, which is done with one in no time
@@ -39,7 +39,9 @@ class FlopCount:
     def __init__(self, model: nn.Module, view: View) -> None:
         self.model = deepcopy(model).to(META).train()
         self.view = view
-        self._alone: dict[int, int] = {}
+        sequences = [source.lengths() for source in view.inputs.values() if not isinstance(source, Tensor)]
+        self._lengths = np.stack(sequences, 1) if sequences else np.zeros((view.rows.max() + 1, 0), np.int64)
+        self._alone: dict[tuple[int, ...], int] = {}
 
     def of(self, batch: Batch) -> int:
         """Count for a batch as it is, its padding included."""
@@ -49,14 +51,16 @@ class FlopCount:
         return int(counter.get_total_flops())
 
     def alone(self, row: int) -> int:
-        """Count for one clip in a batch of its own, where nothing is padding."""
-        if row not in self._alone:
-            self._alone[row] = self.of(self.view.batch(np.array([row])))
-        return self._alone[row]
+        """Count for one clip in a batch of its own, where nothing is padding; only its lengths decide."""
+        lengths = tuple(self._lengths[row].tolist())
+        if lengths not in self._alone:
+            self._alone[lengths] = self.of(self.view.batch(np.array([row])))
+        return self._alone[lengths]
 
     def total(self, rows: NDArray[np.int64]) -> float:
-        """Count for many clips, each alone: exactly for few, else by some that are evenly spaced among them."""
-        some = rows[evenly(len(rows), COUNTED)]
+        """Count for many clips, each alone: all of them, or some that are evenly spaced in the order of length."""
+        in_order = rows[np.argsort(self._lengths[rows].sum(1), kind="stable")]
+        some = in_order[evenly(len(rows), COUNTED)]
         return sum(self.alone(int(row)) for row in some) / len(some) * len(rows)
 
 
@@ -66,8 +70,9 @@ def _sum(outputs: Outputs) -> Tensor:
 
 
 def evenly(total: int, most: int) -> NDArray[np.int64]:
-    """Return at most so many of the numbers 0 ... total - 1, evenly spaced."""
-    return np.linspace(0, total - 1, min(total, most)).round().astype(np.int64)
+    """Return at most so many of the numbers 0 ... total - 1: the middles of equal parts."""
+    count = min(total, most)
+    return ((np.arange(count) + 0.5) * total / count).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""The made-up pickles that speed and memory are measured on."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from dmmsa_cli.data.shaped import DURATIONS, SHAPES, durations, generate, write_shaped
+from dmmsa_cli.data.specs import SPECS
+from dmmsa_cli.data.validation import check
+
+ROWS = 16
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def shaped(request):
+    return request.param, generate(request.param, rows=ROWS)
+
+
+def test_it_has_the_shape_of_the_dataset(shaped):
+    name, raw = shaped
+    shape = SHAPES[name]
+    for split, size in zip(("train", "valid", "test"), shape.rows, strict=True):
+        rows = max(8, round(size * ROWS / shape.rows[0]))
+        assert raw[split]["audio"].shape == (rows, shape.audio.longest, shape.audio.width)
+        assert raw[split]["vision"].shape == (rows, shape.vision.longest, shape.vision.width)
+        assert raw[split]["text"].shape == (rows, 50, 768)
+        assert raw[split]["text_bert"].shape == (rows, 3, 50)
+        assert raw[split]["audio"].dtype == np.float32
+
+
+def test_its_rows_are_the_published_ones():
+    assert {name: shape.rows for name, shape in SHAPES.items()} == {
+        name: tuple(SPECS[name].split_sizes.values()) for name in SHAPES
+    }
+
+
+def test_it_passes_every_check(shaped):
+    name, raw = shaped
+    layout = check(raw, SPECS[name])
+    assert layout.modalities == ("t", "v", "a")
+    assert layout.unimodal_labels == SPECS[name].unimodal_labels
+
+
+def test_it_says_that_it_is_made_up(shaped):
+    ids = [clip for split in shaped[1].values() for clip in split["id"]]
+    assert all(clip.startswith("synthetic-") for clip in ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_frames_end_where_the_lengths_say(shaped):
+    for split in shaped[1].values():
+        for key in ("audio", "vision"):
+            for frames, length in zip(split[key], split[f"{key}_lengths"], strict=True):
+                assert frames[:length].any(1).all()
+                assert not frames[length:].any()
+
+
+def test_durations_are_those_of_real_clips():
+    seconds = durations(np.random.default_rng(0), 20_000)
+    assert np.quantile(seconds, [0.25, 0.5, 0.75]) == pytest.approx([DURATIONS[5], DURATIONS[10], DURATIONS[15]], 0.05)
+    # Of CMU-MOSI; the work of attention goes by the squares.
+    assert seconds.mean() == pytest.approx(4.229, rel=0.02)
+    assert np.square(seconds).mean() == pytest.approx(28.19, rel=0.06)
+
+
+def test_words_and_frames_follow_the_duration():
+    split = generate("mosi", rows=300, text=False)["train"]
+    words = [len(text.split()) for text in split["raw_text"]]
+    assert np.corrcoef(words, split["audio_lengths"])[0, 1] > 0.8
+    assert 2.5 < np.sum(words) / (np.sum(split["audio_lengths"]) / SHAPES["mosi"].audio.rate) < 4  # words a second
+    assert "text" not in split
+
+
+def test_the_same_bytes_every_time(tmp_path):
+    write_shaped(tmp_path / "one.pkl", "sims", rows=ROWS, text=False)
+    write_shaped(tmp_path / "two.pkl", "sims", rows=ROWS, text=False)
+    write_shaped(tmp_path / "other.pkl", "sims", rows=ROWS, text=False, seed=8)
+    one, two, other = ((tmp_path / f"{name}.pkl").read_bytes() for name in ("one", "two", "other"))
+    assert one == two != other
+    assert pickle.loads(one).keys() == {"train", "valid", "test"}
+    assert not list(tmp_path.glob("*.partial"))

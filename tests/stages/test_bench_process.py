@@ -1,0 +1,62 @@
+"""Measures in processes of their own. Those import this module, so it imports next to nothing."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from dmmsa_cli.errors import DmmsaError, InvalidInput
+from dmmsa_cli.stages.bench.process import AnonymousPeak, alone, peak_memory
+
+
+def fill(megabytes):
+    block = np.ones(megabytes * 2**20, np.uint8)
+    return {"sum": int(block[::4096].sum()), "peak_rss_bytes": peak_memory()}
+
+
+def fail(how):
+    if how == "told":
+        raise InvalidInput("What went wrong.", "What to do.")
+    if how == "crash":
+        os._exit(3)
+    raise ValueError("a bad value")
+
+
+def test_memory_is_that_of_the_process_alone():
+    ours = np.ones(300 * 2**20, np.uint8)
+    few, many = (alone("filling", fill, megabytes).facts["peak_rss_bytes"] for megabytes in (1, 200))
+    assert few < ours.nbytes  # a process forked from this one would have begun with it
+    assert many - few == pytest.approx(199 * 2**20, rel=0.1)
+
+
+def test_an_answer_is_timed_by_who_waits_for_it():
+    began = time.perf_counter()
+    answer = alone("filling", fill, 1)
+    assert 0 < answer.seconds <= time.perf_counter() - began
+
+
+@pytest.mark.parametrize(
+    ("how", "told", "remedy"),
+    [
+        ("told", "Measuring failed (this). What went wrong.", "What to do."),
+        ("crash", "Measuring failed (this). Its process ended with status 3.", ""),
+        ("else", "Measuring failed (this). ValueError: a bad value", ""),
+    ],
+)
+def test_a_failure_is_told_in_a_message(how, told, remedy, capfd):
+    with pytest.raises(DmmsaError) as caught:
+        alone("this", fail, how)
+    assert (caught.value.what, caught.value.remedy) == (told, remedy)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_memory_that_comes_and_goes_is_seen():
+    with AnonymousPeak() as peak:
+        before = peak.bytes
+        if before is None:
+            pytest.skip("this system does not tell")
+        block = np.ones(100 * 2**20, np.uint8)
+        time.sleep(0.2)
+        del block
+    assert peak.bytes - before > 90 * 2**20
