@@ -175,6 +175,24 @@ def _refuse_text(experiment, modality, folder):
     return load_unimodal(experiment, modality, folder)
 
 
+def test_a_run_on_cached_text_does_not_even_import_what_encodes_it(finished, prepared, micro):
+    """Nor pandas: both cost seconds at every start."""
+    experiment, _ = finished
+    script = f"""
+import sys
+from pathlib import Path
+from tests.stages.test_fuse import run_fuse
+from dmmsa_cli.stages.experiment import open_experiment
+assert "transformers" not in sys.modules
+folder = Path({str(experiment.folder.parent)!r})
+experiment = open_experiment("mini", data_dir=Path({str(prepared)!r}), runs_dir=folder, recipe=sys.argv[1])
+run_fuse(experiment, seed=1234)
+print(sorted({{"transformers", "pandas", "scipy"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(micro)], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
 def test_text_can_be_trained_in_fusion(prepared, micro, tmp_path):
     settings = ("text.train_in_fusion=true", "fusion.text_learning_rate=1e-2", "fusion.epochs=1")
     experiment = open_mini(prepared, micro, tmp_path, *settings)
