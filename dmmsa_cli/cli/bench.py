@@ -53,7 +53,10 @@ def bench(
         list[str] | None,
         typer.Option("--recipe", metavar="NAME", help="Repeatable. Default: dmmsa and confede-released."),
     ] = None,
-    only: Annotated[list[What] | None, typer.Option("--only", help="One measure. Repeatable. Default: all.")] = None,
+    only: Annotated[
+        list[What] | None,
+        typer.Option("--only", metavar="NAME", help="prepare, open, text, start or epoch. Repeatable. Default: all."),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option("--steps", metavar="N", min=1, help="Measure N steps of an epoch, and extrapolate from them."),
@@ -69,8 +72,8 @@ def bench(
 ) -> None:
     """Measure what each part of the work costs on this machine: seconds, memory, and how much of it is padding.
 
-    Each measure runs alone, in a process of its own. Data are made up unless --from names a file: they have a dataset's
-    sizes and nothing else of it. The text encoder is of BERT-base's size, with random weights.
+    Each measure runs alone, in a process of its own. Data are made up, with a dataset's sizes and nothing else of it,
+    unless --from names a file. The text encoder is of BERT-base's size, with random weights.
     """
     from rich.console import Console
 
@@ -167,8 +170,9 @@ def _text_note(facts: Facts) -> str:
 
 
 def _text_parts(facts: Facts) -> list[_Part]:
+    parameters = _number(facts["encoder_parameters"]) / 1e6
     return [
-        ("loading, before it", facts["load_seconds"], "importing transformers included"),
+        ("loading, before it", facts["load_seconds"], f"{parameters:,.0f} M random weights; imports transformers"),
         ("tokenizing, before it", facts["tokenize_seconds"], f"{facts['tokens']:,} tokens"),
     ]
 

@@ -24,13 +24,13 @@ SYNTHETIC = "synthetic"  # every clip's id begins so, and so does every file's n
 FEWEST = 8  # rows of a split, however few are asked for
 CLIPS_A_VIDEO = 24
 
-# Seconds of CMU-MOSI's clips: at 0, 5, ..., 95 % of them, and closer where the few long ones are.
-SHARES = (*(n / 20 for n in range(20)), 0.98, 0.99, 0.995, 1.0)
-DURATIONS = (
-    *(0.2, 1.23, 1.47, 1.69, 1.91, 2.13, 2.31, 2.55, 2.77, 3.01),
-    *(3.28, 3.62, 3.99, 4.42, 4.87, 5.4, 6.04, 6.82, 8.07, 10.19),
-    *(12.56, 14.9, 17.51, 38.59),
-)
+# Seconds of CMU-MOSI's clips at 0, 10, ..., 90 % of them, and closer where the few long ones are.
+SHARES = (*(n / 10 for n in range(10)), 0.95, 0.98, 0.99, 0.998, 1.0)
+DURATIONS = {
+    "train": (0.2, 1.38, 1.78, 2.2, 2.61, 3.11, 3.73, 4.52, 5.68, 7.45, 9.12, 11.69, 13.49, 19.89, 38.59),
+    "valid": (0.74, 1.56, 1.95, 2.27, 2.62, 3.01, 3.47, 4.11, 5.1, 6.7, 10.44, 12.39, 13.0, 14.4, 14.9),
+    "test": (0.49, 1.67, 2.16, 2.68, 3.13, 3.98, 4.78, 5.73, 7.05, 9.3, 11.29, 14.59, 16.77, 29.98, 31.96),
+}
 WORDS_A_SECOND = 3.0  # of the same clips: the median, and the standard deviation of its logarithm
 SPEECH_SPREAD = 0.34
 
@@ -98,22 +98,22 @@ def generate(shape: str, *, rows: int | None = None, text: bool = True, seed: in
     streams = np.random.default_rng(seed).spawn(len(SPLITS))
     lexicon = _lexicon(np.random.default_rng(seed))
     return {
-        name: _split(rng, f"{SYNTHETIC}-{name}", size, wanted, lexicon, text=text)
+        name: _split(rng, name, size, wanted, lexicon, text=text)
         for name, size, rng in zip(SPLITS, sizes, streams, strict=True)
     }
 
 
 def _split(
-    rng: np.random.Generator, name: str, rows: int, shape: Shape, lexicon: list[str], *, text: bool
+    rng: np.random.Generator, split: str, rows: int, shape: Shape, lexicon: list[str], *, text: bool
 ) -> dict[str, Any]:
     limit = shape.score_range
     score, said, seen, heard = rng.uniform(-limit, limit, (4, rows)).astype(np.float32)
-    seconds = durations(rng, rows)
+    seconds = durations(rng, split, rows)
     words = _word_counts(rng, seconds)
     audio, audio_lengths = _sequences(rng, seconds, shape.audio)
     vision, vision_lengths = _sequences(rng, seconds, shape.vision)
-    split = {
-        "id": [f"{name}-{row // CLIPS_A_VIDEO}$_${row % CLIPS_A_VIDEO + 1}" for row in range(rows)],
+    content = {
+        "id": [f"{SYNTHETIC}-{split}-{row // CLIPS_A_VIDEO}$_${row % CLIPS_A_VIDEO + 1}" for row in range(rows)],
         "raw_text": [_transcript(rng, count, lexicon) for count in words],
         "regression_labels": score,
         "audio": audio,
@@ -122,13 +122,14 @@ def _split(
         "vision_lengths": vision_lengths,
     }
     if shape.unimodal_labels:
-        split |= {"regression_labels_T": said, "regression_labels_V": seen, "regression_labels_A": heard}
-    return split | (_bert_like(rng, words) if text else {})
+        content |= {"regression_labels_T": said, "regression_labels_V": seen, "regression_labels_A": heard}
+    return content | (_bert_like(rng, words) if text else {})
 
 
-def durations(rng: np.random.Generator, rows: int) -> Array:
-    """Draw how long clips are, in seconds, (rows,)."""
-    drawn: Array = np.interp(rng.uniform(size=rows), SHARES, DURATIONS)
+def durations(rng: np.random.Generator, split: str, rows: int) -> Array:
+    """Draw how long a split's clips are, in seconds, (rows,): one from each of as many equal parts of all clips."""
+    shares = (rng.permutation(rows) + rng.uniform(size=rows)) / rows
+    drawn: Array = np.interp(shares, SHARES, DURATIONS[split])
     return drawn
 
 

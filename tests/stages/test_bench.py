@@ -60,7 +60,8 @@ def test_made_up_data_are_told_to_be_so(place):
 
 def test_a_given_file_is_taken_as_it_is(tmp_path):
     write_shaped(tmp_path / "given.pkl", "sims", rows=8, text=False)
-    data = storing.found(find_place(tmp_path / "folder", "sims", file=tmp_path / "given.pkl"))
+    data = storing.found(find_place(tmp_path / "new" / "folder", "sims", file=tmp_path / "given.pkl"))
+    assert (tmp_path / "new" / "folder").is_dir()
     assert (data["file"], data["made_up"]) == ("given.pkl", None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -58,7 +58,10 @@ class Benchmark:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the JSON file holds."""
-        listed = [asdict(measure) | {"median": measure.median} for measure in self.measures]
+        listed = [
+            {"name": measure.name, "recipe": measure.recipe, "median": measure.median, "repeats": measure.repeats}
+            for measure in self.measures
+        ]
         return {"date": self.date, "data": self.data, "machine": self.machine, "measures": listed}
 
 

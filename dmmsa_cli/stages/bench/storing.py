@@ -22,6 +22,7 @@ from dmmsa_cli.stages.prepare import prepare
 
 def found(place: Place) -> Facts:
     """Make the pickle up where it is not there, and say which one it is."""
+    place.folder.mkdir(parents=True, exist_ok=True)
     if place.made_up and not place.file.exists():
         write_shaped(place.file, place.shape, rows=place.rows)
     return {

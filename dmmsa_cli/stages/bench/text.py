@@ -96,6 +96,7 @@ def encoded(place: Place, recipe: str) -> Facts:
         "tokenize_seconds": tokenized - loaded,
         "tokens": encoder.real,
         "tokens_per_second": encoder.real / seconds,
+        "encoder_parameters": sum(weights.numel() for weights in encoder.parameters()),
         "padded_over_real": encoder.slots / encoder.real,
         "peak_rss_bytes": peak_memory(),
     }
