@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,13 @@ def nt_xent(embeddings: Tensor, positives: IndexPairs, negatives: IndexPairs, *,
         return embeddings.new_zeros(len(embeddings), dtype=torch.float32)
     unit = F.normalize(embeddings.float(), dim=-1)
     similarity = unit @ unit.transpose(1, 2) / temperature  # (B, n, n)
-    (a, p), (b, q) = (torch.tensor(pairs, device=unit.device).T for pairs in (positives, negatives))
+    (a, p), (b, q) = (_places(tuple(pairs), unit.device) for pairs in (positives, negatives))
     attract = similarity[:, a, p]  # (B, P)
     against = similarity[:, b, q].unsqueeze(1).masked_fill(a.unsqueeze(1) != b, -torch.inf)  # (B, P, N)
     return (torch.logaddexp(attract, against.logsumexp(2)) - attract).mean(1)
+
+
+@lru_cache(maxsize=32)
+def _places(pairs: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """First and second members of pairs, (2, pairs), kept: a step that sent them to a GPU would wait for it."""
+    return torch.tensor(pairs, device=device).T

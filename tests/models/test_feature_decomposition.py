@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from dmmsa_cli.data.batches import Batch
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head
-from dmmsa_cli.layers.sequence import SequenceEncoder
+from dmmsa_cli.layers.sequence import SequenceEncoder, _chunks
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition, FeatureDecompositionOptions
-from tests.ragged import one_group
+from tests.ragged import one_group, regrouped
 
 WIDTH, HEADS, LAYERS = 32, 4, 2
 NAMES = {"T": "t", "V": "v", "A": "a"}
@@ -201,3 +201,23 @@ def test_cls_starts_at_one_and_positions_at_zero():
     assert encoder.cls.eq(1).all()
     assert encoder.positions.shape == (6, WIDTH)
     assert encoder.positions.eq(0).all()
+
+
+def test_a_batch_is_encoded_in_parts_as_it_is_whole(monkeypatch):
+    """Whatever fits into a part, each clip's embedding and the weights' gradients are the same."""
+    values, lengths = torch.randn(6, 5, 3), [5, 2, 5, 1, 0, 4]
+    frames = regrouped(one_group(values, lengths), 0.0)
+    encoder = sequence_encoder(values).eval()
+    found = {}
+    for chunk in (1, 7, 13, 10_000):
+        monkeypatch.setattr("dmmsa_cli.layers.sequence.CHUNK", chunk)
+        encoder.zero_grad()
+        embedded = encoder(frames)
+        embedded.sum().backward()
+        found[chunk] = (embedded.detach(), encoder.project.weight.grad.clone(), len(list(_chunks(frames.groups))))
+    whole = found.pop(10_000)
+    assert whole[2] == 1
+    assert [parts for *_, parts in found.values()] == [5, 3, 2]
+    for embedded, slope, _ in found.values():
+        torch.testing.assert_close(embedded, whole[0])
+        torch.testing.assert_close(slope, whole[1], atol=1e-5, rtol=1e-4)
