@@ -259,16 +259,19 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
 
 
 def test_stopped_side_by_side_every_run_saves_and_goes_on(place, micro, tmp_path, prepared):
-    runs = plan(TWO, place, recipe=str(micro), seeds=(1,))
+    longer = yaml.safe_load(micro.read_text())
+    longer["fusion"]["epochs"] = 60  # or else the runs are through before they hear of the signal
+    (tmp_path / "longer.yaml").write_text(yaml.safe_dump(longer))
+    asked = {"recipe": str(tmp_path / "longer.yaml"), "seeds": (1,)}
     with pytest.raises(Interrupted, match="seed 1"):
-        ablate(runs.jobs, tell=StopIn(), at_once=2)
+        ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), at_once=2)
     assert not multiprocessing.active_children()
-    assert any(place.runs_dir.glob("mini/micro/*/seed-1/checkpoint.safetensors"))
-    ablate(runs.jobs, tell=Ear(), at_once=2)
+    assert any(place.runs_dir.glob("mini/longer/*/seed-1/checkpoint.safetensors"))
+    ablate(plan(TWO, place, **asked).jobs, tell=Ear(), at_once=2)
     through = Place("mini", prepared, tmp_path / "through", "cpu")
-    ablate(plan(TWO, through, recipe=str(micro), seeds=(1,)).jobs, tell=Ear(), at_once=2)
+    ablate(plan(TWO, through, **asked).jobs, tell=Ear(), at_once=2)
     for variant in ("full", "no-cl"):
-        one, other = (p.runs_dir / f"mini/micro/{variant}/seed-1" for p in (place, through))
+        one, other = (p.runs_dir / f"mini/longer/{variant}/seed-1" for p in (place, through))
         assert weights(one) == weights(other)
 
 
