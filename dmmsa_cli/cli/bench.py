@@ -53,6 +53,7 @@ def bench(
         list[str] | None,
         typer.Option("--recipe", metavar="NAME", help="Repeatable. Default: dmmsa and confede-released."),
     ] = None,
+    settings: options.Settings = None,
     only: Annotated[
         list[What] | None,
         typer.Option("--only", metavar="NAME", help="prepare, open, text, start or epoch. Repeatable. Default: all."),
@@ -93,6 +94,7 @@ def bench(
             folder=folder,
             device=device.value,
             precision=precision.value if precision else None,
+            settings=settings or (),
             tell=status.update,
         )
     _show(console, found)
@@ -115,13 +117,14 @@ def _show(console: Console, found: Benchmark) -> None:
 
 
 def _head(found: Benchmark) -> list[str]:
-    """Say which machine, and which data."""
+    """Say which machine, which data, and what of the recipes is not theirs."""
     machine, data = found.machine, found.data
     many = "s" if machine["threads"] > 1 else ""
     what = f"SYNTHETIC data, made up in {data['shape']}'s shape" if data["made_up"] else f"data from {data['file']}"
     return [
         f"{machine['device']}, {machine['threads']} thread{many}, {machine['precision']}",
         f"{what}: a pickle of {_mebibytes(data['file_bytes'])} MiB, {str(data['sha256'])[:12]}",
+        *([f"changed in every recipe: {', '.join(found.settings)}"] if found.settings else []),
     ]
 
 

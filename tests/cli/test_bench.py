@@ -35,9 +35,9 @@ EPOCH = {
 }
 
 
-def shown(*measures, data=DATA, width=100):
+def shown(*measures, data=DATA, width=100, settings=()):
     console = Console(width=width, record=True, file=StringIO())
-    _show(console, Benchmark(data, MACHINE, list(measures)))
+    _show(console, Benchmark(data, MACHINE, list(measures), settings))
     return console.export_text()
 
 
@@ -63,6 +63,11 @@ def test_made_up_data_are_told_to_be_so():
     assert "SYNTHETIC" in shown()
     assert "SYNTHETIC" not in shown(data=DATA | {"made_up": None, "file": "given.pkl"})
     assert "given.pkl" in shown(data=DATA | {"made_up": None, "file": "given.pkl"})
+
+
+def test_what_is_changed_in_the_recipes_is_told():
+    assert "model.width=8, seed=2" in shown(settings=("model.width=8", "seed=2"))
+    assert "changed" not in shown()
 
 
 def test_it_fits_a_hundred_columns():
@@ -100,3 +105,9 @@ def test_an_unknown_recipe(tmp_path):
     assert done.returncode == 1
     assert "There is no recipe nosuch for mosi." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_key(tmp_path):
+    done = dmmsa("bench", "--set", "model.breadth=8", "--folder", tmp_path)
+    assert done.returncode == 1
+    assert "model.breadth" in done.stderr

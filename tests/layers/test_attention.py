@@ -82,7 +82,7 @@ def test_nothing_is_dropped_outside_training_or_with_a_share_of_zero():
 
 def inputs(n=3, heads=2, t=5, width=4):
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(n, heads, t, width, generator=generator) for _ in range(3)]
+    return torch.randn(3, n, heads, t, width, generator=generator)
 
 
 MASK = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] + [False] * 4])
@@ -91,11 +91,11 @@ MASK = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] + [False] * 4]
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "some"])
 def test_attention_with_dropout_is_attention_on_average(mask):
     """The weights that are dropped are scaled, so the mean over many draws is what there is without dropout."""
-    q, k, v = inputs()
-    expected = F.scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, None, None, :])
-    torch.testing.assert_close(attention(q, k, v, mask, 0.0), expected)
+    qkv = inputs()
+    expected = F.scaled_dot_product_attention(*qkv, None if mask is None else mask[:, None, None, :])
+    torch.testing.assert_close(attention(qkv, mask, 0.0), expected)
     torch.manual_seed(0)
-    draws = torch.stack([attention(q, k, v, mask, 0.5) for _ in range(4000)])
+    draws = torch.stack([attention(qkv, mask, 0.5) for _ in range(4000)])
     noise = draws.std(0) / math.sqrt(len(draws))
     assert ((draws.mean(0) - expected).abs() <= 5 * noise + 1e-6).all()
     assert (draws.std(0)[0] > 0).all()
@@ -103,11 +103,11 @@ def test_attention_with_dropout_is_attention_on_average(mask):
 
 def test_attention_weights_are_dropped_one_by_one():
     """With the unit vectors for values, the output is the weights themselves: zero, or twice what they were."""
-    q, k, _ = inputs(t=4)
-    v = torch.eye(4).expand(3, 2, 4, 4)
-    whole = attention(q, k, v, None, 0.0)
+    qkv = inputs(t=4)
+    qkv[2] = torch.eye(4)
+    whole = attention(qkv, None, 0.0)
     torch.manual_seed(0)
-    dropped = attention(q, k, v, None, 0.5)
+    dropped = attention(qkv, None, 0.5)
     torch.testing.assert_close(dropped, torch.where(dropped == 0, 0.0, 2 * whole))
     assert 0 < (dropped == 0).sum() < dropped.numel()
 

@@ -54,6 +54,8 @@ class Benchmark:
     data: Facts
     machine: dict[str, Any]
     measures: list[Measure] = field(default_factory=list)
+    settings: tuple[str, ...] = ()
+    """Changes to the recipes."""
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +64,8 @@ class Benchmark:
             {"name": measure.name, "recipe": measure.recipe, "median": measure.median, "repeats": measure.repeats}
             for measure in self.measures
         ]
-        return {"date": self.date, "data": self.data, "machine": self.machine, "measures": listed}
+        about = {"date": self.date, "data": self.data, "machine": self.machine, "settings": list(self.settings)}
+        return about | {"measures": listed}
 
 
 def bench(
@@ -108,7 +111,7 @@ def bench(
         tell("the pickle")
         data = alone("the pickle", storing.found, place).facts
         plan = _Plan(place, tuple(recipes), steps, repeats, encoder, tell)
-        return Benchmark(data, machine, list(plan.measures(set(only))))
+        return Benchmark(data, machine, list(plan.measures(set(only))), tuple(settings))
 
 
 @contextmanager
