@@ -89,4 +89,4 @@ class DiskFull(DmmsaError):
 
 
 class Interrupted(DmmsaError):
-    """Stopped by Ctrl-C or SIGTERM, with everything saved."""
+    """Stopped by Ctrl-C or SIGTERM; the message says what was saved."""

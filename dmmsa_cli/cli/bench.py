@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.errors import Interrupted
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
@@ -82,7 +84,7 @@ def bench(
     from dmmsa_cli.stages.bench.benchmark import MEASURES, RECIPES, bench
 
     console = Console()
-    with console.status("") as status:
+    with _stopped_without_numbers(), console.status("") as status:
         found = bench(
             shape.value,
             file=source,
@@ -97,9 +99,18 @@ def bench(
             settings=settings or (),
             tell=status.update,
         )
-    _show(console, found)
     if json_out:
         write_json(json_out, found.to_json())
+    _show(console, found)
+
+
+@contextmanager
+def _stopped_without_numbers() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "With --folder, what was made is found again."
+        raise Interrupted("The benchmark measures anew when it is started again.", kept) from None
 
 
 def _show(console: Console, found: Benchmark) -> None:
@@ -160,7 +171,8 @@ def _no_parts(facts: Facts) -> list[_Part]:
 
 
 def _prepare_note(facts: Facts) -> str:
-    return f"{_mebibytes(facts['peak_above_unpickled_bytes'])} MiB above the unpickled arrays"
+    above = facts["peak_above_unpickled_bytes"]
+    return "" if above is None else f"{_mebibytes(above)} MiB above the unpickled arrays"
 
 
 def _prepare_parts(facts: Facts) -> list[_Part]:
@@ -197,6 +209,7 @@ def _epoch_parts(facts: Facts) -> list[_Part]:
     def share(part: str) -> str:
         return f"{100 * _number(facts[part]) / _number(facts['seconds']):.0f} %"
 
+    precision, in_these = facts["precision"], " in these steps" if facts["extrapolated"] else ""
     rate, reached = 1000 * _number(facts["matrix_tflop_per_second"]), 100 * _number(facts["share_of_matrix_rate"])
     sizes = f"{_mebibytes(facts['checkpoint_bytes'])} MiB, and weights of {_mebibytes(facts['weights_bytes'])} MiB"
     own = _mebibytes(facts["peak_anonymous_bytes"])
@@ -206,9 +219,9 @@ def _epoch_parts(facts: Facts) -> list[_Part]:
         ("validation", facts["validation_seconds"], share("validation_seconds")),
         ("one step, median", facts["step_seconds"], ""),
         ("checkpoint, after it", facts["checkpoint_seconds"], sizes),
-        ("forward + backward", None, f"{reached:.0f} % of the matrix products' {rate:,.0f} GFLOP/s"),
+        ("forward + backward", None, f"{reached:.0f} % of the matrix products' {rate:,.0f} GFLOP/s, {precision}"),
         ("padded/real", None, f"{facts['padded_over_real']:.3f} of frames, {facts['work_over_real']:.3f} of FLOPs"),
-        *([("memory of its own", None, f"{own} MiB; the rest are pages of files")] if own else []),
+        *([("memory of its own", None, f"{own} MiB{in_these}; the rest are pages of files")] if own else []),
     ]
 
 

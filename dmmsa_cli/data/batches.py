@@ -188,7 +188,7 @@ class Frames:
         return _ragged(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
 
     def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        values = np.zeros((len(rows), max(1, int(lengths.max())), self.width), np.float32)
+        values = np.zeros((len(rows), max(1, int(lengths.max(initial=0))), self.width), np.float32)
         for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             values[place, :length] = self.split.sequence(self.modality, int(row))[:length]
         return values
@@ -216,7 +216,7 @@ class Tokens:
         return _ragged(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
 
     def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        values = np.full((len(rows), max(1, int(lengths.max()))), self.padding, np.int64)
+        values = np.full((len(rows), max(1, int(lengths.max(initial=0)))), self.padding, np.int64)
         for place, row in enumerate(rows):
             values[place, : lengths[place]] = self.ids[row]
         return values

@@ -101,10 +101,10 @@ def attention(qkv: Tensor, mask: Tensor | None, drop: float) -> Tensor:
 
 def _attention_with_cheap_dropout(qkv: Tensor, mask: Tensor | None, drop: float) -> Tensor:
     """The same, written out: torch has no fused kernel with dropout on a CPU, and its dropout takes ten times ours."""
-    _, n, heads, t, width = qkv.shape
-    q, k, v = qkv.reshape(3, n * heads, t, width)  # one copy here spares `@` one of each of the three
-    weights = torch.bmm(q, k.mT) * width**-0.5
+    _, n, heads, t, w = qkv.shape
+    q, k, v = qkv.reshape(3, n * heads, t, w)  # one copy here spares `@` one of each of the three
+    weights = torch.bmm(q, k.mT) * w**-0.5
     if mask is not None:
         seen = mask.repeat_interleave(heads, 0).unsqueeze(1)
         weights = weights.masked_fill(~seen, -torch.inf)
-    return torch.bmm(dropout(weights.softmax(-1), drop, training=True), v).view(n, heads, t, width)
+    return torch.bmm(dropout(weights.softmax(-1), drop, training=True), v).view(n, heads, t, w)

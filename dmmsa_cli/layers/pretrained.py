@@ -136,13 +136,20 @@ def empty_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = Non
 
 
 def encoder_width(folder: Path) -> int:
-    """Return the width of the embeddings of the encoder that a folder's config.json describes."""
-    told = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
-    if told is None:  # some kinds of encoder call it otherwise; asking transformers costs two seconds at start
-        from transformers import AutoConfig
+    """Return the width of the embeddings of the encoder that a folder's config.json describes.
 
-        told = AutoConfig.from_pretrained(folder).hidden_size
-    return int(told)
+    Raises:
+        EncoderUnavailable: config.json is not there, or damaged.
+    """
+    try:
+        told = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
+        if told is None:  # some kinds of encoder call it otherwise; asking transformers costs two seconds at start
+            from transformers import AutoConfig
+
+            told = AutoConfig.from_pretrained(folder).hidden_size
+        return int(told)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {error}", _WAYS_OUT) from error
 
 
 def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:

@@ -122,8 +122,8 @@ class TextEncoder(nn.Module):
 
 
 def _cheapen_dropout(module: nn.Module) -> None:
-    """Put dropout of ours in the place of torch's (`layers/dropout.py`)."""
+    """Put our dropout (`layers/dropout.py`) in the place of torch's modules; that within attention is torch's own."""
     for name, part in module.named_children():
         if isinstance(part, nn.Dropout):
-            setattr(module, name, Dropout(part.p))
+            setattr(module, name, Dropout(part.p).train(part.training))
         _cheapen_dropout(part)

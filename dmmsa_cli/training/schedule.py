@@ -28,7 +28,7 @@ class Schedule:
     weight_averaging: float | None = None
     """Evaluate and keep an exponential average of the weights with this decay a step; null keeps the last."""
     length_window: int = 1
-    """Sort by length within this many batches' worth of shuffled rows, for less padding; 1 does not sort."""
+    """Sort by length within this many batches' worth of shuffled rows: a batch is alike in length. 1 does not sort."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "length_window"):

@@ -32,6 +32,7 @@ EPOCH = {
     "matrix_tflop_per_second": 0.1,
     "share_of_matrix_rate": 0.5,
     "work_over_real": 1.07,
+    "precision": "float32",
 }
 
 
@@ -57,6 +58,7 @@ def test_an_epoch_is_told_in_its_parts():
 def test_what_is_extrapolated_says_so():
     told = shown(Measure("epoch", [EPOCH | {"extrapolated": True, "measured_steps": 5}], "dmmsa"))
     assert "EXTRAPOLATED from 5 steps" in told
+    assert "MiB in these steps" in told
 
 
 def test_made_up_data_are_told_to_be_so():

@@ -80,6 +80,14 @@ def test_its_width_and_vocabulary_are_those_asked_for(encoder_folder):
     assert encoder.backbone.config.max_position_embeddings == 16
 
 
+@pytest.mark.parametrize("content", ['{"hidden_', "[]", '{"hidden_size": "wide"}', None])
+def test_the_width_of_a_damaged_encoder(content, tmp_path):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(EncoderUnavailable, match=f"{tmp_path.name} holds no text encoder"):
+        encoder_width(tmp_path)
+
+
 def test_a_fingerprint_does_not_know_the_folders_name_but_every_byte(tmp_path, encoder_folder):
     moved = tiny(tmp_path / "moved")
     assert fingerprint(moved) == fingerprint(encoder_folder)

@@ -212,6 +212,11 @@ def test_medians():
     }
 
 
+def test_a_count_stays_a_count():
+    assert Measure("epoch", [{"steps": 81}, {"steps": 81}]).median == {"steps": 81}
+    assert isinstance(Measure("epoch", [{"steps": 81}, {"steps": 81}]).median["steps"], int)
+
+
 def test_start_needs_no_transformers_where_text_is_cached(place):
     answer = alone("start", start.started, place, "dmmsa")
     assert answer.seconds > answer.facts["torch_import_seconds"] > 0
@@ -246,6 +251,7 @@ def test_everything_in_its_order():
         ({"recipes": ["nosuch"]}, InvalidRecipe, "no recipe nosuch"),
         ({"file": SimpleNamespace(is_file=lambda: False)}, InvalidInput, "no file"),
         ({"settings": ["model.wdith=3"]}, InvalidRecipe, "wdith"),
+        ({"settings": ["text.train_in_fusion=true"]}, InvalidRecipe, "train_in_fusion"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_made(asked, error, told, tmp_path):

@@ -1,7 +1,10 @@
 """Measures in processes of their own. Those import this module, so it imports next to nothing."""
 
 import os
+import signal
+import threading
 import time
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -60,3 +63,27 @@ def test_memory_that_comes_and_goes_is_seen():
         time.sleep(0.2)
         del block
     assert peak.bytes - before > 90 * 2**20
+
+
+def wait_in(folder):
+    with TemporaryDirectory(dir=folder):
+        (folder / "waiting").touch()
+        time.sleep(60)
+    return {}
+
+
+def test_who_stops_waiting_ends_the_process_and_its_folders_go_with_it(tmp_path):
+    """As a command that is stopped while it waits for a measure."""
+
+    def stop():
+        while not (tmp_path / "waiting").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop).start()
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        alone("waiting", wait_in, tmp_path)
+    assert time.perf_counter() - began < 30
+    assert [path.name for path in tmp_path.iterdir()] == ["waiting"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

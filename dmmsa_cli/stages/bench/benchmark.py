@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dmmsa_cli.data.specs import SPECS
+from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision, environment
 from dmmsa_cli.stages.bench import epoch, start, storing, text
 from dmmsa_cli.stages.bench.place import Place, find_place
@@ -44,7 +45,8 @@ class Measure:
 
 
 def _middle(values: list[Any]) -> Any:  # noqa: ANN401  (a value of `Facts`)
-    return values[0] if isinstance(values[0], bool | str | None) else median(values)
+    alike = all(value == values[0] for value in values)  # a count stays one
+    return values[0] if alike or isinstance(values[0], bool | str | None) else median(values)
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,14 @@ def _machine(place: Place, recipes: Sequence[str]) -> dict[str, Any]:
     """Say what the machine is, once every recipe has been found and read.
 
     Raises:
-        InvalidRecipe: there is no such recipe.
+        InvalidRecipe: there is no such recipe, or it trains the text encoder, whose FLOPs can't be counted.
     """
     family = SPECS[place.shape].recipes
     read = [load_recipe(find_recipe(recipe, family), place.settings, place.changes) for recipe in recipes]
+    if any(recipe.text.train_in_fusion for recipe in read):
+        raise InvalidRecipe(
+            "text.train_in_fusion is true; the benchmark measures fusion over frozen text.", "Leave it false."
+        )
     device = choose_device(place.device)
     return environment(device, choose_precision(read[0].precision, device))
 

@@ -30,8 +30,8 @@ def epoch(place: Place, recipe: str, steps: int | None) -> Facts:
     """Measure one epoch from untrained encoders, as `dmmsa fuse --from-scratch` would run it.
 
     Steps, validation and the objective's look at the training split before the epoch (ConFEDE's retrieval) are timed
-    apart, and so is a checkpoint with the best weights. Memory is looked at before anything is measured that a run
-    would not do.
+    apart, and so is a checkpoint with the best weights. Memory is looked at before anything large is done that
+    a run would not do.
 
     Args:
         place: where the data lie.
@@ -138,13 +138,13 @@ class _Epoch:
         batches = self._some_batches()
         seconds = self._pass_seconds(batches)
         counter = FlopCount(self.state.model, self.planned.view)
-        one = batches[len(batches) // 2]
         rows, passed = np.concatenate([batch.rows for batch in batches]), np.concatenate(self.seen.rows)
+        passes = counter.total(rows)
         return Work(
             epoch=counter.total(passed) / len(passed) * self.clips,
-            passes=counter.total(rows),
+            passes=passes,
             pass_seconds=seconds,
-            work_over_real=counter.of(one) / counter.total(one.rows.numpy()),
+            work_over_real=sum(map(counter.of, batches)) / passes,
         )
 
     def _some_batches(self) -> list[Batch]:

@@ -85,7 +85,7 @@ class Work:
     """Of the passes that were timed."""
     pass_seconds: float
     work_over_real: float
-    """FLOPs of one batch as it is, for the sum over its clips alone."""
+    """FLOPs of those batches as they are, for the sum over their clips alone."""
 
     def facts(self, matrix: float) -> Facts:
         """Hold the rate against that of the machine's matrix products, in FLOP a second."""

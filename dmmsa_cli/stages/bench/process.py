@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -47,7 +48,8 @@ def alone(what: str, measure: Callable[..., Facts], *arguments: object) -> Answe
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(theirs, measure, arguments))
     began = time.perf_counter()
-    process.start()
+    with _deaf_to_ctrl_c():  # the process inherits it: Ctrl-C reaches the command, which ends this process
+        process.start()
     theirs.close()
     try:
         answer = ours.recv()
@@ -56,12 +58,22 @@ def alone(what: str, measure: Callable[..., Facts], *arguments: object) -> Answe
     except EOFError:
         process.join()
         answer = DmmsaError(f"Its process ended with status {process.exitcode}.", _hint(process.exitcode))
-    except BaseException:  # nobody waits for it any more
+    except BaseException:  # nobody waits for its answer any more, but for what it takes away
         process.terminate()
+        process.join()
         raise
     if isinstance(answer, DmmsaError):
         raise DmmsaError(f"Measuring failed ({what}). {answer.what}", answer.remedy) from answer
     return Answer(answer, seconds)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _hint(status: int | None) -> str:
@@ -70,7 +82,7 @@ def _hint(status: int | None) -> str:
 
 def _answer(pipe: Connection, measure: Callable[..., Facts], arguments: tuple[object, ...]) -> None:
     """What a process of its own does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends this process
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # its temporary folders go with it
     answer: Facts | DmmsaError
     try:
         answer = measure(*arguments)
