@@ -2,7 +2,7 @@
 
 import torch
 
-from dmmsa_cli.data.batches import Padded, Ragged, alike
+from dmmsa_cli.data.ragged import Padded, Ragged, alike
 
 
 def one_group(values, lengths):

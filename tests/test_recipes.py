@@ -5,7 +5,7 @@ import shlex
 import pytest
 import yaml
 
-from dmmsa_cli.data.batches import Capabilities
+from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import SPECS, DatasetSpec
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.objectives import OBJECTIVES

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from dmmsa_cli.data.batches import Tokens
+from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.errors import EncoderUnavailable
 from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Padded, Ragged
+from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.layers.attention import Block, TransformerLayer
 from dmmsa_cli.layers.dropout import dropout
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Padded, Ragged
+from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.sequence import masked_mean

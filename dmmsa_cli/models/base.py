@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Batch
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
 
 

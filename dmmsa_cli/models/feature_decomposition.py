@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Batch
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head, mlp, projector
 from dmmsa_cli.models.base import Model, Outputs, embed
 

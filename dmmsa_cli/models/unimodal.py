@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from dmmsa_cli.data.batches import Batch
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import regression_head
 from dmmsa_cli.models.base import Outputs, embed
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Batch, Capabilities
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
 

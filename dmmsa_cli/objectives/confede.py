@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dmmsa_cli.data.batches import Batch, Capabilities
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.base import Objective, TrainingRows

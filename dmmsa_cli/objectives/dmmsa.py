@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmmsa_cli.data.batches import Batch, Capabilities
 from dmmsa_cli.data.classes import class_edges
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.base import Objective

@@ -9,7 +9,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmmsa_cli.data.batches import Batch
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.base import Objective
 

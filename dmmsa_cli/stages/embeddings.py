@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Tokens
+from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.training.run import save_tensors
 
 BATCH = 64

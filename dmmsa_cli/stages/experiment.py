@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Capabilities, Frames, SplitFrames, Tokens, View, fraction_of, frame_statistics
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.sequences import Frames, SplitFrames, Tokens, frame_statistics
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
+from dmmsa_cli.data.views import View, fraction_of
 from dmmsa_cli.errors import InvalidRecipe, RunMismatch, TrainingDiverged
 from dmmsa_cli.files import PARTIAL, exclusive
 from dmmsa_cli.layers.pretrained import find_encoder, fingerprint, load_encoder, make_tiny, tokenize

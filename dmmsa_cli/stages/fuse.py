@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from torch import nn
 
-from dmmsa_cli.data.batches import EpochBatches
 from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.recipe import dump_yaml

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Frames, Tokens, View
+from dmmsa_cli.data.sequences import Frames, Tokens
 from dmmsa_cli.data.specs import SPLITS
+from dmmsa_cli.data.views import View
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.pretrained import copy_description, empty_encoder, encoder_width, load_encoder

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from torch import nn
 
-from dmmsa_cli.data.batches import EpochBatches, Tokens, View
+from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.data.views import EpochBatches, View
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.pretrained import copy_description, empty_encoder

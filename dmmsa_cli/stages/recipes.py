@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dmmsa_cli
-from dmmsa_cli.data.batches import DataOptions
+from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from dmmsa_cli.data.batches import EpochBatches
+from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import Interrupted, RunMismatch
 from dmmsa_cli.metrics import without_nan
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train

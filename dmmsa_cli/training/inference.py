@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import View
+from dmmsa_cli.data.views import View
 from dmmsa_cli.models.base import embed
 from dmmsa_cli.runtime import autocast
 

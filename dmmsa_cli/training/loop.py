@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dmmsa_cli.data.batches import Batch, EpochBatches
+from dmmsa_cli.data.views import Batch, EpochBatches
 from dmmsa_cli.errors import TrainingDiverged
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.runtime import autocast, random_state, restore_random_state

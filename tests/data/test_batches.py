@@ -8,18 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.data.batches import (
-    Batch,
-    DataOptions,
-    Frames,
-    Padded,
-    Ragged,
-    Tokens,
-    View,
-    alike,
-    fraction_of,
-    frame_statistics,
-)
+from dmmsa_cli.data.options import DataOptions
+from dmmsa_cli.data.ragged import Padded, Ragged, alike
+from dmmsa_cli.data.sequences import Frames, Tokens, frame_statistics
+from dmmsa_cli.data.views import Batch, View, fraction_of
 
 
 @dataclass(frozen=True)

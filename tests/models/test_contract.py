@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
-from dmmsa_cli.data.batches import Batch, Capabilities
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.text import TextEncoder
 from dmmsa_cli.models import MODELS

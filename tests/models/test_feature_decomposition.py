@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dmmsa_cli.data.batches import Batch
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.layers.sequence import SequenceEncoder, _chunks

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dmmsa_cli.data.batches import Batch, Capabilities, View
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch, View
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.confede import Confede, ConfedeOptions, RetrievalOptions, pairs
 

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.data.batches import Batch, Capabilities
 from dmmsa_cli.data.classes import CLASS_COUNTS
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.dmmsa import (

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dmmsa_cli.data.batches import Batch, Capabilities
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.objectives.regression import Regression, RegressionOptions
 

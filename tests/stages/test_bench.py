@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from dmmsa_cli.data.batches import Batch, EpochBatches, Padded, Ragged, View
+from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.data.shaped import generate, write_shaped
+from dmmsa_cli.data.views import Batch, EpochBatches, View
 from dmmsa_cli.errors import InvalidInput, InvalidRecipe
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.stages.bench import epoch, start, storing, text

@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dmmsa_cli.data.batches import Capabilities, Tokens, View
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.sequences import Tokens
+from dmmsa_cli.data.views import View
 from dmmsa_cli.errors import Interrupted, RunMismatch, TrainingDiverged
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.models.base import Outputs

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmmsa_cli.data.batches import Frames, Tokens, View
+from dmmsa_cli.data.sequences import Frames, Tokens
 from dmmsa_cli.data.shaped import SHAPES, durations
+from dmmsa_cli.data.views import View
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
 from dmmsa_cli.stages.experiment import open_experiment

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dmmsa_cli.data.batches import Batch, EpochBatches
+from dmmsa_cli.data.views import Batch, EpochBatches
 from dmmsa_cli.runtime import autocast, seed_everything
 from dmmsa_cli.stages.bench.flops import FlopCount, Work, evenly, matrix_rate
 from dmmsa_cli.stages.bench.place import Place

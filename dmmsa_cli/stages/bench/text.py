@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dmmsa_cli.data.batches import Ragged
+from dmmsa_cli.data.ragged import Ragged
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.files import PARTIAL

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dmmsa_cli.data.batches import Batch, Companions, EpochBatches
+from dmmsa_cli.data.views import Batch, Companions, EpochBatches
 
 
 def synchronise(device: torch.device) -> None:

@@ -1,0 +1,38 @@
+"""What of a dataset is used, and all that a model or an objective may know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What of a dataset is used, and how its sequences are scaled."""
+
+    standardise: bool = True
+    """Scale audio and vision by the training rows' mean and standard deviation over real frames."""
+    fraction: float = 1.0
+    """The share of the training rows that is used; fractions are nested for a seed."""
+    modalities: tuple[str, ...] | None = None
+    """Which of t, v, a to use; null takes all that the dataset has."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction: {self.fraction} is not in (0, 1]")
+        unknown = set(self.modalities or ()) - {"t", "v", "a"}
+        if unknown or self.modalities == ():
+            raise ValueError(f"modalities: {list(self.modalities or ())} is not a choice of t, v, a")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """All that a model or an objective may know of a dataset."""
+
+    modalities: tuple[str, ...]
+    """Which of t, v, a there are."""
+    score_range: float
+    """R: scores lie in [-R, R]."""
+    metrics: str
+    """The metric set, whose classes the coarse classification uses (`data/classes.py`)."""
+    unimodal_labels: bool
+    """Whether each modality has a label of its own."""

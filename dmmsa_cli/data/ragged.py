@@ -1,0 +1,107 @@
+"""Sequences of different lengths, in groups of like length, so that next to nothing is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Padded:
+    """n sequences of one modality, filled up to the longest of them."""
+
+    values: Tensor
+    """Frames (n, T, F), or token ids (n, T)."""
+    lengths: Tensor
+    """Valid positions of each sequence, (n,)."""
+    full: bool = False
+    """Whether all positions are known to be valid: then nobody needs a mask."""
+
+    def mask(self) -> Tensor:
+        """True at valid positions, (n, T)."""
+        positions = torch.arange(self.values.shape[1], device=self.values.device)
+        return positions < self.lengths.unsqueeze(1)
+
+    def to(self, device: torch.device) -> Padded:
+        """Return the sequences on `device`."""
+        values, lengths = (x.to(device, non_blocking=True) for x in (self.values, self.lengths))
+        return Padded(values, lengths, self.full)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of one modality of B clips, in groups of like length, so that next to nothing is padding.
+
+    Real clips are short and their lengths differ: filled up to the longest of a batch, four positions in five would be
+    padding. An encoder works on all groups at once where positions do not meet (its linear maps), and group by group
+    where they do (attention).
+    """
+
+    groups: tuple[Padded, ...]
+    places: Tensor
+    """Where the sequence of each clip stands among those of the groups, (B,)."""
+
+    @property
+    def real(self) -> int:
+        """Valid positions."""
+        return sum(int(group.lengths.sum()) for group in self.groups)
+
+    @property
+    def slots(self) -> int:
+        """Positions, padding included."""
+        return sum(group.values.shape[0] * group.values.shape[1] for group in self.groups)
+
+    def to(self, device: torch.device) -> Ragged:
+        """Return the sequences on `device`."""
+        groups = tuple(group.to(device) for group in self.groups)
+        return Ragged(groups, self.places.to(device, non_blocking=True))
+
+
+def gather(
+    lengths: NDArray[np.int64], waste: float, fill: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]
+) -> Ragged:
+    """Collate sequences in groups of like length.
+
+    Args:
+        lengths: of the sequences, (B,).
+        waste: as for `alike`.
+        fill: gives the padded values of some of them, by their places and lengths.
+    """
+    groups = alike(lengths, waste)
+    places = np.empty(len(lengths), np.int64)
+    places[np.concatenate(groups)] = np.arange(len(lengths))
+    padded = [_padded(fill(group, lengths[group]), lengths[group]) for group in groups]
+    return Ragged(tuple(padded), torch.from_numpy(places))
+
+
+def _padded(values: NDArray[Any], lengths: NDArray[np.int64]) -> Padded:
+    full = bool((lengths == values.shape[1]).all())
+    return Padded(torch.from_numpy(values), torch.from_numpy(lengths), full)
+
+
+def alike(lengths: NDArray[np.int64], waste: float) -> list[NDArray[np.int64]]:
+    """Group sequences of like length, the longest first; equal lengths keep their order.
+
+    Args:
+        lengths: of the sequences, (B,).
+        waste: a group has at most this much padding for its valid positions; with 0 all its lengths are equal.
+
+    Returns:
+        The places of each group's sequences.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    groups: list[NDArray[np.int64]] = []
+    start, valid = 0, 0
+    for end, length in enumerate(lengths[order]):
+        slots = (end + 1 - start) * lengths[order[start]]
+        if slots > (1 + waste) * (valid + length):
+            groups.append(order[start:end])
+            start, valid = end, 0
+        valid += length
+    return [*groups, order[start:]]

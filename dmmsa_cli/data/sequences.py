@@ -1,0 +1,124 @@
+"""One modality of one split as variable-length rows: frames from the mapped store, or token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmmsa_cli.data.ragged import Ragged, gather
+
+
+class Sequences(Protocol):
+    """One modality of one split: variable-length rows."""
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of every row, (N,)."""
+        ...
+
+    def collate(self, rows: NDArray[np.int64]) -> Ragged:
+        """Return the given rows, in groups of like length."""
+        ...
+
+
+class SplitFrames(Protocol):
+    """The part of a stored split that frames are read through (see `data/store.py`)."""
+
+    def lengths(self, modality: str) -> NDArray[np.int64]:
+        """Length of every row of a modality, (N,)."""
+        ...
+
+    def sequence(self, modality: str, row: int) -> NDArray[np.float32]:
+        """One row of a modality, (n, F)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Audio or vision frames, read from the mapped store as they are asked for."""
+
+    split: SplitFrames
+    modality: str
+    width: int
+    longest: int | None = None
+    """Sequences are cut here: a model has positions for no more."""
+    waste: float = 0.0
+    """Padding to real frames in a group at most; 0 groups sequences of one length only, which makes many groups."""
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        lengths = self.split.lengths(self.modality)
+        return lengths if self.longest is None else np.minimum(lengths, self.longest)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of every row, (N,)."""
+        return self._lengths
+
+    def collate(self, rows: NDArray[np.int64]) -> Ragged:
+        """Return the given rows, each group (n, T, F)."""
+        return gather(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
+
+    def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        values = np.zeros((len(rows), max(1, int(lengths.max(initial=0))), self.width), np.float32)
+        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            values[place, :length] = self.split.sequence(self.modality, int(row))[:length]
+        return values
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Transcripts as token ids."""
+
+    ids: Sequence[NDArray[np.int64]]
+    padding: int
+    waste: float = 0.15
+    """Padding to real tokens in a group at most; every group is a pass through all weights of the encoder."""
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        return np.array([len(row) for row in self.ids], np.int64)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of every row, (N,)."""
+        return self._lengths
+
+    def collate(self, rows: NDArray[np.int64]) -> Ragged:
+        """Return the given rows, each group (n, T)."""
+        return gather(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
+
+    def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        values = np.full((len(rows), max(1, int(lengths.max(initial=0)))), self.padding, np.int64)
+        for place, row in enumerate(rows):
+            values[place, : lengths[place]] = self.ids[row]
+        return values
+
+
+def frame_statistics(frames: Frames, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature over the rows' real frames, (F,) each, in float32.
+
+    Summed in float64, shifted by the first frame so that large offsets cost no precision. A constant feature gets a
+    deviation of 1, and so does everything where there is no frame at all.
+    """
+    count, shift = 0, None
+    total, squares = np.zeros(frames.width), np.zeros(frames.width)
+    for row in rows:
+        values = frames.split.sequence(frames.modality, int(row)).astype(np.float64)
+        if len(values) == 0:
+            continue
+        shift = values[0] if shift is None else shift
+        values = values - shift
+        count += len(values)
+        total += values.sum(0)
+        squares += np.square(values).sum(0)
+    if shift is None:
+        return torch.zeros(frames.width), torch.ones(frames.width)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    deviation[deviation < 1e-6 * (1 + np.abs(shift + mean))] = 1.0
+    return torch.from_numpy((shift + mean).astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))
