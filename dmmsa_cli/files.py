@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,21 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:  # noqa: ANN401  (JSON is what it is)
     """Write `value` as JSON that a person can read, by rename."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal; a file that has not changed is read once a process.
+
+    Files come into being by rename, so one with other content has another inode or another time.
+    """
+    found = path.stat()
+    return _content_hash(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _content_hash(path: Path, inode: int, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -72,6 +72,19 @@ def to_dict(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested plain values by dotted path.
+
+    Example:
+        >>> flat({"fusion": {"epochs": 10}, "precision": "auto"})
+        {'fusion.epochs': 10, 'precision': 'auto'}
+    """
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping, without ever building anything but plain values.
 

@@ -38,8 +38,8 @@ def ablate(
     from rich.console import Console
 
     from dmmsa_cli.cli.study_view import StudyView
+    from dmmsa_cli.experiments.studies import load_study
     from dmmsa_cli.stages.ablate import Place, ablate, plan
-    from dmmsa_cli.stages.studies import load_study
 
     asked = load_study(study)
     place = Place(dataset, data_dir, runs_dir, device.value, precision.value if precision else None)

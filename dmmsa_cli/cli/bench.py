@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
     from rich.table import Table
 
-    from dmmsa_cli.stages.bench.benchmark import Benchmark, Measure
-    from dmmsa_cli.stages.bench.process import Facts
+    from dmmsa_cli.bench.benchmark import Benchmark, Measure
+    from dmmsa_cli.bench.process import Facts
 
 MEBIBYTE = 2**20
 
@@ -80,8 +80,8 @@ def bench(
     """
     from rich.console import Console
 
+    from dmmsa_cli.bench.benchmark import MEASURES, RECIPES, bench
     from dmmsa_cli.files import write_json
-    from dmmsa_cli.stages.bench.benchmark import MEASURES, RECIPES, bench
 
     console = Console()
     with _stopped_without_numbers(), console.status("") as status:

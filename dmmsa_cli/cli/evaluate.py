@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
-from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.errors import InvalidInput, RunMismatch
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
     from rich.table import Table
 
     from dmmsa_cli.metrics import Metrics
-    from dmmsa_cli.stages.evaluate import Evaluation
+    from dmmsa_cli.stages.evaluate import Evaluated, Evaluation
 
 
 class Split(StrEnum):
@@ -59,13 +59,29 @@ def evaluate(
     from dmmsa_cli.stages.evaluate import evaluate, find_runs
 
     found = find_runs(runs or (), dataset, runs_dir)
-    tables = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
+    evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
     console = Console()
-    for table in tables:
+    for table in evaluated.tables:
         _show(console, table)
-    if json_out:
-        values = [table.to_json() for table in tables]
+    if json_out and evaluated.tables:
+        values = [table.to_json() for table in evaluated.tables]
         write_json(json_out, values[0] if len(values) == 1 else values)
+    _report_left_out(evaluated)
+
+
+def _report_left_out(evaluated: Evaluated) -> None:
+    """End with status 1 where a run could not be evaluated, though all others were.
+
+    Raises:
+        RunMismatch: with every such run.
+    """
+    left_out = evaluated.left_out
+    if len(left_out) == 1 and not evaluated.tables:
+        raise left_out[0]
+    if left_out:
+        what = "One run was" if len(left_out) == 1 else f"{len(left_out)} runs were"
+        beside = "; all others are in the table" if evaluated.tables else ""
+        raise RunMismatch(f"{what} left out{beside}.", "\n".join(map(str, left_out)))
 
 
 def _evaluate_predictions(
@@ -80,7 +96,7 @@ def _evaluate_predictions(
     from dmmsa_cli.files import write_json
     from dmmsa_cli.metrics import without_nan
     from dmmsa_cli.reporting.results import LEGEND
-    from dmmsa_cli.stages.evaluate import evaluate_predictions
+    from dmmsa_cli.stages.score import evaluate_predictions
 
     spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)
     console = Console()

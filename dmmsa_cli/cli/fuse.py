@@ -41,8 +41,9 @@ def fuse(
     from rich.console import Console
 
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
-    from dmmsa_cli.stages.experiment import open_experiment
-    from dmmsa_cli.stages.fuse import fuse, variant_name
+    from dmmsa_cli.experiments.experiment import open_experiment
+    from dmmsa_cli.experiments.variants import variant_name
+    from dmmsa_cli.stages.fuse import fuse
 
     dropped = {"msc": no_msc, "cl": no_cl, "uni": no_uni, "gdwg": no_gdwg}
     variant = name or variant_name(

@@ -41,7 +41,7 @@ def pretrain_unimodal(
     from rich.console import Console
 
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
-    from dmmsa_cli.stages.experiment import open_experiment
+    from dmmsa_cli.experiments.experiment import open_experiment
     from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal, wanted_encoders
 
     experiment = open_experiment(
@@ -55,7 +55,7 @@ def pretrain_unimodal(
     )
     with TrainingView(Console()) as view:
         view.say(data_note(experiment))
-        if "t" in experiment.modalities and not experiment.text_pretrains:
+        if "t" in experiment.modalities and not experiment.has_text_encoder:
             view.say(NO_TEXT_ENCODER)
         if seed and not experiment.recipe.pretraining.per_seed:
             view.say("Encoders are shared by all seeds (pretraining.per_seed is false): --seed changes nothing.")

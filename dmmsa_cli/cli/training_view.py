@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.stages.experiment import Experiment
+from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
 

@@ -34,5 +34,3 @@ class Capabilities:
     """R: scores lie in [-R, R]."""
     metrics: str
     """The metric set, whose classes the coarse classification uses (`data/classes.py`)."""
-    unimodal_labels: bool
-    """Whether each modality has a label of its own."""

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.errors import EncoderUnavailable
+from dmmsa_cli.files import content_hash
 from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
 
 # The same files as the hub's, shipped by a package: found without any network.
@@ -83,8 +84,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _FILES for path in folder.glob(pattern)}):
         digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(content_hash(path)))
     return digest.hexdigest()
 
 

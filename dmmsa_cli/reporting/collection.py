@@ -11,11 +11,11 @@ from typing import Any
 
 from dmmsa_cli.data.specs import MODALITIES
 from dmmsa_cli.errors import InvalidRecipe, RunMismatch, RunMissing
+from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.metrics import Metrics
 from dmmsa_cli.recipe import to_dict
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import SPLIT, Run, System, evaluate_again
-from dmmsa_cli.stages.recipes import from_values
 from dmmsa_cli.training.run import RunFolder
 
 METRIC_NAMES = [{metric for column in columns for metric in column.metrics} for columns in COLUMNS.values()]

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from dmmsa_cli.data.classes import CLASS_COUNTS, NATIVE_RANGE, class_edges
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import RunMismatch
+from dmmsa_cli.experiments.studies import load_study, study_names
 from dmmsa_cli.metrics import Scores
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
-from dmmsa_cli.stages.studies import load_study, study_names
 
 Task = Literal["msc", "cl", "gdwg", "uni"]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Cell, Row, Table
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
@@ -15,7 +16,6 @@ from dmmsa_cli.reporting.published import Ours, Published, PublishedRow, Publish
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
-from dmmsa_cli.stages.studies import Study, Variant, load_study, study_names
 
 FEWEST_DECIMALS = 3  # of MAE and Corr of ours beside published numbers
 USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names

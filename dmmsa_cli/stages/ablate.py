@@ -20,10 +20,10 @@ import torch
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.errors import DmmsaError, Interrupted, InvalidInput, InvalidRecipe, RunMismatch
+from dmmsa_cli.experiments.experiment import Experiment, open_experiment
+from dmmsa_cli.experiments.studies import Study, Variant
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.experiment import Experiment, open_experiment
 from dmmsa_cli.stages.fuse import check, fuse
-from dmmsa_cli.stages.studies import Study, Variant
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
 
@@ -123,7 +123,7 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
         if variant.title in left_out:
             continue
         chosen = recipe if variant.recipe is None else variant.recipe_beside(recipe or "dmmsa")
-        experiment = _checked(Job(place, variant, chosen, 0))
+        experiment = _checked(Job(place, variant, chosen, seeds[0] if seeds else 0))
         for turn, seed in enumerate(seeds or experiment.recipe.seeds):
             folder = experiment.name, variant.name, seed
             if folder in turns:
@@ -138,9 +138,9 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
 def _checked(job: Job) -> Experiment:
     try:
         experiment = job.open()
-        check(experiment, job.variant.name)
-    except InvalidRecipe as error:
-        raise InvalidRecipe(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
+        check(experiment, job.variant.name, job.seed)
+    except (InvalidRecipe, InvalidInput) as error:
+        raise type(error)(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     return experiment
 
 

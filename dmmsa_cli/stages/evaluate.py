@@ -1,10 +1,10 @@
-"""`dmmsa evaluate`: metrics and predictions of runs, or of anybody's predictions."""
+"""`dmmsa evaluate`: metrics and predictions of finished runs."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dmmsa_cli.data.specs import MODALITY_NAMES, SPECS, DatasetSpec
-from dmmsa_cli.data.store import dataset_folder, open_store
-from dmmsa_cli.errors import DatasetMissing, InvalidInput, RunMissing
-from dmmsa_cli.files import atomic_path, write_json
+from dmmsa_cli.data.specs import MODALITY_NAMES, DatasetSpec
+from dmmsa_cli.data.store import Store
+from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.encoders import load_unimodal
+from dmmsa_cli.experiments.identity import Identity, by_system, check_place, identity_in, tell_apart
+from dmmsa_cli.experiments.measure import predictions_of
+from dmmsa_cli.experiments.reopen import reopen
+from dmmsa_cli.files import atomic_path, exclusive, write_json
 from dmmsa_cli.metrics import Metrics, Summary, score, summarise, without_nan
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.experiment import Experiment
-from dmmsa_cli.stages.fused import Fused, reopen
-from dmmsa_cli.stages.pretrain import load_unimodal
-from dmmsa_cli.training.inference import Predictions, predict
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.inference import Predictions
+from dmmsa_cli.training.run import MADE_FROM, RunFolder
 
 FUSION_ONLY = "the fusion only: encoders are shared by the seeds"
 ALL_TRAINING = "all training"
 
 
 @dataclass(frozen=True)
-class System:
+class Row:
     """One row of a table: a system, and its metrics in each of its runs."""
 
     title: str
@@ -55,7 +57,7 @@ class Evaluation:
     data_hash: str
     source: dict[str, Any]
     notes: dict[str, Any]
-    systems: list[System]
+    systems: list[Row]
 
     def to_json(self) -> dict[str, Any]:
         """Return fractions, unrounded, under the column names of the published tables."""
@@ -79,6 +81,19 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of evaluating runs."""
+
+    tables: list[Evaluation]
+    """One for each dataset: what stands in one table has the same rows and the same data."""
+    left_out: list[DmmsaError]
+    """Why runs could not be evaluated; none of them stopped the others."""
+
+
+# --- which runs -----------------------------------------------------------------------------------------------------
+
+
 def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> list[RunFolder]:
     """Return the finished runs of fused models at or below `places`, or all of a dataset.
 
@@ -86,13 +101,14 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
         InvalidInput: neither is given.
         RunMissing: there is none.
     """
-    roots = [place.resolve() for place in places] or ([runs_dir / dataset] if dataset else [])
+    roots = list(places) or ([runs_dir / dataset] if dataset else [])
     if not roots:
         raise InvalidInput("Neither a run nor a dataset is named.", "Give run folders, or --dataset NAME.")
     folders = {
-        path.parent
+        path.parent.resolve(): path.parent  # a folder that two places lead to is one
         for root in roots
-        for path in root.glob("**/summary.json")
+        for depth in range(5)  # from a run's own folder to one of runs of many datasets; links on the way are followed
+        for path in root.glob("*/" * depth + "summary.json")
         if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
     }
     if not folders:
@@ -100,7 +116,7 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
             f"There is no finished run in {', '.join(map(str, roots))}.",
             f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
         )
-    return [RunFolder(folder) for folder in sorted(folders, key=_by_seed)]
+    return [RunFolder(folder) for folder in sorted(folders.values(), key=_by_seed)]
 
 
 def _by_seed(folder: Path) -> tuple[str, int]:
@@ -108,239 +124,201 @@ def _by_seed(folder: Path) -> tuple[str, int]:
     return str(folder.parent), int(number) if number.isdigit() else 0
 
 
-def evaluate(runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto") -> list[Evaluation]:
-    """Evaluate finished runs, and write metrics.json and predictions into each.
+# --- evaluating -----------------------------------------------------------------------------------------------------
+
+
+def evaluate(runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto") -> Evaluated:
+    """Evaluate finished runs one at a time, and write metrics.json and predictions into each.
+
+    A run that can't be evaluated (trained on other data than the store now holds, on encoders that have been retrained
+    since; a copy of another run) is left out, and so is a second run of one system and seed.
 
     Args:
         runs: finished runs, of any datasets, recipes and variants.
         split: `train`, `valid` or `test`.
         data_dir: where stores lie.
         device: where to run.
-
-    Returns:
-        One evaluation for each dataset: what stands in one table has the same rows and the same data.
-
-    Raises:
-        RunMismatch: a run was trained on other data than the store now holds.
     """
-    datasets: dict[str, list[Fused]] = {}
+    left_out: list[DmmsaError] = []
+    tables: dict[str, _Table] = {}
     for run in runs:
-        fused = reopen(run, data_dir=data_dir, device=device)
-        datasets.setdefault(fused.experiment.store.spec.name, []).append(fused)
-    return [_evaluate_dataset(models, split) for models in datasets.values()]
+        try:
+            check_place(run)
+            with exclusive(run.path):  # no `fuse --force` replaces the weights meanwhile
+                fused = reopen(run, data_dir=data_dir, device=device)
+                table = tables.setdefault(fused.experiment.dataset, _Table(fused.experiment.store, split))
+                table.measure(fused)
+        except DmmsaError as error:
+            left_out.append(error)
+    return Evaluated([table.evaluation() for table in tables.values() if table.measured], left_out)
 
 
-def _evaluate_dataset(models: list[Fused], split: str) -> Evaluation:
-    experiment = models[0].experiment
-    manifest = experiment.store.manifest
-    alone: dict[tuple[str, Path], Metrics] = {}
-    for fused in models:
-        for m, folder in fused.pretrained.items():
-            if (m, folder.path) not in alone:  # shared encoders are run once
-                alone[m, folder.path] = _score(experiment, split, _run_alone(fused, m, folder, split))
-    variants: dict[str, System] = {}
-    for fused in models:
-        facts = fused.run.environment
-        title = f"{facts['recipe']} {facts['variant']}, {'+'.join(facts['modalities'])}"
-        shared = fused.pretrained and not fused.experiment.recipe.pretraining.per_seed
-        system = variants.setdefault(title, System(title, covers=FUSION_ONLY if shared else ALL_TRAINING))
-        said = predict_split(fused, split)
-        system.runs.append(_score(experiment, split, said))
-        system.seeds.append(facts["seed"])
-        beside = {MODALITY_NAMES[m]: alone[m, folder.path] for m, folder in fused.pretrained.items()}
-        _write_run(fused, split, {"fused": system.runs[-1]} | beside, said)
-    return Evaluation(
-        spec=experiment.store.spec,
-        split=split,
-        rows=manifest.rows[split],
-        data_hash=manifest.data_hash,
-        source=manifest.source,
-        notes=manifest.notes,
-        systems=[_training_mean(experiment, split), *_alone_systems(models, alone), *variants.values()],
-    )
+@dataclass(frozen=True)
+class _Measured:
+    """What is kept of a run once its model is gone."""
+
+    identity: Identity
+    name: str
+    """Of recipe and variant."""
+    metrics: Metrics
+    encoders: Mapping[str, Path]
+    """Folders of its pretrained encoders, by modality."""
+
+    @property
+    def covers(self) -> str:
+        """What the spread over its seeds covers."""
+        shared = self.encoders and not self.identity.recipe["pretraining"]["per_seed"]
+        return FUSION_ONLY if shared else ALL_TRAINING
 
 
-def _training_mean(experiment: Experiment, split: str) -> System:
-    """The plainest predictor there is: always the training labels' mean."""
-    mean = experiment.store.split("train").labels["y"].mean(dtype=np.float64)
-    constant = np.full(len(experiment.store.split(split)), mean, np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a constant has no Corr is no news here; the table prints a dash
-        return System("training mean", [_score(experiment, split, Predictions(constant, [], {}))])
+class _Table:
+    """The systems of one dataset, as they are measured.
+
+    Args:
+        store: the dataset.
+        split: of it.
+    """
+
+    def __init__(self, store: Store, split: str) -> None:
+        self.store, self.split = store, split
+        self.measured: list[_Measured] = []
+        self.alone: dict[tuple[str, Path], Metrics] = {}  # shared encoders are run once
+
+    def measure(self, fused: Fused) -> None:
+        """Measure a run and its encoders alone, and write what was found into its folder.
+
+        Raises:
+            RunMismatch: a run of the same system and seed has been measured before.
+        """
+        run, pretrained = fused.encoders.run, fused.encoders.pretrained
+        facts, identity = run.environment, identity_in(run)
+        name = f"{facts['recipe']} {facts['variant']}"
+        if any((one.name, one.identity) == (name, identity) for one in self.measured):
+            raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
+        for modality, folder in pretrained.items():
+            if (modality, folder.path) not in self.alone:
+                self.alone[modality, folder.path] = self._score(_alone(fused, modality, folder, self.split))
+        predictions = predictions_of(fused.experiment, fused.finished(), fused.inputs.split(self.split).whole())
+        metrics = self._score(predictions)
+        beside = {MODALITY_NAMES[m]: self.alone[m, folder.path] for m, folder in pretrained.items()}
+        _write_run(fused, self.split, {"fused": metrics} | beside, predictions)
+        self.measured.append(_Measured(identity, name, metrics, {m: f.path for m, f in pretrained.items()}))
+
+    def evaluation(self) -> Evaluation:
+        """Put the table together."""
+        manifest = self.store.manifest
+        systems = by_system(self.measured, lambda one: one.identity, lambda one: one.name)
+        return Evaluation(
+            spec=self.store.spec,
+            split=self.split,
+            rows=manifest.rows[self.split],
+            data_hash=manifest.data_hash,
+            source=manifest.source,
+            notes=manifest.notes,
+            systems=[self._training_mean(), *self._encoders_alone(systems), *_fused_rows(systems)],
+        )
+
+    def _score(self, predictions: Predictions) -> Metrics:
+        spec, labels = self.store.spec, self.store.split(self.split).labels["y"]
+        return score(labels, predictions.scores, metrics=spec.metrics, score_range=spec.score_range)
+
+    def _training_mean(self) -> Row:
+        """The plainest predictor there is: always the training labels' mean."""
+        mean = self.store.split("train").labels["y"].mean(dtype=np.float64)
+        constant = np.full(len(self.store.split(self.split)), mean, np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a constant has no Corr is no news here; the table prints a dash
+            return Row("training mean", [self._score(Predictions(constant, [], {}))])
+
+    def _encoders_alone(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
+        """Give a row for each modality's encoders; where systems have encoders of their own, for each."""
+        titles = _titles(systems)
+        for modality, name in MODALITY_NAMES.items():
+            rows: dict[tuple[Path, ...], Row] = {}
+            for title, runs in zip(titles, systems, strict=True):
+                seeds: dict[Path, int] = {}
+                for run in runs:
+                    if modality in run.encoders:
+                        seeds.setdefault(run.encoders[modality], run.identity.seed)
+                metrics = [self.alone[modality, path] for path in seeds]
+                if seeds:
+                    row = Row(f"{name} alone ({title})", metrics, list(seeds.values()))
+                    rows.setdefault(tuple(sorted(seeds)), row)
+            only = len(rows) == 1
+            yield from (Row(f"{name} alone", row.runs, row.seeds) if only else row for row in rows.values())
 
 
-def _alone_systems(models: list[Fused], alone: dict[tuple[str, Path], Metrics]) -> list[System]:
-    """Return a row for each modality's encoders; where recipes or variants have encoders of their own, for each."""
-    systems = []
-    for modality, name in MODALITY_NAMES.items():
-        sets: dict[tuple[str, ...], System] = {}
-        groups: dict[str, dict[Path, int]] = {}
-        for fused in models:
-            if modality in fused.pretrained:
-                facts = fused.run.environment
-                group = groups.setdefault(f"{facts['recipe']} {facts['variant']}", {})
-                group.setdefault(fused.pretrained[modality].path, facts["seed"])
-        for title, encoders in groups.items():
-            key = tuple(sorted(path.name for path in encoders))
-            runs = [alone[modality, path] for path in encoders]
-            sets.setdefault(key, System(f"{name} alone ({title})", runs, list(encoders.values())))
-        if len(sets) == 1:
-            only = next(iter(sets.values()))
-            systems.append(System(f"{name} alone", only.runs, only.seeds))
-        else:
-            systems += sets.values()
-    return systems
+def _fused_rows(systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
+    for title, runs in zip(_titles(systems), systems, strict=True):
+        yield Row(title, [run.metrics for run in runs], [run.identity.seed for run in runs], runs[0].covers)
 
 
-def predict_split(fused: Fused, split: str) -> Predictions:
-    """Run a finished model over every row of a split of its store."""
-    experiment = fused.experiment
-    return predict(
-        fused.finished(),
-        fused.view(split, fused.run.environment["seed"]).whole(),
-        batch_size=experiment.evaluation_batch,
-        device=experiment.device,
-        precision=experiment.precision,
-    )
+def _titles(systems: Sequence[Sequence[_Measured]]) -> list[str]:
+    """Name systems by recipe, variant and modalities; two of one name by what they differ in."""
+    firsts = [runs[0] for runs in systems]
+    names = [f"{one.name}, {'+'.join(one.identity.modalities)}" for one in firsts]
+    return tell_apart(names, [one.identity for one in firsts])
 
 
-def _run_alone(fused: Fused, modality: str, folder: RunFolder, split: str) -> Predictions:
-    experiment = fused.experiment
-    return predict(
-        load_unimodal(experiment, modality, folder),
-        fused.view(split, fused.run.environment["seed"]).whole().only(modality),
-        batch_size=experiment.evaluation_batch,
-        device=experiment.device,
-        precision=experiment.precision,
-    )
-
-
-def _score(experiment: Experiment, split: str, said: Predictions) -> Metrics:
-    spec = experiment.store.spec
-    truth = experiment.store.split(split).labels["y"]
-    return score(truth, said.scores, metrics=spec.metrics, score_range=spec.score_range)
+def _alone(fused: Fused, modality: str, folder: RunFolder, split: str) -> Predictions:
+    model = load_unimodal(fused.experiment, modality, folder)
+    return predictions_of(fused.experiment, model, fused.inputs.split(split).whole().only(modality))
 
 
 # --- what a run's folder gets ---------------------------------------------------------------------------------------
 
 
-def predictions_table(fused: Fused, split: str, said: Predictions) -> pd.DataFrame:
+def predictions_table(fused: Fused, split: str, predictions: Predictions) -> pd.DataFrame:
     """Return id, text, y_true, y_pred, the unimodal head's predictions and the MSC classes of a split's rows."""
     rows = fused.experiment.store.split(split)
     return pd.DataFrame(
-        {"id": rows.ids, "text": rows.texts, "y_true": rows.labels["y"], "y_pred": said.scores}
-        | head_columns(fused, said)
+        {"id": rows.ids, "text": rows.texts, "y_true": rows.labels["y"], "y_pred": predictions.scores}
+        | head_columns(fused, predictions)
     )
 
 
-def head_columns(fused: Fused, said: Predictions) -> dict[str, NDArray[Any]]:
+def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[Any]]:
     """Return the columns that a model's heads give.
 
     `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative.
     """
     columns: dict[str, NDArray[Any]] = {}
     for name, head in fused.objective.heads.items():
-        values = said.heads[name]
+        values = predictions.heads[name]
         if head.over == "feature":
-            columns |= {f"{name[:3]}_{feature}": values[:, i, 0] for i, feature in enumerate(said.features)}
+            columns |= {f"{name[:3]}_{feature}": values[:, i, 0] for i, feature in enumerate(predictions.features)}
         else:
             columns[name] = values.argmax(axis=1)
     return columns
 
 
-def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], said: Predictions) -> None:
-    folder = fused.run.path
-    _add_to(folder / "metrics.json", split, {name: without_nan(values) for name, values in metrics.items()})
-    if said.cosine is not None:
-        _add_to(folder / "features.json", split, {"names": said.features, "cosine": said.cosine.round(6).tolist()})
+def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], predictions: Predictions) -> None:
+    """Write what was found, and the hashes of the weights and data that it was found with; the caller holds the run."""
+    run = fused.encoders.run
+    made_from = {"weights": run.weights_hash(), "data": fused.experiment.store.manifest.data_hash}
     name = "predictions.csv" if split == "test" else f"predictions-{split}.csv"
-    write_csv(folder / name, predictions_table(fused, split, said))
+    write_csv(run.path / name, predictions_table(fused, split, predictions).assign(**made_from))
+    if predictions.cosine is not None:
+        cosine = predictions.cosine.round(6).tolist()
+        _add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
+    found = {name: without_nan(values) for name, values in metrics.items()}
+    _add_to(run.path / "metrics.json", {split: found}, {split: made_from})
 
 
-def _add_to(path: Path, split: str, found: dict[str, Any]) -> None:
+def _add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None = None) -> None:
     """Write what was found on a split beside what the file knows of the others."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         known = {}  # none yet, or damaged: it only holds what evaluation can find again
-    write_json(path, (known if isinstance(known, dict) else {}) | {split: found})
+    known = known if isinstance(known, dict) else {}
+    if made_from is not None:
+        before = known.get(MADE_FROM)
+        found = found | {MADE_FROM: (before if isinstance(before, dict) else {}) | made_from}
+    write_json(path, known | found)
 
 
 def write_csv(target: Path, table: pd.DataFrame) -> None:
     """Write a table by rename; floats keep every digit that float32 has."""
     with atomic_path(target) as partial:
         table.to_csv(partial, index=False, float_format="%.9g")
-
-
-# --- anybody's predictions ------------------------------------------------------------------------------------------
-
-
-def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path) -> tuple[DatasetSpec, int, Metrics]:
-    """Score a CSV with the columns id, y_true, y_pred under a dataset's metrics.
-
-    Returns:
-        What is known of the dataset, the number of rows, and the metrics.
-
-    Raises:
-        InvalidInput: the file can't be read, a column is missing, or a value is no number.
-    """
-    spec = _spec_of(dataset, data_dir)
-    try:
-        table = pd.read_csv(path, dtype={"id": str})
-    except (OSError, ValueError) as error:
-        raise InvalidInput(
-            f"{path} can't be read as CSV: {error}", "Give a CSV with columns id, y_true, y_pred."
-        ) from error
-    missing = [name for name in ("id", "y_true", "y_pred") if name not in table]
-    if missing:
-        there = ", ".join(map(str, table.columns))
-        raise InvalidInput(
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {there}.",
-            "Needed are id, y_true and y_pred.",
-        )
-    _check_rows(path, table, spec)
-    return (
-        spec,
-        len(table),
-        score(
-            table["y_true"].to_numpy(), table["y_pred"].to_numpy(), metrics=spec.metrics, score_range=spec.score_range
-        ),
-    )
-
-
-def _check_rows(path: Path, table: pd.DataFrame, spec: DatasetSpec) -> None:
-    if table.empty:
-        raise InvalidInput(f"{path} has no rows.", "Give one row for each clip.")
-    twice = table["id"][table["id"].duplicated()]
-    if len(twice):
-        raise InvalidInput(f"{path}: id {twice.iloc[0]} stands there twice.", "Give one row for each clip.")
-    for name in ("y_true", "y_pred"):
-        with np.errstate(over="ignore"):  # beyond float32 is not finite either
-            numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64).astype(np.float32)
-        wrong = np.flatnonzero(~np.isfinite(numbers))
-        if len(wrong):
-            raise InvalidInput(
-                f"{path}, line {wrong[0] + 2}: {name} is {table[name].iloc[wrong[0]]!r}, not a finite number"
-                f" ({len(wrong)} such rows).",
-                "Every clip needs a label and a prediction.",
-            )
-    beyond = np.abs(table["y_true"].to_numpy(np.float32)) > np.float32(spec.score_range)
-    if beyond.any():
-        raise InvalidInput(
-            f"{path}: y_true reaches {table['y_true'].abs().max():g}, beyond the range of {spec.name}, "
-            f"{spec.score_range:g}.",
-            "Is it the right --dataset?",
-        )
-
-
-def _spec_of(dataset: str, data_dir: Path) -> DatasetSpec:
-    """What is known of a dataset; a user's own is known by its store."""
-    if dataset in SPECS:
-        return SPECS[dataset]
-    try:
-        return open_store(dataset_folder(data_dir, dataset)).spec
-    except DatasetMissing as error:
-        raise DatasetMissing(
-            f"{dataset} is neither prepared nor one of {', '.join(SPECS)}.",
-            f"Prepare it: dmmsa prepare {dataset} --from FILE --spec FILE",
-        ) from error

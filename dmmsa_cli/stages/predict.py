@@ -12,11 +12,12 @@ from dmmsa_cli.data.features import Features, read_features
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Split
 from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.experiment import Experiment
+from dmmsa_cli.experiments.measure import predictions_of
+from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluate import head_columns, write_csv
-from dmmsa_cli.stages.experiment import Experiment
-from dmmsa_cli.stages.fused import Fused, reopen
-from dmmsa_cli.training.inference import predict as run_model
 from dmmsa_cli.training.run import RunFolder
 
 
@@ -67,18 +68,11 @@ def predict(
 
 
 def _predict_split(fused: Fused, name: str, rows: Split) -> pd.DataFrame:
-    experiment = fused.experiment
-    said = run_model(
-        fused.finished(),
-        fused.view_of(rows),
-        batch_size=experiment.evaluation_batch,
-        device=experiment.device,
-        precision=experiment.precision,
-    )
-    told = {"split": [name] * len(rows), "id": rows.ids, "text": rows.texts, "y_pred": said.scores}
+    predictions = predictions_of(fused.experiment, fused.finished(), fused.inputs.features(rows))
+    columns = {"split": [name] * len(rows), "id": rows.ids, "text": rows.texts, "y_pred": predictions.scores}
     if "y" in rows.labels:
-        told["y_true"] = rows.labels["y"]
-    return pd.DataFrame(told | head_columns(fused, said))
+        columns["y_true"] = rows.labels["y"]
+    return pd.DataFrame(columns | head_columns(fused, predictions))
 
 
 def _chosen(features: Features, split: str | None, source: Path) -> dict[str, Split]:
@@ -95,9 +89,9 @@ def _check_modalities(experiment: Experiment, features: Features, source: Path, 
     wrong = []
     for modality in experiment.modalities:
         name = MODALITY_NAMES[modality]
-        words = modality == "t" and experiment.recipe.text.source != "features"
-        there = layout.transcripts if words else modality in layout.widths
-        if not there:
+        words = modality == "t" and experiment.has_text_encoder
+        available = layout.transcripts if words else modality in layout.widths
+        if not available:
             what = "transcripts (raw_text)" if words else f"{name} features"
             wrong.append(f"{run.path} was trained with {what}; {source} has none")
         elif not words and layout.widths[modality] != manifest.widths[modality]:

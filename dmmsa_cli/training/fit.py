@@ -56,7 +56,7 @@ def fit(
     state: Training,
     run: RunFolder,
     *,
-    recipe: str,
+    identity: str,
     batches: Callable[[int], EpochBatches],
     evaluate: Callable[[nn.Module], dict[str, float]],
     watch: Watch,
@@ -67,7 +67,7 @@ def fit(
     Args:
         state: a training that has not begun.
         run: where everything goes.
-        recipe: the resolved recipe; a checkpoint made under another one is refused.
+        identity: stands for all that decides what the run computes; a checkpoint made under another one is refused.
         batches: an epoch's batches by its number.
         evaluate: metrics of a model on the validation split; the lowest `mae` is the best.
         watch: told of every step and epoch.
@@ -80,7 +80,7 @@ def fit(
         Interrupted: Ctrl-C or SIGTERM came; everything is saved.
         RunMismatch: the checkpoint does not fit.
     """
-    progress = _resume(state, run, recipe)
+    progress = _resume(state, run, identity)
     exhausted = _out_of_patience(state, progress, first_candidate)  # killed right after its last epoch
     with stop_requests() as stop:
         for event in () if exhausted else train(state, batches=batches, evaluate=evaluate):
@@ -88,10 +88,10 @@ def fit(
                 if progress.note(event, first_candidate):
                     run.save_weights(state.evaluated)
                 run.write_log(progress.log)
-                _save(state, run, progress, recipe)
+                _save(state, run, progress, identity)
             watch(event, progress)
             if stop.requested:
-                _save(state, run, progress, recipe)
+                _save(state, run, progress, identity)
                 raise Interrupted(
                     f"epoch {event.epoch} of {state.schedule.epochs}; everything up to here is saved in {run.path}.",
                     GO_ON,
@@ -110,19 +110,19 @@ def _out_of_patience(state: Training, progress: Progress, first_candidate: int) 
     return patience is not None and progress.waited(first_candidate) >= patience
 
 
-def _save(state: Training, run: RunFolder, progress: Progress, recipe: str) -> None:
-    facts = {"recipe": recipe, "counters": state.counters(), "progress": asdict(progress)}
+def _save(state: Training, run: RunFolder, progress: Progress, identity: str) -> None:
+    facts = {"identity": identity, "counters": state.counters(), "progress": asdict(progress)}
     run.save_checkpoint(state.tensors(), facts)
 
 
-def _resume(state: Training, run: RunFolder, recipe: str) -> Progress:
+def _resume(state: Training, run: RunFolder, identity: str) -> Progress:
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
         return Progress()
-    if checkpoint.facts.get("recipe") != recipe:
+    if checkpoint.facts.get("identity") != identity:
         raise RunMismatch(
-            f"The checkpoint in {run.path} was made under another recipe than the one asked for.",
-            "Give the new recipe a --name of its own, or replace the run with --force.",
+            f"The checkpoint in {run.path} is of another run than the one requested, or of another version of dmmsa.",
+            "Give the new run a --name of its own, or replace the old one with --force.",
         )
     try:
         state.load(checkpoint.tensors, checkpoint.facts["counters"])

@@ -10,7 +10,6 @@ checkpoint.safetensors the whole state of the loop, while the run has not finish
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -23,13 +22,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
-from dmmsa_cli.files import atomic_path, write_json, write_text
+from dmmsa_cli.files import atomic_path, content_hash, write_json, write_text
 
 # What environment.json of every run of a fused model holds, beside versions and machine.
 FACTS = (
     *("dataset", "data_hash", "modalities", "recipe", "variant", "seed", "from_scratch", "precision"),
     *("encoders", "encoder_hashes", "base_text"),
 )
+MADE_FROM = "made_from"  # key of metrics.json: by split, the hashes of the weights and data that were measured
 STATE_FILES = (
     "summary.json",
     "checkpoint.safetensors",
@@ -138,8 +138,7 @@ class RunFolder:
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the run's weights."""
-        with (self.path / "weights.safetensors").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return content_hash(self.path / "weights.safetensors")
 
     def load_weights(self, model: nn.Module) -> None:
         """Load the run's best weights.
@@ -181,8 +180,8 @@ class RunFolder:
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Mark the run as finished, and let go of what only an unfinished one needs."""
-        write_json(self.path / "summary.json", summary)
+        """Mark the run as finished, with the hash of its weights, and let go of what only an unfinished one needs."""
+        write_json(self.path / "summary.json", summary | {"weights": self.weights_hash()})
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
 

@@ -5,8 +5,8 @@ from io import StringIO
 
 from rich.console import Console
 
+from dmmsa_cli.bench.benchmark import Benchmark, Measure
 from dmmsa_cli.cli.bench import _show
-from dmmsa_cli.stages.bench.benchmark import Benchmark, Measure
 from tests.cli.test_cli import dmmsa
 
 DATA = {"shape": "mosi", "made_up": True, "file": "synthetic-mosi.pkl", "file_bytes": 444 * 2**20, "sha256": "ab" * 32}

@@ -56,7 +56,7 @@ def sequence_encoder(modality):
 
 
 def capabilities(subset):
-    return Capabilities(tuple(subset), 3.0, "mosi", unimodal_labels=True)
+    return Capabilities(tuple(subset), 3.0, "mosi")
 
 
 def objective_for(subset, objective):

@@ -16,7 +16,7 @@ GOLDEN = {"T_s": "Ts", "V_s": "Vs", "A_s": "As", "T_d": "Td", "V_d": "Vd", "A_d"
 
 def objective(*modalities, **options):
     chosen = modalities or ("t", "v", "a")
-    return Confede(Capabilities(chosen, 3.0, "mosi", unimodal_labels=False), ConfedeOptions(**options))
+    return Confede(Capabilities(chosen, 3.0, "mosi"), ConfedeOptions(**options))
 
 
 def outputs(rows, names=ALL, width=8, seed=0):

@@ -28,11 +28,11 @@ RANGES = {"mosi": 3.0, "sims": 1.0}
 OFF = {"msc": ClassificationOptions(enabled=False), "uni": UnimodalOptions(False), "cl": ContrastOptions(False)}
 
 
-def capable(modalities=("t", "v", "a"), metrics="mosi", unimodal_labels=True):
-    return Capabilities(tuple(modalities), RANGES[metrics], metrics, unimodal_labels)
+def capable(modalities=("t", "v", "a"), metrics="mosi"):
+    return Capabilities(tuple(modalities), RANGES[metrics], metrics)
 
 
-def make(capabilities, batch=4, seed=0, width=6, counts=(3,)):
+def make(capabilities, batch=4, seed=0, width=6, counts=(3,), unimodal_labels=True):
     """Outputs of a model over these modalities, and labels with a half step and a zero among them."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -44,7 +44,7 @@ def make(capabilities, batch=4, seed=0, width=6, counts=(3,)):
     labels = {"y": random(batch).clamp(-1, 1) * capabilities.score_range}
     labels["y"][0] = 0.5 * capabilities.score_range / 3
     labels["y"][-1] = 0.0
-    if capabilities.unimodal_labels:
+    if unimodal_labels:
         labels |= {m: random(batch) for m in capabilities.modalities}
     return Outputs(random(batch) * 2, {name: random(batch, width) for name in names}, heads), labels
 
@@ -119,8 +119,8 @@ def slow_cl(outputs, temperature):
 @pytest.mark.parametrize("subset", SUBSETS, ids="".join)
 @pytest.mark.parametrize("unimodal_labels", [True, False])
 def test_every_task_for_every_subset_of_the_modalities(subset, unimodal_labels):
-    capabilities = capable(subset, unimodal_labels=unimodal_labels)
-    outputs, labels = make(capabilities)
+    capabilities = capable(subset)
+    outputs, labels = make(capabilities, unimodal_labels=unimodal_labels)
     losses = losses_of(capabilities, DmmsaOptions(), outputs, labels)
     expected = {
         "msr": np.mean([smooth_l1(p, y, 1.0) for p, y in zip(outputs.prediction, labels["y"], strict=True)]),
@@ -135,8 +135,8 @@ def test_every_task_for_every_subset_of_the_modalities(subset, unimodal_labels):
 @pytest.mark.parametrize("beta", [0.25, 1.0, 2.0])
 @pytest.mark.parametrize("unimodal_labels", [True, False])
 def test_beta_is_that_of_both_regressions(beta, unimodal_labels):
-    capabilities = capable(unimodal_labels=unimodal_labels)
-    outputs, labels = make(capabilities, batch=9)
+    capabilities = capable()
+    outputs, labels = make(capabilities, batch=9, unimodal_labels=unimodal_labels)
     losses = losses_of(capabilities, DmmsaOptions(beta=beta), outputs, labels)
     slow_msr = np.mean([smooth_l1(p, y, beta) for p, y in zip(outputs.prediction, labels["y"], strict=True)])
     assert losses["msr"] == pytest.approx(slow_msr, rel=1e-5)

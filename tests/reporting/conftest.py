@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.recipe import dump_yaml
-from dmmsa_cli.stages.recipes import find_recipe, load_recipe
 
 CLIPS, VIDEOS, EPOCHS = 120, 12, 5
 FEATURES = {"t": ("T_s", "T_d"), "v": ("V_s", "V_d"), "a": ("A_s", "A_d")}

@@ -73,7 +73,7 @@ def test_slips_of_the_papers_are_told_where_they_stand():
 
 
 def test_ablations_and_fractions_name_the_variants_that_fuse_and_the_studies_write():
-    from dmmsa_cli.stages.studies import load_study
+    from dmmsa_cli.experiments.studies import load_study
 
     for table, study in (("dmmsa-table-4", "data"), ("dmmsa-table-5", "objectives")):
         named = [row.ours.variant for row in TABLES[table].rows]

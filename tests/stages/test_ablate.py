@@ -11,10 +11,10 @@ import yaml
 
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe
+from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
+from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job
-from dmmsa_cli.stages.recipes import find_recipe, load_recipe
-from dmmsa_cli.stages.studies import Study, Variant, load_study, study_names
-from tests.stages.test_fuse import open_mini, run_fuse, weights
+from tests.training_runs import open_mini, run_fuse, weights
 
 SHORT = {"fusion.epochs": 2}
 TWO = Study(

@@ -2,32 +2,46 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from dmmsa_cli.data.store import open_store
-from dmmsa_cli.errors import DatasetMissing, InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.errors import DatasetMissing, FolderBusy, InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.files import exclusive
 from dmmsa_cli.metrics import score
-from dmmsa_cli.stages.evaluate import evaluate, evaluate_predictions, find_runs
+from dmmsa_cli.stages.evaluate import evaluate, find_runs
+from dmmsa_cli.stages.score import evaluate_predictions
 from dmmsa_cli.training.run import RunFolder
-from tests.stages.test_fuse import open_mini, run_fuse
+from tests.conftest import MICRO_RECIPE
+from tests.training_runs import open_mini, run_fuse
+
+FUSION = MICRO_RECIPE["fusion"]
 
 
 @pytest.fixture(scope="module")
-def runs(prepared, micro, tmp_path_factory):
+def brief(micro, tmp_path_factory):
+    """The micro recipe, of two epochs."""
+    path = tmp_path_factory.mktemp("brief") / "micro.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(micro.read_text()) | {"fusion": {**FUSION, "epochs": 2}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(prepared, brief, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
-    experiment = open_mini(prepared, micro, folder, "fusion.epochs=2")
     for seed in (1, 12):
-        run_fuse(experiment, seed=seed)
-    run_fuse(open_mini(prepared, micro, folder, "fusion.epochs=2", "objective.msc.enabled=false"), "no-msc")
+        run_fuse(open_mini(prepared, brief, folder), seed=seed)
+    run_fuse(open_mini(prepared, brief, folder, "objective.msc.enabled=false"), "no-msc")
     return folder
 
 
 @pytest.fixture(scope="module")
 def table(runs, prepared):
-    (table,) = evaluate(find_runs([], "mini", runs), split="test", data_dir=prepared, device="cpu")
+    (table,) = evaluate(find_runs([], "mini", runs), split="test", data_dir=prepared, device="cpu").tables
     return table
 
 
@@ -77,53 +91,145 @@ def test_other_splits_keep_files_of_their_own(runs, prepared):
     assert json.loads((run.path / "metrics.json").read_text())["valid"]["fused"]["mae"] == pytest.approx(best, abs=1e-6)
 
 
-def test_runs_that_are_not_there(tmp_path, runs, prepared):
+def test_runs_that_are_not_there(tmp_path):
     with pytest.raises(RunMissing, match="no finished run"):
         find_runs([], "mini", tmp_path)
     with pytest.raises(InvalidInput):
         find_runs([], None, tmp_path)
-    with pytest.raises(RunMissing):
-        evaluate([RunFolder(tmp_path)], split="test", data_dir=prepared)
 
 
-def test_a_run_on_other_data_is_refused(runs, prepared, tmp_path, monkeypatch):
-    (run,) = find_runs([runs / "mini" / "micro" / "no-msc"], None, runs)
-    facts = run.environment | {"data_hash": "0" * 64}
-    monkeypatch.setattr(RunFolder, "environment", property(lambda self: facts))
-    with pytest.raises(RunMismatch, match="000000000000"):
-        evaluate([run], split="test", data_dir=prepared)
+# --- what is left out -----------------------------------------------------------------------------------------------
+
+
+def evaluated(folder, prepared):
+    return evaluate(find_runs([folder], None, folder), split="test", data_dir=prepared, device="cpu")
+
+
+def seeds(outcome):
+    """Title and seeds of the rows of fused models."""
+    (table,) = outcome.tables
+    return {row.title: row.seeds for row in table.systems if row.title.startswith("micro ")}
+
+
+@pytest.fixture
+def copy(runs, tmp_path):
+    """All runs, in a folder that may be spoilt."""
+    shutil.copytree(runs / "mini", tmp_path / "runs" / "mini")
+    return tmp_path / "runs"
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.mark.parametrize("name", ["summary.json", "environment.json", "recipe.yaml", "weights.safetensors"])
-def test_a_damaged_run_says_what_is_damaged(runs, prepared, name, tmp_path):
-    import shutil
+def test_a_damaged_run_is_told_and_stops_no_other(copy, prepared, name):
+    (copy / "mini" / "micro" / "full" / "seed-1" / name).write_bytes(b"{ not this")
+    outcome = evaluated(copy, prepared)
+    assert seeds(outcome)["micro no-msc, t+v+a"] == [1]
+    if name == "summary.json":  # evaluation has no need of it
+        with pytest.raises(RunMismatch, match=name):
+            _ = RunFolder(copy / "mini" / "micro" / "full" / "seed-1").summary
+    else:
+        assert seeds(outcome)["micro full, t+v+a"] == [12]
+        (why,) = outcome.left_out
+        assert isinstance(why, RunMismatch)
+        assert name in str(why)
 
-    copy = tmp_path / "mini" / "micro" / "full" / "seed-1"
-    shutil.copytree(runs / "mini" / "micro" / "full" / "seed-1", copy)
-    shutil.copytree(runs / "mini" / "encoders", tmp_path / "mini" / "encoders")
-    (copy / name).write_bytes(b"{ not this")
-    with pytest.raises(RunMismatch, match=name):
-        evaluate([RunFolder(copy)], split="test", data_dir=prepared, device="cpu")
-        assert RunFolder(copy).summary  # evaluation has no need of it; whoever reads it is told
+
+def test_a_run_on_other_data_is_told_and_stops_no_other(copy, prepared):
+    edit(copy / "mini" / "micro" / "full" / "seed-12" / "environment.json", data_hash="0" * 64)
+    outcome = evaluated(copy, prepared)
+    assert seeds(outcome) == {"micro full, t+v+a": [1], "micro no-msc, t+v+a": [1]}
+    (why,) = outcome.left_out
+    assert "000000000000" in why.what
 
 
-def test_an_encoder_that_was_trained_anew_is_noticed(runs, prepared, tmp_path):
-    import shutil
-
-    shutil.copytree(runs / "mini", tmp_path / "mini")
-    (weights,) = (tmp_path / "mini" / "encoders").glob("vision-*/weights.safetensors")
+def test_encoders_trained_anew_or_gone_are_told(copy, prepared):
+    (weights,) = (copy / "mini" / "encoders").glob("vision-*/weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(RunMismatch, match="trained on other weights"):
-        evaluate([RunFolder(tmp_path / "mini/micro/full/seed-1")], split="test", data_dir=prepared, device="cpu")
+    outcome = evaluated(copy, prepared)
+    assert outcome.tables == []
+    assert len(outcome.left_out) == 3
+    assert all("trained on other weights" in why.what and str(weights.parent) in why.what for why in outcome.left_out)
+    (weights.parent / "summary.json").unlink()
+    assert ["encoders that are gone" in why.what for why in evaluated(copy, prepared).left_out] == [True] * 3
 
 
-def test_an_encoder_that_is_gone_is_named(runs, prepared, tmp_path):
-    import shutil
+def test_a_copied_folder_never_enters_a_mean(copy, prepared):
+    full = copy / "mini" / "micro" / "full"
+    shutil.copytree(full / "seed-1", full / "seed-1.bak")
+    shutil.copytree(full / "seed-1", full / "seed-7")
+    outcome = evaluated(copy, prepared)
+    assert seeds(outcome)["micro full, t+v+a"] == [1, 12]
+    assert sorted(why.what.split(" lies where ")[1] for why in outcome.left_out) == [
+        "seed is 1.bak, but its environment.json says 1.",
+        "seed is 7, but its environment.json says 1.",
+    ]
 
-    copy = tmp_path / "mini" / "micro" / "full" / "seed-1"
-    shutil.copytree(runs / "mini" / "micro" / "full" / "seed-1", copy)
-    with pytest.raises(RunMissing, match="encoders that are gone"):
-        evaluate([RunFolder(copy)], split="test", data_dir=prepared, device="cpu")
+
+def test_one_run_in_two_folders_of_runs_counts_once(runs, copy, prepared):
+    found = find_runs([runs, copy], None, runs)
+    outcome = evaluate(found, split="test", data_dir=prepared, device="cpu")
+    assert seeds(outcome) == {"micro full, t+v+a": [1, 12], "micro no-msc, t+v+a": [1]}
+    assert ["second run of" in why.what for why in outcome.left_out] == [True] * 3
+
+
+def test_a_folder_reached_by_two_ways_is_one(runs, tmp_path):
+    (tmp_path / "linked").symlink_to(runs)
+    assert len(find_runs([runs, tmp_path / "linked", runs / "mini"], None, runs)) == 3
+
+
+def test_a_linked_folder_of_runs_is_evaluated_where_it_is_linked(copy, prepared, tmp_path):
+    (copy / "mini").rename(tmp_path / "mini-on-another-disk")
+    (copy / "mini").symlink_to(tmp_path / "mini-on-another-disk")
+    assert evaluated(copy, prepared).left_out == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"base_text": "ab" * 32, "text_encoder": "another"}, "the base text encoder another (abababababab)"),
+        ({"precision": "bf16"}, "settled precision bf16"),
+        ({"encoder_hashes": {"t": "cd" * 32, "v": "cd" * 32, "a": "cd" * 32}}, "the audio encoder cdcdcdcdcdcd"),
+    ],
+)
+def test_what_differs_in_more_than_its_seed_has_a_row_of_its_own(copy, prepared, monkeypatch, facts, words):
+    """Names of folders are the same: what was computed is not."""
+    monkeypatch.setattr("dmmsa_cli.experiments.reopen._check_encoders", lambda *_: None)
+    edit(copy / "mini" / "micro" / "full" / "seed-12" / "environment.json", **facts)
+    found = seeds(evaluated(copy, prepared))
+    assert list(found.values()) == [[1], [12], [1]]
+    (other,) = [title for title, own in found.items() if own == [12]]
+    assert words in other
+
+
+def test_another_recipe_under_the_same_name_has_a_row_of_its_own(copy, prepared):
+    path = copy / "mini" / "micro" / "full" / "seed-12" / "recipe.yaml"
+    values = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(values | {"fusion": values["fusion"] | {"epochs": 3}}))
+    found = seeds(evaluated(copy, prepared))
+    assert found["micro full, t+v+a, fusion.epochs 2"] == [1]
+    assert found["micro full, t+v+a, fusion.epochs 3"] == [12]
+
+
+def test_what_was_measured_carries_what_it_was_measured_on(copy, prepared):
+    evaluated(copy, prepared)
+    folder = copy / "mini" / "micro" / "full" / "seed-1"
+    made_from = json.loads((folder / "metrics.json").read_text())["made_from"]["test"]
+    weights, data = RunFolder(folder).weights_hash(), open_store(prepared / "mini").manifest.data_hash
+    assert made_from == {"weights": weights, "data": data}
+    table = pd.read_csv(folder / "predictions.csv")
+    assert set(table["weights"]) == {weights}
+    assert set(table["data"]) == {data}
+
+
+def test_a_run_that_is_being_written_is_not_measured(copy, prepared):
+    busy = copy / "mini" / "micro" / "full" / "seed-1"
+    with exclusive(busy):
+        outcome = evaluated(copy, prepared)
+    assert [type(why) for why in outcome.left_out] == [FolderBusy]
+    assert seeds(outcome)["micro full, t+v+a"] == [12]
 
 
 # --- anybody's predictions ------------------------------------------------------------------------------------------

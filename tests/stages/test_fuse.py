@@ -1,7 +1,6 @@
 """Fusion end to end on the cut corpus: what lies in a run's folder, what is shared, what is refused."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,37 +13,15 @@ import yaml
 from safetensors.torch import load_file
 
 from dmmsa_cli.errors import FolderBusy, Interrupted, InvalidInput, InvalidRecipe, RunMismatch
+from dmmsa_cli.experiments.encoders import encoder_folder, load_unimodal
+from dmmsa_cli.experiments.experiment import open_experiment
+from dmmsa_cli.experiments.inputs import unimodal_view
+from dmmsa_cli.experiments.rows import used_rows
+from dmmsa_cli.experiments.variants import variant_name
 from dmmsa_cli.files import exclusive
-from dmmsa_cli.stages.experiment import open_experiment
-from dmmsa_cli.stages.fuse import fuse, variant_name
-from dmmsa_cli.stages.pretrain import encoder_folder, pretrain_unimodal, wanted_encoders
+from dmmsa_cli.stages.pretrain import pretrain_unimodal, wanted_encoders
 from dmmsa_cli.training.loop import EpochEnd
-
-
-def quiet(*_):
-    """Listen to nothing."""
-
-
-def open_mini(prepared, micro, runs, *settings, **changes):
-    return open_experiment(
-        "mini", data_dir=prepared, runs_dir=runs, recipe=str(micro), settings=settings, changes=changes, device="cpu"
-    )
-
-
-def run_fuse(experiment, variant="full", seed=1, watch=quiet, remark=quiet, **flags):
-    return fuse(
-        experiment, variant, seed, watch=lambda: watch, watch_pretraining=lambda m: quiet, remark=remark, **flags
-    )
-
-
-def log(folder):
-    """metrics.jsonl without what no two runs share."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
-
-
-def weights(folder):
-    return {name: value.numpy().tobytes() for name, value in load_file(folder / "weights.safetensors").items()}
+from tests.training_runs import StopAfter, log, open_mini, quiet, run_fuse, weights
 
 
 @pytest.fixture(scope="module")
@@ -115,15 +92,13 @@ def test_per_seed_encoders_are_trained_for_every_seed(prepared, micro, tmp_path)
 
 @pytest.mark.parametrize("modality", ["t", "v", "a"])
 def test_an_encoder_alone_learns_its_own_label_where_there_is_one(prepared, micro, tmp_path, modality):
-    from dmmsa_cli.stages.pretrain import _view
-
     experiment = open_mini(prepared, micro, tmp_path)
     labels = experiment.store.split("valid").labels
-    assert _view(experiment, modality, "valid", 1).labels["y"].tolist() == labels[modality].tolist()
+    assert unimodal_view(experiment, modality, "valid", 1).labels["y"].tolist() == labels[modality].tolist()
     without = open_mini(prepared, micro, tmp_path)  # a store of its own, whose labels are read once
     labels = without.store.split("train").labels
     del labels[modality]
-    assert _view(without, modality, "train", 1).labels["y"].tolist() == labels["y"].tolist()
+    assert unimodal_view(without, modality, "train", 1).labels["y"].tolist() == labels["y"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -164,13 +139,11 @@ def test_from_scratch_trains_no_encoder(prepared, micro, tmp_path):
 
 def test_the_frozen_text_encoder_runs_once(finished, monkeypatch):
     experiment, _ = finished
-    monkeypatch.setattr("dmmsa_cli.stages.fused.load_unimodal", _refuse_text)
+    monkeypatch.setattr("dmmsa_cli.experiments.encoders.load_unimodal", _refuse_text)
     run_fuse(experiment, seed=123)
 
 
 def _refuse_text(experiment, modality, folder):
-    from dmmsa_cli.stages.pretrain import load_unimodal
-
     assert modality != "t", "the text encoder was loaded although its output is cached"
     return load_unimodal(experiment, modality, folder)
 
@@ -181,8 +154,8 @@ def test_a_run_on_cached_text_does_not_even_import_what_encodes_it(finished, pre
     script = f"""
 import sys
 from pathlib import Path
-from tests.stages.test_fuse import run_fuse
-from dmmsa_cli.stages.experiment import open_experiment
+from tests.training_runs import run_fuse
+from dmmsa_cli.experiments.experiment import open_experiment
 assert "transformers" not in sys.modules
 folder = Path({str(experiment.folder.parent)!r})
 experiment = open_experiment("mini", data_dir=Path({str(prepared)!r}), runs_dir=folder, recipe=sys.argv[1])
@@ -229,9 +202,10 @@ def test_a_finished_run_is_left_alone(finished):
 
 def test_a_folder_with_another_recipe_is_refused_and_named(finished, prepared, micro):
     experiment, folder = finished
+    run_fuse(open_mini(prepared, micro, folder.parents[3], "fusion.learning_rate=0.4"), "mine")
     other = open_mini(prepared, micro, folder.parents[3], "fusion.learning_rate=0.5")
-    with pytest.raises(RunMismatch, match=r"fusion.learning_rate is 0.001 there, 0.5 here"):
-        run_fuse(other)
+    with pytest.raises(RunMismatch, match=r"fusion.learning_rate is 0.4 there, 0.5 here"):
+        run_fuse(other, "mine")
 
 
 def test_two_processes_on_one_run_folder(finished, tmp_path):
@@ -277,18 +251,6 @@ def test_set_needs_a_name():
 
 
 # --- stopping and going on ------------------------------------------------------------------------------------------
-
-
-class StopAfter:
-    """Ask the process to stop, as Ctrl-C does, after so many events."""
-
-    def __init__(self, events, number=signal.SIGINT):
-        self.left, self.number = events, number
-
-    def __call__(self, event, progress):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), self.number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -340,22 +302,24 @@ def test_resume_keeps_the_precision_that_was_settled(prepared, micro, tmp_path):
 def test_a_checkpoint_that_does_not_fit_its_recipe_is_refused(prepared, micro, tmp_path):
     experiment = open_mini(prepared, micro, tmp_path)
     with pytest.raises(Interrupted) as stopped:
-        run_fuse(experiment, watch=StopAfter(2))
-    folder = tmp_path / "mini" / "micro" / "full" / "seed-1"
+        run_fuse(experiment, "mine", watch=StopAfter(2))
+    folder = tmp_path / "mini" / "micro" / "mine" / "seed-1"
     assert str(folder) in str(stopped.value)
     wider = open_mini(prepared, micro, tmp_path, "objective.msc.classes=5")
     (folder / "recipe.yaml").write_text((folder / "recipe.yaml").read_text().replace("classes: 3", "classes: 5"))
-    with pytest.raises(RunMismatch, match="made under another recipe"):
-        run_fuse(wider, resume=True)
+    with pytest.raises(RunMismatch, match="is of another run"):
+        run_fuse(wider, "mine", resume=True)
 
 
 def test_fractions_cut_the_rows_of_every_stage(prepared, micro, tmp_path):
     experiment = open_mini(prepared, micro, tmp_path, **{"data.fraction": 0.5})
-    assert len(experiment.rows("train", 1)) == 24
-    assert len(experiment.rows("valid", 1)) == 24
-    assert list(experiment.rows("train", 12)) == list(experiment.rows("train", 1))  # shared encoders, shared rows
+    assert len(used_rows(experiment, "train", 1)) == 24
+    assert len(used_rows(experiment, "valid", 1)) == 24
+    assert list(used_rows(experiment, "train", 12)) == list(
+        used_rows(experiment, "train", 1)
+    )  # shared encoders, shared rows
     smaller = open_mini(prepared, micro, tmp_path, **{"data.fraction": 0.25})
-    assert set(smaller.rows("train", 1)) < set(experiment.rows("train", 1))
+    assert set(used_rows(smaller, "train", 1)) < set(used_rows(experiment, "train", 1))
     assert encoder_folder(smaller, "a", 1) != encoder_folder(experiment, "a", 1)
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.stages.evaluate import evaluate
-from dmmsa_cli.stages.experiment import open_experiment
 from dmmsa_cli.training.run import RunFolder
-from tests.stages.test_fuse import StopAfter, run_fuse, weights
+from tests.training_runs import StopAfter, run_fuse, weights
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,7 +10,7 @@ from dmmsa_cli.errors import InvalidInput, RunMissing, UnsafePickle
 from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.predict import predict
 from dmmsa_cli.training.run import RunFolder
-from tests.stages.test_fuse import open_mini, run_fuse
+from tests.training_runs import open_mini, run_fuse
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["frozen text", "text trained in fusion"])

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.stages.evaluate import evaluate
-from dmmsa_cli.stages.experiment import open_experiment
 from dmmsa_cli.stages.predict import predict
 from dmmsa_cli.stages.prepare import prepare
 from dmmsa_cli.training.run import RunFolder
-from tests.stages.test_fuse import run_fuse
+from tests.training_runs import run_fuse
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_minilm_on_real_transcripts(real, tmp_path):
     )
     assert experiment.modalities == ("t", "a")
     run = RunFolder(run_fuse(experiment).folder)
-    (table,) = evaluate([run], split="test", data_dir=tmp_path / "data", device="cpu")
+    (table,) = evaluate([run], split="test", data_dir=tmp_path / "data", device="cpu").tables
     assert table.rows == 686
     assert [system.title for system in table.systems][:3] == ["training mean", "text alone", "audio alone"]
     assert json.loads((run.path / "environment.json").read_text())["synthetic"] is False

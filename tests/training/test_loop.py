@@ -27,7 +27,7 @@ from dmmsa_cli.training.schedule import Schedule, TextPretraining, TextSchedule,
 
 CPU = torch.device("cpu")
 ROWS, SIZE, STEPS = 26, 8, 4  # the last batch of an epoch is smaller
-ALL = Capabilities(("t", "v", "a"), 3.0, "mosi", unimodal_labels=True)
+ALL = Capabilities(("t", "v", "a"), 3.0, "mosi")
 
 
 def view():

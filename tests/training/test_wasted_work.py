@@ -8,9 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from dmmsa_cli.data.sequences import Frames, Tokens
 from dmmsa_cli.data.shaped import SHAPES, durations
 from dmmsa_cli.data.views import View
+from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
-from dmmsa_cli.stages.experiment import open_experiment
 
 MOSI = SHAPES["mosi"]
 ROWS = 400

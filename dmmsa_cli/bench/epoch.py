@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from dmmsa_cli.bench.flops import FlopCount, Work, evenly, matrix_rate
+from dmmsa_cli.bench.place import Place
+from dmmsa_cli.bench.process import AnonymousPeak, Facts, peak_memory
+from dmmsa_cli.bench.watching import Seen, Watched, now
 from dmmsa_cli.data.views import Batch, EpochBatches
+from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.runtime import autocast, seed_everything
-from dmmsa_cli.stages.bench.flops import FlopCount, Work, evenly, matrix_rate
-from dmmsa_cli.stages.bench.place import Place
-from dmmsa_cli.stages.bench.process import AnonymousPeak, Facts, peak_memory
-from dmmsa_cli.stages.bench.watching import Seen, Watched, now
-from dmmsa_cli.stages.experiment import Experiment
-from dmmsa_cli.stages.fused import Fused
 from dmmsa_cli.training.loop import EpochEnd, Training, train
 from dmmsa_cli.training.run import RunFolder
 
@@ -38,11 +38,12 @@ def epoch(place: Place, recipe: str, steps: int | None) -> Facts:
         recipe: its name.
         steps: measure this many, after two that warm up, and tell from them what the epoch takes; None runs them all.
     """
-    experiment = place.open(recipe)
-    before = matrix_rate(experiment.device, experiment.precision)
     with TemporaryDirectory(dir=place.folder) as scratch:
+        fused = place.fused(recipe, RunFolder(Path(scratch)), SEED)
+        experiment = fused.experiment
+        before = matrix_rate(experiment.device, experiment.precision)
         with AnonymousPeak() as anonymous:
-            measured = _Epoch(experiment, RunFolder(Path(scratch)), steps)
+            measured = _Epoch(fused, steps)
             facts = measured.run() | measured.save()
         facts |= _memory(anonymous, experiment.device)
     work = measured.work()
@@ -61,20 +62,19 @@ class _Epoch:
     """An epoch that is about to be measured.
 
     Args:
-        experiment: dataset and recipe.
-        run: where its checkpoint goes.
+        fused: the model of a run, into whose folder its checkpoint goes.
         steps: as for `epoch`.
     """
 
-    def __init__(self, experiment: Experiment, run: RunFolder, steps: int | None) -> None:
-        self.experiment, self.run_folder = experiment, run
-        fused, schedule = Fused(experiment, run, {}), experiment.recipe.fusion
-        self.valid = fused.view("valid", SEED)
-        view = fused.view("train", SEED)
+    def __init__(self, fused: Fused, steps: int | None) -> None:
+        self.experiment, self.run_folder = fused.experiment, fused.encoders.run
+        experiment, schedule = fused.experiment, fused.experiment.recipe.fusion
+        self.valid = fused.inputs.split("valid")
+        view = fused.inputs.split("train")
         self.planned = view.shuffled(schedule.batch_size, seed=SEED, epoch=1, window=schedule.length_window)
         self.steps = None if steps is None or steps + WARM_UP >= len(self.planned) else steps
         seed_everything(SEED)
-        model = fused.start(SEED)
+        model = fused.at_start()
         self.state = Training(
             model, fused.objective, schedule, device=experiment.device, precision=experiment.precision
         )
@@ -118,7 +118,7 @@ class _Epoch:
 
     def _evaluate(self, model: nn.Module) -> dict[str, float]:
         began = now(self.experiment.device)
-        metrics = self.experiment.metrics_of(model, self.valid)
+        metrics = metrics_of(self.experiment, model, self.valid)
         self.seen.validation = now(self.experiment.device) - began
         return metrics
 

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
+from dmmsa_cli.bench.process import AnonymousPeak, alone, peak_memory
 from dmmsa_cli.errors import DmmsaError, InvalidInput
-from dmmsa_cli.stages.bench.process import AnonymousPeak, alone, peak_memory
 
 
 def fill(megabytes):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dmmsa_cli.bench.process import Facts
+from dmmsa_cli.bench.watching import now
 from dmmsa_cli.data.views import Batch, View
 from dmmsa_cli.models.base import Outputs
-from dmmsa_cli.stages.bench.process import Facts
-from dmmsa_cli.stages.bench.watching import now
 
 META = torch.device("meta")
 TERA = 1e12

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dmmsa_cli.bench.place import Place
+from dmmsa_cli.bench.process import Facts, peak_memory
 from dmmsa_cli.data.ragged import Ragged
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.store import dataset_folder, open_store
+from dmmsa_cli.experiments.cache import embed_tokens
+from dmmsa_cli.experiments.encoders import base_text
+from dmmsa_cli.experiments.inputs import tokens
 from dmmsa_cli.files import PARTIAL
 from dmmsa_cli.layers.pretrained import load_encoder, make_tiny
 from dmmsa_cli.layers.text import TinyOptions
-from dmmsa_cli.stages.bench.place import Place
-from dmmsa_cli.stages.bench.process import Facts, peak_memory
-from dmmsa_cli.stages.embeddings import embed_tokens
-from dmmsa_cli.stages.fused import Fused
 from dmmsa_cli.training.run import RunFolder
 
 SEED = 1
@@ -83,12 +84,13 @@ def encoded(place: Place, recipe: str) -> Facts:
     """Measure loading the encoder (with importing transformers), tokenizing, and encoding every transcript."""
     experiment = place.open(recipe)
     began = time.perf_counter()
-    encoder = _Counting(load_encoder(experiment.base_text, pooling=experiment.recipe.text.pooling))
+    folder = base_text(experiment, SEED)
+    encoder = _Counting(load_encoder(folder, pooling=experiment.recipe.text.pooling))
     loaded = time.perf_counter()
-    splits = [experiment.tokens(experiment.base_text, experiment.store.split(name)) for name in SPLITS]
+    splits = [tokens(experiment, folder, experiment.store.split(name)) for name in SPLITS]
     tokenized = time.perf_counter()
-    for tokens in splits:
-        embed_tokens(encoder, tokens, device=experiment.device)  # its result lies on the CPU: nothing is left to do
+    for split in splits:
+        embed_tokens(encoder, split, device=experiment.device)  # its result lies on the CPU: nothing is left to do
     seconds = time.perf_counter() - tokenized
     return {
         "seconds": seconds,
@@ -105,5 +107,5 @@ def encoded(place: Place, recipe: str) -> Facts:
 def cached(place: Place, recipes: Sequence[str]) -> Facts:
     """See that the embeddings are where `fuse` looks for them."""
     for recipe in recipes:
-        Fused(place.open(recipe), RunFolder(place.folder / "unused"), {}).view("train", SEED)
+        place.fused(recipe, RunFolder(place.folder / "unused"), SEED).inputs.split("train")
     return {}

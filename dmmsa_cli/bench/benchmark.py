@@ -12,14 +12,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from dmmsa_cli.bench import epoch, start, storing, text
+from dmmsa_cli.bench.place import Place, find_place
+from dmmsa_cli.bench.process import Facts, alone
+from dmmsa_cli.bench.text import EncoderSize
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision, environment
-from dmmsa_cli.stages.bench import epoch, start, storing, text
-from dmmsa_cli.stages.bench.place import Place, find_place
-from dmmsa_cli.stages.bench.process import Facts, alone
-from dmmsa_cli.stages.bench.text import EncoderSize
-from dmmsa_cli.stages.recipes import find_recipe, load_recipe
 
 MEASURES = ("prepare", "open", "text", "start", "epoch")
 RECIPES = ("dmmsa", "confede-released")

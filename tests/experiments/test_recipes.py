@@ -8,9 +8,9 @@ import yaml
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import SPECS, DatasetSpec
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.experiments.recipes import find_recipe, from_values, load_recipe, recipes_folder
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import dump_yaml
-from dmmsa_cli.stages.recipes import find_recipe, from_values, load_recipe, recipes_folder
 
 STUDIES = "studies"  # files of another type
 FILES = sorted(p for p in recipes_folder().rglob("*.yaml") if STUDIES not in p.relative_to(recipes_folder()).parts)
@@ -64,7 +64,7 @@ def test_it_opens_with_the_command_that_runs_it(path):
 @pytest.mark.parametrize("modalities", [("t", "v", "a"), ("t", "a"), ("v",)])
 def test_it_builds_its_objectives(path, modalities):
     recipe, spec = load_recipe(path), spec_of(path)
-    capabilities = Capabilities(modalities, spec.score_range, spec.metrics, spec.unimodal_labels)
+    capabilities = Capabilities(modalities, spec.score_range, spec.metrics)
     for chosen in (recipe.objective, recipe.pretraining.objective):
         OBJECTIVES[chosen.name](capabilities, chosen.options)
 

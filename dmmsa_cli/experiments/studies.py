@@ -10,8 +10,8 @@ from typing import Any
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.experiments.recipes import recipes_folder
 from dmmsa_cli.recipe import parse, read_yaml
-from dmmsa_cli.stages.recipes import recipes_folder
 
 
 @dataclass(frozen=True, kw_only=True)

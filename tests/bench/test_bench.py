@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from dmmsa_cli.bench import epoch, start, storing, text
+from dmmsa_cli.bench.benchmark import MEASURES, Measure, bench
+from dmmsa_cli.bench.flops import FlopCount, Work, evenly
+from dmmsa_cli.bench.place import find_place
+from dmmsa_cli.bench.process import alone
+from dmmsa_cli.bench.text import EncoderSize
+from dmmsa_cli.bench.watching import Seen, Watched, positions
 from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.data.shaped import generate, write_shaped
 from dmmsa_cli.data.views import Batch, EpochBatches, View
 from dmmsa_cli.errors import InvalidInput, InvalidRecipe
 from dmmsa_cli.models.base import Outputs
-from dmmsa_cli.stages.bench import epoch, start, storing, text
-from dmmsa_cli.stages.bench.benchmark import MEASURES, Measure, bench
-from dmmsa_cli.stages.bench.flops import FlopCount, Work, evenly
-from dmmsa_cli.stages.bench.place import find_place
-from dmmsa_cli.stages.bench.process import alone
-from dmmsa_cli.stages.bench.text import EncoderSize
-from dmmsa_cli.stages.bench.watching import Seen, Watched, positions
 
 ROWS = 48  # in batches of 16: three steps
 SMALL = (
@@ -134,7 +134,7 @@ def test_counting_computes_nothing_and_leaves_the_model_alone(clips):
 
 
 def test_some_stand_for_all(clips, monkeypatch):
-    monkeypatch.setattr("dmmsa_cli.stages.bench.flops.COUNTED", 2)
+    monkeypatch.setattr("dmmsa_cli.bench.flops.COUNTED", 2)
     # Of lengths 2, 2, 3, 5 the middles of both halves: 2 and 5.
     assert FlopCount(Linear(), clips).total(np.arange(4)) == (2 + 5) / 2 * 4 * 2 * (2 * 3 * 7)
 
@@ -167,7 +167,7 @@ def test_batches_are_seen_on_their_way(clips):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("dmmsa_cli.stages.bench.flops.COUNTED", 4)
+    monkeypatch.setattr("dmmsa_cli.bench.flops.COUNTED", 4)
     monkeypatch.setattr(epoch, "matrix_rate", lambda device, precision: 1e12)
 
 

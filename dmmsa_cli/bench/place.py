@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.files import write_text
 
 if TYPE_CHECKING:  # torch is imported by the measures that need it, since it counts in the memory of all that do
+    from dmmsa_cli.experiments.build import Fused
+    from dmmsa_cli.experiments.experiment import Experiment
     from dmmsa_cli.runtime import DeviceName
-    from dmmsa_cli.stages.experiment import Experiment
+    from dmmsa_cli.training.run import RunFolder
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Place:
 
     def open(self, recipe: str) -> Experiment:
         """Open the store with one of the shape's recipes."""
-        from dmmsa_cli.stages.experiment import open_experiment
+        from dmmsa_cli.experiments.experiment import open_experiment
 
         return open_experiment(
             self.dataset,
@@ -93,6 +96,20 @@ class Place:
             changes=self.changes,
             device=self.device,
         )
+
+    def fused(self, recipe: str, run: RunFolder, seed: int) -> Fused:
+        """Return the fused model of a run from scratch, with one of the shape's recipes."""
+        from dmmsa_cli.experiments.build import Fused
+        from dmmsa_cli.experiments.encoders import Encoders
+
+        return Fused(Encoders(self.open(recipe), run, seed, pretrained={}))
+
+    def options(self, recipe: str) -> list[str]:
+        """Return the options of `dmmsa fuse` that train on the store as `open` would have it."""
+        changes = [*self.settings, *(f"{key}={json.dumps(value)}" for key, value in self.changes.items())]
+        folders = ["--data-dir", str(self.data_dir), "--runs-dir", str(self.runs_dir)]
+        chosen = ["--dataset", self.dataset, "--recipe", recipe, "--device", self.device]
+        return [*chosen, *folders, *(part for change in changes for part in ("--set", change))]
 
 
 def find_place(

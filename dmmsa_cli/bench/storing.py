@@ -9,14 +9,14 @@ from statistics import median
 
 import numpy as np
 
+from dmmsa_cli.bench.place import Place
+from dmmsa_cli.bench.process import Facts, peak_memory
 from dmmsa_cli.data import unpickling
 from dmmsa_cli.data.shaped import write_shaped
 from dmmsa_cli.data.sources import hash_file
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.errors import InvalidInput, StoreMismatch
-from dmmsa_cli.stages.bench.place import Place
-from dmmsa_cli.stages.bench.process import Facts, peak_memory
 from dmmsa_cli.stages.prepare import prepare
 
 

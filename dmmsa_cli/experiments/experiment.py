@@ -1,0 +1,130 @@
+"""A dataset, a recipe and a place to run it: what every stage of training and evaluation starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.data.store import Store, dataset_folder, open_store
+from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.experiments.recipes import Recipe, find_recipe, load_recipe
+from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A dataset, a recipe and a place to run it."""
+
+    store: Store
+    recipe: Recipe
+    name: str
+    """Of the recipe."""
+    folder: Path
+    """`runs/<dataset>`: every run and every pretrained encoder of the dataset lies below."""
+    device: torch.device
+    precision: str
+    """`float32` or `bf16`; `auto` has been settled."""
+    recipe_file: Path | None = None
+    """What the recipe was read from, before flags and settings changed it; none for a run's own."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self.store.spec.name
+
+    @cached_property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities in use, in the order t, v, a.
+
+        Raises:
+            InvalidRecipe: the recipe asks for one that the dataset lacks.
+        """
+        available = self.store.manifest.modalities
+        requested = self.recipe.data.modalities or available
+        missing = [m for m in requested if m not in available]
+        if missing:
+            raise InvalidRecipe(
+                f"data.modalities asks for {', '.join(missing)}; {self.dataset} has {', '.join(available)}.",
+                "Leave data.modalities out to use all that there are.",
+            )
+        return tuple(m for m in MODALITY_NAMES if m in requested)
+
+    def capabilities(self, *modalities: str) -> Capabilities:
+        """What a model or objective over these modalities (default: all in use) may know of the dataset."""
+        spec = self.store.spec
+        return Capabilities(
+            modalities=modalities or self.modalities, score_range=spec.score_range, metrics=spec.metrics
+        )
+
+    @property
+    def has_text_encoder(self) -> bool:
+        """Whether text passes through an encoder; with `text.source: features` it does not."""
+        return "t" in self.modalities and self.recipe.text.source != "features"
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text encoder is part of the fused model; otherwise it is frozen there."""
+        return self.has_text_encoder and self.recipe.text.train_in_fusion
+
+    @property
+    def text_encoder(self) -> str | None:
+        """Name of the text encoder: of the hub, of a folder, or `tiny`; none where there is none."""
+        if not self.has_text_encoder:
+            return None
+        text = self.recipe.text
+        return "tiny" if text.source == "tiny" else text.encoder or self.store.spec.text_encoder
+
+    def encoder_seed(self, seed: int) -> int:
+        """The seed of the encoders that a run of this seed stands on."""
+        return seed if self.recipe.pretraining.per_seed else self.recipe.pretraining.seed
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Rows a batch where no gradient is taken."""
+        return max(64, self.recipe.fusion.batch_size)
+
+
+def open_experiment(
+    dataset: str,
+    *,
+    data_dir: Path,
+    runs_dir: Path,
+    recipe: str | None = None,
+    settings: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    device: DeviceName = "auto",
+) -> Experiment:
+    """Open a prepared dataset with one of its recipes.
+
+    Args:
+        dataset: name of the store.
+        data_dir: where stores lie.
+        runs_dir: where runs lie.
+        recipe: name or file; none takes the dataset's `dmmsa`.
+        settings: `a.b=c`, each a change to the recipe.
+        changes: what flags change, by dotted path.
+        device: `auto` takes the best there is.
+
+    Raises:
+        DatasetMissing, StoreMismatch, InvalidRecipe, DeviceUnavailable: in words for the user.
+    """
+    store = open_store(dataset_folder(data_dir, dataset))
+    path = find_recipe(recipe, store.spec.recipes)
+    chosen = load_recipe(path, settings, changes)
+    place = choose_device(device)
+    precision = choose_precision(chosen.precision, place)
+    return Experiment(store, chosen, path.stem, runs_dir / dataset, place, precision, recipe_file=path)
+
+
+def digest(facts: Mapping[str, Any]) -> str:
+    """Return twelve hexadecimal digits that stand for JSON-able facts."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,256 @@
+"""What a run is: everything that decides what it computes. Nothing else decides whether two runs are the same.
+
+`fuse` asks it whether a run is there already, may go on, or is another; `evaluate` and `report` which runs differ in
+their seed alone, and in what the others differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dmmsa_cli.data.specs import MODALITIES, MODALITY_NAMES
+from dmmsa_cli.errors import InvalidRecipe, RunMismatch
+from dmmsa_cli.experiments.encoders import base_text
+from dmmsa_cli.experiments.experiment import Experiment, digest
+from dmmsa_cli.experiments.recipes import from_values
+from dmmsa_cli.layers.pretrained import fingerprint
+from dmmsa_cli.recipe import flat, to_dict
+from dmmsa_cli.training.run import RunFolder
+
+SHORT = 12  # characters of a hash that are shown
+_AGAIN = "Train the run again: delete its folder, then the command that made it."
+
+BASE_TEXT = "the base text encoder"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that decides what a run computes."""
+
+    dataset: str
+    data_hash: str
+    """Of the content of its splits."""
+    recipe: Mapping[str, Any]
+    """Resolved, as plain values; without `seeds`, which only say what is run where none is named."""
+    modalities: tuple[str, ...]
+    from_scratch: bool
+    """Whether it began with untrained encoders."""
+    precision: str
+    """Settled: `float32` or `bf16`."""
+    text_encoder: str | None
+    """Name of the text encoder; none where there is none, or where an older dmmsa did not keep it."""
+    base_text: str | None
+    """Hash of the text encoder's content before any training here; none where there is none."""
+    encoders: Mapping[str, str]
+    """Hashes of the weights of the pretrained encoders, by modality."""
+    seed: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return what environment.json keeps of it; the recipe lies in recipe.yaml."""
+        return {
+            "dataset": self.dataset,
+            "data_hash": self.data_hash,
+            "modalities": list(self.modalities),
+            "from_scratch": self.from_scratch,
+            "precision": self.precision,
+            "text_encoder": self.text_encoder,
+            "base_text": self.base_text,
+            "encoder_hashes": dict(self.encoders),
+            "seed": self.seed,
+        }
+
+    @property
+    def key(self) -> str:
+        """Stands for all of it."""
+        return digest(self._compared())
+
+    @property
+    def system(self) -> str:
+        """Stands for what runs share that differ in their seed alone."""
+        return digest({key: value for key, value in self._compared().items() if key not in self._by_seed()})
+
+    def _compared(self) -> dict[str, Any]:
+        """Every single fact that decides, under the name that a message gives it."""
+        encoders = {f"the {MODALITY_NAMES[m]} encoder": value for m, value in self.encoders.items()}
+        return {
+            **flat(self.recipe),
+            "dataset": self.dataset,
+            "data": self.data_hash,
+            "modalities": list(self.modalities),
+            "--from-scratch": self.from_scratch,
+            "settled precision": self.precision,
+            BASE_TEXT: self.base_text,
+            **encoders,
+            "seed": self.seed,
+        }
+
+    def _by_seed(self) -> set[str]:
+        """Names of the facts that follow from the seed."""
+        if not self.recipe["pretraining"]["per_seed"]:
+            return {"seed"}
+        own = {f"the {name} encoder" for name in MODALITY_NAMES.values()}
+        made = {BASE_TEXT} if self.recipe["text"]["source"] == "tiny" else set()
+        return {"seed", *own, *made}
+
+    def difference(self, other: Identity, *, ignoring: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
+        """Return in what another run differs: name of the fact -> this one's value and the other's."""
+        mine, others = self._compared(), other._compared()
+        names = [name for name in dict.fromkeys((*mine, *others)) if name not in set(ignoring)]
+        differing = {name: (mine.get(name), others.get(name)) for name in names if mine.get(name) != others.get(name)}
+        if BASE_TEXT in differing and self.text_encoder and other.text_encoder:
+            differing[BASE_TEXT] = self._base_text_in_words(), other._base_text_in_words()
+        return differing
+
+    def _base_text_in_words(self) -> str:
+        return f"{self.text_encoder} ({short(self.base_text)})"
+
+
+def short(value: Any) -> str:  # noqa: ANN401  (whatever a fact is)
+    """Print a fact: a hash by its beginning, nothing as `nothing`."""
+    if value is None:
+        return "nothing"
+    text = str(value)
+    return text[:SHORT] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
+
+
+# --- of what is about to be run, and of what lies in a folder -------------------------------------------------------
+
+
+def identity_of(
+    experiment: Experiment, seed: int, *, from_scratch: bool, encoders: Mapping[str, RunFolder]
+) -> Identity:
+    """Say what a run would be.
+
+    Args:
+        experiment: dataset, recipe and place.
+        seed: of the run.
+        from_scratch: whether it begins with untrained encoders.
+        encoders: the pretrained encoders that it stands on, by modality; none from scratch.
+    """
+    recipe = to_dict(experiment.recipe)
+    text = fingerprint(base_text(experiment, seed)) if experiment.has_text_encoder else None
+    return Identity(
+        dataset=experiment.dataset,
+        data_hash=experiment.store.manifest.data_hash,
+        recipe={key: value for key, value in recipe.items() if key != "seeds"},
+        modalities=experiment.modalities,
+        from_scratch=from_scratch,
+        precision=experiment.precision,
+        text_encoder=experiment.text_encoder,
+        base_text=text,
+        encoders={modality: folder.weights_hash() for modality, folder in encoders.items()},
+        seed=seed,
+    )
+
+
+def identity_in(run: RunFolder) -> Identity:
+    """Read what the run in a folder is; a key that an older dmmsa did not have takes its default.
+
+    Raises:
+        RunMissing: there is none.
+        RunMismatch: its recipe or environment.json is damaged.
+    """
+    facts = run.environment
+    _check_kinds(run.path, facts)
+    try:
+        recipe = to_dict(from_values(run.recipe, str(run.path / "recipe.yaml")))
+    except InvalidRecipe as error:
+        raise RunMismatch(error.what, _AGAIN) from error
+    return Identity(
+        dataset=facts["dataset"],
+        data_hash=facts["data_hash"],
+        recipe={key: value for key, value in recipe.items() if key != "seeds"},
+        modalities=tuple(facts["modalities"]),
+        from_scratch=facts["from_scratch"],
+        precision=facts["precision"],
+        text_encoder=facts.get("text_encoder"),
+        base_text=facts["base_text"],
+        encoders=facts["encoder_hashes"],
+        seed=facts["seed"],
+    )
+
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("dataset", "data_hash", "recipe", "variant", "precision"), str),
+    **dict.fromkeys(("base_text", "text_encoder"), (str, type(None))),
+    **dict.fromkeys(("encoders", "encoder_hashes"), dict),
+    **{"modalities": list, "from_scratch": bool, "synthetic": bool, "seed": int, "source": dict},
+}
+
+
+def _check_kinds(folder: Path, facts: Mapping[str, Any]) -> None:
+    wrong = [name for name, kind in _KINDS.items() if name in facts and not isinstance(facts[name], kind)]
+    if not wrong:
+        hashes = [*facts["encoders"].items(), *facts["encoder_hashes"].items()]
+        named = [*facts["modalities"], *(modality for modality, _ in hashes)]
+        if not all(isinstance(value, str) for _, value in hashes) or not set(map(str, named)) <= {*MODALITIES}:
+            wrong = ["modalities", "encoders", "encoder_hashes"]
+    if wrong:
+        raise RunMismatch(f"{folder / 'environment.json'} is damaged: see {', '.join(wrong)}.", _AGAIN)
+
+
+def check_place(run: RunFolder) -> None:
+    """See that a run lies where it was trained: a copy beside it must not pass for a run of its own.
+
+    Raises:
+        RunMismatch: its folder's names are not those in its environment.json.
+    """
+    # Not resolved: a folder of runs may be a link to a disk where it is called otherwise.
+    *_, dataset, recipe, variant, seed = Path(os.path.abspath(run.path)).parts[-4:]  # noqa: PTH100  ('..' goes, links stay)
+    names = {"dataset": dataset, "recipe": recipe, "variant": variant, "seed": seed.removeprefix("seed-")}
+    facts = run.environment
+    for name, value in names.items():
+        if str(facts[name]) != value:
+            raise RunMismatch(
+                f"{run.path} lies where {name} is {value}, but its environment.json says {facts[name]}.",
+                "Move a copy out of the folder of runs; a damaged run is to be trained again.",
+            )
+
+
+# --- what belongs together ------------------------------------------------------------------------------------------
+
+
+def by_system(items: Iterable[T], identity: Callable[[T], Identity], name: Callable[[T], str]) -> list[list[T]]:
+    """Put together what may be averaged: runs of one name and place whose identities differ in their seed alone.
+
+    Args:
+        items: runs, in whatever shape.
+        identity: gives the identity of one.
+        name: of its recipe and variant: runs that were named differently stand apart though they compute the same.
+
+    Returns:
+        Groups in the order of their first runs, each by seed; a seed is in a group once.
+    """
+    found: dict[tuple[str, str], list[T]] = {}
+    for item in items:
+        found.setdefault((name(item), identity(item).system), []).append(item)
+    return [sorted(group, key=lambda item: identity(item).seed) for group in found.values()]
+
+
+def tell_apart(names: Sequence[str], identities: Sequence[Identity]) -> list[str]:
+    """Add to equal names in what the systems behind them differ, so that no two rows have the same one.
+
+    Example: twice `dmmsa full` becomes `dmmsa full, data c0ffee12...` and `dmmsa full, data deadbeef...`.
+    """
+    labels = list(names)
+    for name in {name for name in names if names.count(name) > 1}:
+        places = [place for place, other in enumerate(names) if other == name]
+        alike = [identities[place] for place in places]
+        for place, one in zip(places, alike, strict=True):
+            words = _apart(one, [other for other in alike if other is not one])
+            labels[place] = f"{name}, {words}" if words else name
+    return labels
+
+
+def _apart(one: Identity, others: Sequence[Identity], most: int = 2) -> str:
+    differing: dict[str, Any] = {}
+    for other in others:
+        differing |= {name: mine for name, (mine, _) in one.difference(other, ignoring=one._by_seed()).items()}
+    order = sorted(differing, key=lambda name: (name in flat(one.recipe), name))  # what lies outside the recipe first
+    return ", ".join(f"{name} {short(differing[name])}" for name in order[:most])

@@ -1,0 +1,136 @@
+"""How each modality arrives at a model: frames, token ids, or finished embeddings; of a split, or of a file to predict.
+
+Another way to arrive is a line in `Inputs._of`, and, where it is worth keeping, a key in `cache.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dmmsa_cli.data.sequences import Frames, SplitFrames, Tokens
+from dmmsa_cli.data.specs import SPLITS
+from dmmsa_cli.data.views import View
+from dmmsa_cli.experiments.cache import cached_embeddings, embed_tokens
+from dmmsa_cli.experiments.encoders import Encoders, base_text, check_text_features, frames
+from dmmsa_cli.experiments.experiment import Experiment
+from dmmsa_cli.experiments.rows import used_rows
+from dmmsa_cli.layers.pretrained import tokenize
+
+Source = Frames | Tokens | Tensor
+"""Sequences of one modality, or its embeddings (N, width)."""
+
+
+class Rows(SplitFrames, Protocol):
+    """A split as it is read here: of a store, or of a file of features."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def texts(self) -> list[str]:
+        """Transcripts, N."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the fused model of one run reads."""
+
+    encoders: Encoders
+
+    def split(self, name: str) -> View:
+        """Return a split of the store: the rows in use, their inputs and labels."""
+        experiment = self.encoders.experiment
+        inputs = self._of(experiment.store.split(name), name)
+        return labelled(experiment, name, self.encoders.seed, inputs)
+
+    def features(self, rows: Rows) -> View:
+        """Return the rows of a file of features, without labels."""
+        return View.unlabelled(self._of(rows, None), len(rows))
+
+    def _of(self, rows: Rows, split: str | None) -> dict[str, Source]:
+        experiment = self.encoders.experiment
+        return {m: self._text(rows, split) if m == "t" else frames(experiment, m, rows) for m in experiment.modalities}
+
+    def _text(self, rows: Rows, split: str | None) -> Tokens | Tensor:
+        experiment = self.encoders.experiment
+        if not experiment.has_text_encoder:
+            return pooled_features(experiment, rows)
+        if experiment.trains_text:
+            return self._tokens(rows)
+        return self._embed({"": rows})[""] if split is None else self._embedded_splits[split]
+
+    def _tokens(self, rows: Rows) -> Tokens:
+        return tokens(self.encoders.experiment, self.encoders.text_folder, rows)
+
+    @cached_property
+    def _embedded_splits(self) -> Mapping[str, Tensor]:
+        store = self.encoders.experiment.store
+        return cached_embeddings(self.encoders, lambda: self._embed({name: store.split(name) for name in SPLITS}))
+
+    def _embed(self, splits: Mapping[str, Rows]) -> dict[str, Tensor]:
+        encoder, device = self.encoders.frozen_text(), self.encoders.experiment.device
+        return {name: embed_tokens(encoder, self._tokens(rows), device=device) for name, rows in splits.items()}
+
+
+def labelled(experiment: Experiment, split: str, seed: int, inputs: Mapping[str, Source]) -> View:
+    """Return the rows of a split that a run of this seed uses, with the given inputs and all labels."""
+    labels = {name: torch.from_numpy(np.array(y)) for name, y in experiment.store.split(split).labels.items()}
+    return View(inputs, labels, used_rows(experiment, split, seed))
+
+
+def tokens(experiment: Experiment, folder: Path, rows: Rows) -> Tokens:
+    """Return the transcripts as token ids of the encoder in `folder`."""
+    return tokenize(folder, rows.texts, experiment.recipe.text.max_tokens)
+
+
+def pooled_features(experiment: Experiment, rows: Rows) -> Tensor:
+    """Return the mean of the pickle's own text features over their valid positions, (N, width).
+
+    Raises:
+        InvalidRecipe: the pickle had none.
+    """
+    check_text_features(experiment)
+    pooled: NDArray[np.float32] = np.zeros((len(rows), experiment.store.manifest.widths["t"]), np.float32)
+    for row in range(len(rows)):
+        valid = rows.sequence("t", row)
+        if len(valid):
+            pooled[row] = valid.mean(axis=0, dtype=np.float64)
+    return torch.from_numpy(pooled)
+
+
+# --- one modality alone ---------------------------------------------------------------------------------------------
+
+
+def unimodal_view(experiment: Experiment, modality: str, split: str, seed: int) -> View:
+    """Return a split as the pretraining of one encoder sees it: its own label where the dataset has one, else y."""
+    rows = experiment.store.split(split)
+    source: Source
+    if modality == "t":
+        source = tokens(experiment, base_text(experiment, seed), rows)
+    else:
+        source = frames(experiment, modality, rows)
+    view = labelled(experiment, split, seed, {modality: source})
+    return replace(view, labels={"y": view.labels.get(modality, view.labels["y"])})
+
+
+def embedded_views(experiment: Experiment, encoder: nn.Module, views: Mapping[str, View]) -> dict[str, View]:
+    """Run the still untouched text encoder once: while it is frozen it gives the same output every epoch.
+
+    Embeddings reach the head without passing the encoder, so its weights get no gradient and the optimiser leaves them
+    alone: nothing has to be switched on when the frozen epochs are over.
+    """
+    embedded = {}
+    for split, view in views.items():
+        source = view.inputs["t"]
+        assert isinstance(source, Tokens)  # only text is ever frozen
+        embedded[split] = view.with_inputs(t=embed_tokens(encoder, source, device=experiment.device))
+    return embedded

@@ -1,0 +1,75 @@
+"""A finished run's folder -> its model again, once it is known to be what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dmmsa_cli.data.store import dataset_folder, open_store
+from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.encoders import Encoders, base_text
+from dmmsa_cli.experiments.experiment import Experiment
+from dmmsa_cli.experiments.identity import Identity, identity_in
+from dmmsa_cli.experiments.recipes import from_values
+from dmmsa_cli.layers.pretrained import fingerprint
+from dmmsa_cli.runtime import DeviceName, choose_device
+from dmmsa_cli.training.run import RunFolder
+
+
+def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto") -> Fused:
+    """Open a finished run with all that its model is made of, in the precision that was settled when it began.
+
+    Raises:
+        RunMissing: the run has not finished, or an encoder that it stands on is gone.
+        RunMismatch: the dataset has been prepared anew from other data since, or an encoder has other weights.
+    """
+    if not run.finished:
+        raise RunMissing(f"{run.path} holds no finished run.", "An unfinished one goes on with --resume.")
+    identity = identity_in(run)
+    experiment = _experiment(run, identity, data_dir, device)
+    names: Mapping[str, str] = run.environment["encoders"]
+    encoders = {m: RunFolder(experiment.folder / "encoders" / name) for m, name in names.items()}
+    gone = [str(encoder.path) for encoder in encoders.values() if not encoder.finished]
+    if gone:
+        raise RunMissing(
+            f"{run.path} stands on pretrained encoders that are gone: {', '.join(gone)}.",
+            f"`dmmsa pretrain-unimodal --dataset {experiment.dataset}` with the run's recipe makes them again.",
+        )
+    stands_on = Encoders(experiment, run, identity.seed, encoders)
+    _check_encoders(stands_on, identity)
+    return Fused(stands_on)
+
+
+def _experiment(run: RunFolder, identity: Identity, data_dir: Path, device: DeviceName) -> Experiment:
+    store = open_store(dataset_folder(data_dir, identity.dataset))
+    if store.manifest.data_hash != identity.data_hash:
+        raise RunMismatch(
+            f"{run.path} was trained on data {identity.data_hash[:12]}; {store.folder} now holds "
+            f"{store.manifest.data_hash[:12]}.",
+            "Point --data-dir at the data of the run, or train again.",
+        )
+    return Experiment(
+        store,
+        from_values(run.recipe, f"{run.path / 'recipe.yaml'}"),
+        name=run.environment["recipe"],
+        folder=run.path.resolve().parents[2],  # resolved: its folders tell where the encoders lie
+        device=choose_device(device),
+        precision=identity.precision,
+    )
+
+
+def _check_encoders(encoders: Encoders, identity: Identity) -> None:
+    """See that the encoders outside the model are still those that it was trained on."""
+    changed = [
+        str(folder.path) for m, folder in encoders.pretrained.items() if folder.weights_hash() != identity.encoders[m]
+    ]
+    experiment = encoders.experiment
+    if experiment.has_text_encoder and "t" not in encoders.pretrained and not experiment.trains_text:
+        folder = base_text(experiment, identity.seed)
+        changed += [str(folder)] if fingerprint(folder) != identity.base_text else []
+    if changed:
+        raise RunMismatch(
+            f"{encoders.run.path} was trained on other weights than now lie in {', '.join(changed)}.",
+            "Train the run again.",
+        )
