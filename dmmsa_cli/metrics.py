@@ -20,61 +20,61 @@ Scores = NDArray[np.float32]
 Metrics = dict[str, float]
 
 
-def mae(truth: Scores, prediction: Scores) -> float:
+def mae(labels: Scores, predictions: Scores) -> float:
     """Mean absolute error.
 
     Example:
         >>> mae(np.float32([1, -1]), np.float32([0, -1]))
         0.5
     """
-    return float(np.mean(np.abs(truth - prediction), dtype=np.float64))
+    return float(np.mean(np.abs(labels - predictions), dtype=np.float64))
 
 
-def corr(truth: Scores, prediction: Scores) -> float:
+def corr(labels: Scores, predictions: Scores) -> float:
     """Pearson correlation; NaN, with a warning, where either side is constant.
 
     Example:
         >>> round(corr(np.float32([1, 2, 3]), np.float32([2, 4, 6])), 6)
         1.0
     """
-    if len(truth) < 2 or np.all(truth == truth[0]) or np.all(prediction == prediction[0]):
+    if len(labels) < 2 or np.all(labels == labels[0]) or np.all(predictions == predictions[0]):
         warnings.warn("Corr is undefined: labels or predictions are constant.", stacklevel=4)
         return float("nan")
-    return float(np.corrcoef(truth.astype(np.float64), prediction.astype(np.float64))[0, 1])
+    return float(np.corrcoef(labels.astype(np.float64), predictions.astype(np.float64))[0, 1])
 
 
-def accuracy(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
+def accuracy(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float:
     """Share of equal classes; NaN where there is nothing to compare.
 
     Example:
         >>> accuracy(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
         0.75
     """
-    return float(np.mean(truth == prediction)) if len(truth) else float("nan")
+    return float(np.mean(labels == predictions)) if len(labels) else float("nan")
 
 
-def weighted_f1(truth: NDArray[np.int64], prediction: NDArray[np.int64]) -> float:
+def weighted_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float:
     """F1 of every class that occurs in the labels, weighted by how often it does; 0 for a class never hit.
 
     Example:
         >>> round(weighted_f1(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])), 6)
         0.733333
     """
-    if not len(truth):
+    if not len(labels):
         return float("nan")
     score = 0.0
-    for label, support in zip(*np.unique(truth, return_counts=True), strict=True):
-        hits = np.sum((truth == label) & (prediction == label))
-        score += support * 2 * hits / (support + np.sum(prediction == label))
-    return float(score / len(truth))
+    for one, support in zip(*np.unique(labels, return_counts=True), strict=True):
+        hits = np.sum((labels == one) & (predictions == one))
+        score += support * 2 * hits / (support + np.sum(predictions == one))
+    return float(score / len(labels))
 
 
-def score(truth: ArrayLike, prediction: ArrayLike, *, metrics: str, score_range: float) -> Metrics:
+def score(labels: ArrayLike, predictions: ArrayLike, *, metrics: str, score_range: float) -> Metrics:
     """Compute a metric set.
 
     Args:
-        truth: labels, (N,).
-        prediction: predictions, (N,).
+        labels: (N,).
+        predictions: (N,).
         metrics: `mosi` (MOSI and MOSEI) or `sims` (CH-SIMS).
         score_range: R of the dataset.
 
@@ -84,7 +84,7 @@ def score(truth: ArrayLike, prediction: ArrayLike, *, metrics: str, score_range:
     Raises:
         ValueError: lengths differ, nothing to score, or a value is not finite.
     """
-    y, p = np.asarray(truth, np.float32), np.asarray(prediction, np.float32)
+    y, p = np.asarray(labels, np.float32), np.asarray(predictions, np.float32)
     if y.shape != p.shape or y.ndim != 1 or len(y) == 0:
         raise ValueError(f"{y.shape} labels and {p.shape} predictions can't be scored against each other")
     if not (np.isfinite(y).all() and np.isfinite(p).all()):

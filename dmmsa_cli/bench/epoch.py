@@ -89,7 +89,7 @@ class _Epoch:
         seconds, total = self.seen.stopwatch.seconds(), len(self.planned)
         timed = seconds if self.steps is None else seconds[WARM_UP:]
         parts = {
-            "refresh_seconds": self.seen.refreshed - self.seen.asked,
+            "refresh_seconds": self.seen.refreshed - self.seen.requested,
             "steps_seconds": fmean(timed) * total,
             "validation_seconds": self.seen.validation,
         }
@@ -113,7 +113,7 @@ class _Epoch:
 
     def _batches(self, epoch: int) -> EpochBatches:
         rows = self.planned.rows if self.steps is None else self.planned.rows[: WARM_UP + self.steps]
-        self.seen.asked = now(self.experiment.device)
+        self.seen.requested = now(self.experiment.device)
         return Watched(self.planned.view, rows, seen=self.seen)
 
     def _evaluate(self, model: nn.Module) -> dict[str, float]:

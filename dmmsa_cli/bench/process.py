@@ -100,9 +100,9 @@ def peak_memory() -> int | None:
     It counts pages of mapped files too. Linux's own figure comes first, since `getrusage` starts from what the
     process had that this one was forked from.
     """
-    told = _status("VmHWM")
-    if told is not None or sys.platform == "win32":
-        return told
+    found = _status("VmHWM")
+    if found is not None or sys.platform == "win32":
+        return found
     import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

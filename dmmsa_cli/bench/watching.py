@@ -59,7 +59,7 @@ class Seen:
     """What was seen of an epoch while it ran."""
 
     device: torch.device
-    asked: float = 0.0
+    requested: float = 0.0
     """When its batches were asked for."""
     refreshed: float = 0.0
     """When the objective had looked at the training split, and the first batch was asked for."""

@@ -41,9 +41,9 @@ def ablate(
     from dmmsa_cli.experiments.studies import load_study
     from dmmsa_cli.stages.ablate import Place, ablate, plan
 
-    asked = load_study(study)
+    chosen = load_study(study)
     place = Place(dataset, data_dir, runs_dir, device.value, precision.value if precision else None)
-    runs = plan(asked, place, recipe=recipe, seeds=seed or ())
+    runs = plan(chosen, place, recipe=recipe, seeds=seed or ())
     jobs = min(jobs, len(runs.jobs))
     console = Console()
     for title, reason in runs.left_out.items():
@@ -55,7 +55,7 @@ def ablate(
             "runs of equal thread counts.",
             highlight=False,
         )
-    view = StudyView(console, f"{asked.title}: {dataset}", runs.jobs)
+    view = StudyView(console, f"{chosen.title}: {dataset}", runs.jobs)
     try:
         with view:
             outcomes = ablate(runs.jobs, tell=view.tell, at_once=jobs)

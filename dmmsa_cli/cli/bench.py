@@ -123,8 +123,8 @@ def _show(console: Console, found: Benchmark) -> None:
         _add(table, measure)
     console.print(table)
     times = len(found.measures[0].repeats) if found.measures else 0
-    told = f"Medians of {times}." if times > 1 else "Measured once."
-    console.print(f"{told} Peak memory is all that was resident, pages of mapped files too.", style="dim")
+    count = f"Medians of {times}." if times > 1 else "Measured once."
+    console.print(f"{count} Peak memory is all that was resident, pages of mapped files too.", style="dim")
 
 
 def _head(found: Benchmark) -> list[str]:

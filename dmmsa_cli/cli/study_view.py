@@ -89,17 +89,17 @@ class StudyView:
         return Text(f"{_mae(outcome):.4f}", style="dim" if outcome.state == "was there" else "green")
 
     def _mean(self, title: str, seeds: list[int]) -> str:
-        there = [_mae(o) for seed in seeds if (o := self.outcomes.get((title, seed))) and o.summary]
-        return f"{sum(there) / len(there):.4f}" if there else ""
+        found = [_mae(o) for seed in seeds if (o := self.outcomes.get((title, seed))) and o.summary]
+        return f"{sum(found) / len(found):.4f}" if found else ""
 
     def _progress(self) -> str:
         trained = sum(outcome.state == "trained" for outcome in self.outcomes.values())
         ended = sum(outcome.state != "stopped" for outcome in self.outcomes.values())
         left = len(self.keys) - ended
-        told = f"{ended} of {len(self.keys)} runs"
+        line = f"{ended} of {len(self.keys)} runs"
         if trained and left:
-            told += f", {clock((time.monotonic() - self._began) / trained * left)} left"
-        return told
+            line += f", {clock((time.monotonic() - self._began) / trained * left)} left"
+        return line
 
     def _line(self, outcome: Outcome) -> str:
         found = f"validation MAE {_mae(outcome):.4f}, {outcome.folder}" if outcome.summary else outcome.problem

@@ -122,13 +122,13 @@ def _read_on(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         fault = "stands on itself" if isinstance(base, str) else f"has {base!r} as its base"
         raise InvalidRecipe(f"Recipe {path} {fault}.", "base: NAME, of a recipe beside it, or of one shipped.")
     name = f"{base.removesuffix('.yaml')}.yaml"
-    there = [folder / name for folder in (path.parent, recipes_folder()) if (folder / name).exists()]
-    if not there:
+    found = [folder / name for folder in (path.parent, recipes_folder()) if (folder / name).exists()]
+    if not found:
         raise InvalidRecipe(
             f"Recipe {path} stands on {base}, which is neither beside it nor shipped.",
             f"base: NAME, of a recipe beside it, or one of {', '.join(_shipped())}.",
         )
-    return _laid_over(_read_on(there[0], (*above, path.resolve())), values)
+    return _laid_over(_read_on(found[0], (*above, path.resolve())), values)
 
 
 def _shipped() -> list[str]:

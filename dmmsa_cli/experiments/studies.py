@@ -52,17 +52,17 @@ class Variant:
 
     def missing_on(self, store: Store) -> str:
         """Say why the variant makes no sense on a dataset; nothing where it does."""
-        spec, there = store.spec, store.manifest.modalities
+        spec, available = store.spec, store.manifest.modalities
         if self.metrics not in (None, spec.metrics):
             return f"{spec.name} has other classes"
         wanted = self.set.get("data.modalities")
         if not isinstance(wanted, list):
             return ""
-        lacking = [name for m, name in MODALITY_NAMES.items() if m in wanted and m not in there]
+        lacking = [name for m, name in MODALITY_NAMES.items() if m in wanted and m not in available]
         if lacking:
             return f"{spec.name} has no {', '.join(lacking)}"
         alone = self.recipe is None and len(self.set) == 1  # with nothing else changed, it is the recipe as it is
-        return f"{spec.name} has no more than that: it is the whole" if alone and {*wanted} == {*there} else ""
+        return f"{spec.name} has no more than that: it is the whole" if alone and {*wanted} == {*available} else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Study:
             ((twice, times),) = Counter(what).most_common(1)
             if times > 1:
                 name = twice if isinstance(twice, str) else twice[0]
-                raise ValueError(f"variants: {name} stands there twice; tell them apart by `name` and `label`")
+                raise ValueError(f"variants: {name} is named twice; tell them apart by `name` and `label`")
         wrong = [v.name for v in self.variants if not v.name.strip() or v.name.startswith(".") or "/" in v.name]
         if wrong:
             raise ValueError(f"variants: {wrong[0]!r} is no name for a folder")

@@ -105,11 +105,11 @@ class _Search:
         places = torch.arange(order.shape[1], device=order.device).expand_as(order)
         kept = min(self.pool, order.shape[1])
         best = places.masked_fill(~allowed, self.total).topk(kept, largest=False).values  # in their order
-        there = best < self.total
-        best = best.where(there, best[:, :1]).clamp(max=order.shape[1] - 1)
+        found = best < self.total
+        best = best.where(found, best[:, :1]).clamp(max=order.shape[1] - 1)
         best = F.pad(best, (0, self.pool - kept), mode="constant", value=-1)
         best = best.where(best >= 0, best[:, :1])
-        return self._index(order, best, end), there.sum(1)
+        return self._index(order, best, end), found.sum(1)
 
     def _ranking(self, end: str, window: int, which: Tensor) -> tuple[Tensor, Tensor]:
         """Rows from one end of the ranking on, (c, window), and which of them may be taken."""

@@ -127,8 +127,8 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
         for turn, seed in enumerate(seeds or experiment.recipe.seeds):
             folder = experiment.name, variant.name, seed
             if folder in turns:
-                told = f"{experiment.name}/{variant.name}/seed-{seed}"
-                raise InvalidInput(f"{told} would be run twice.", "Name each seed once, and each variant differently.")
+                name = f"{experiment.name}/{variant.name}/seed-{seed}"
+                raise InvalidInput(f"{name} would be run twice.", "Name each seed once, and each variant differently.")
             turns[folder] = turn, Job(place, variant, chosen, seed)
     if not turns:
         raise InvalidInput(f"No variant of the study makes sense on {place.dataset}.", "Choose another --study.")

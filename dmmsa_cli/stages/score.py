@@ -31,9 +31,9 @@ def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path) -> tuple[D
         ) from error
     missing = [name for name in ("id", "y_true", "y_pred") if name not in table]
     if missing:
-        there = ", ".join(map(str, table.columns))
+        found = ", ".join(map(str, table.columns))
         raise InvalidInput(
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {there}.",
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {found}.",
             "Needed are id, y_true and y_pred.",
         )
     _check_rows(path, table, spec)
@@ -51,7 +51,7 @@ def _check_rows(path: Path, table: pd.DataFrame, spec: DatasetSpec) -> None:
         raise InvalidInput(f"{path} has no rows.", "Give one row for each clip.")
     twice = table["id"][table["id"].duplicated()]
     if len(twice):
-        raise InvalidInput(f"{path}: id {twice.iloc[0]} stands there twice.", "Give one row for each clip.")
+        raise InvalidInput(f"{path}: id {twice.iloc[0]} is in it twice.", "Give one row for each clip.")
     for name in ("y_true", "y_pred"):
         with np.errstate(over="ignore"):  # beyond float32 is not finite either
             numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64).astype(np.float32)

@@ -70,7 +70,7 @@ def fit(
         identity: stands for all that decides what the run computes; a checkpoint made under another one is refused.
         batches: an epoch's batches by its number.
         evaluate: metrics of a model on the validation split; the lowest `mae` is the best.
-        watch: told of every step and epoch.
+        watch: hears of every step and epoch.
         first_candidate: the first epoch that may be the best; patience counts from there.
 
     Returns:

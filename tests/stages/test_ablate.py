@@ -86,11 +86,11 @@ def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
     [
         ({"title": "x"}, "variants: missing"),
         ({"title": "x", "variants": []}, "none"),
-        ({"title": "x", "variants": [{"name": "a"}, {"name": "a"}]}, "a stands there twice"),
-        ({"title": "x", "variants": [{"name": "a"}, {"name": "a", "recipe": "confede"}]}, "a stands there twice"),
+        ({"title": "x", "variants": [{"name": "a"}, {"name": "a"}]}, "a is named twice"),
+        ({"title": "x", "variants": [{"name": "a"}, {"name": "a", "recipe": "confede"}]}, "a is named twice"),
         (
             {"title": "x", "variants": [{"name": "a", "label": "c"}, {"name": "b", "label": "c"}]},
-            "c stands there twice",
+            "c is named twice",
         ),
         ({"title": "x", "variants": [{"name": "a/b"}]}, "folder"),
         ({"title": "x", "variants": [{"name": "a", "sett": {}}]}, "did you mean set"),

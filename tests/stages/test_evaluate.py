@@ -260,7 +260,7 @@ def test_its_own_predictions_give_its_own_metrics(table, runs, prepared):
     ("columns", "words"),
     [
         ({"id": ["a"], "y_true": [1.0]}, "lacks the column y_pred"),
-        ({"id": ["a", "a"], "y_true": [1.0, 1.0], "y_pred": [1.0, 1.0]}, "id a stands there twice"),
+        ({"id": ["a", "a"], "y_true": [1.0, 1.0], "y_pred": [1.0, 1.0]}, "id a is in it twice"),
         ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, None]}, "line 3: y_pred"),
         ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, "x"]}, "line 3: y_pred is 'x'"),
         ({"id": ["a"], "y_true": [3.5], "y_pred": [1.0]}, "beyond the range"),
