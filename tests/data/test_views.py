@@ -1,7 +1,5 @@
 """From rows to batches: nothing lost, nothing twice, nothing left to chance."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 import torch
@@ -9,111 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmmsa_cli.data.options import DataOptions
-from dmmsa_cli.data.ragged import Padded, Ragged, alike
-from dmmsa_cli.data.sequences import Frames, Tokens, frame_statistics
+from dmmsa_cli.data.ragged import Padded, Ragged
+from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.data.views import Batch, View, fraction_of
-
-
-@dataclass(frozen=True)
-class Split:
-    """A stored split, in memory."""
-
-    rows: list = field(default_factory=list)
-
-    def lengths(self, modality):
-        return np.array([len(row) for row in self.rows], np.int64)
-
-    def sequence(self, modality, row):
-        return self.rows[row]
-
-
-def split_of(lengths, width=3, offset=0.0, seed=0):
-    rng = np.random.default_rng(seed)
-    return Split([(rng.normal(size=(n, width)) + offset).astype(np.float32) for n in lengths])
-
-
-def view_of(lengths, **more):
-    split = split_of(lengths, **more)
-    labels = {"y": torch.arange(len(lengths), dtype=torch.float32), "t": -torch.arange(len(lengths)).float()}
-    words = Tokens([np.arange(1, n % 5 + 2) for n in lengths], padding=0)
-    inputs = {"t": words, "a": Frames(split, "a", 3)}
-    return View(inputs, labels, np.arange(len(lengths)))
-
-
-def rows_of(batches):
-    return [batch.rows.tolist() for batch in batches]
-
-
-LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=40)
-
-# --- collating -------------------------------------------------------------------------------------------------------
-
-
-def sequences_of(ragged):
-    """The sequences of a batch, one by one in the batch's order, cut at their lengths."""
-    each = [row[:n] for group in ragged.groups for row, n in zip(group.values, group.lengths.tolist(), strict=True)]
-    return [each[place].numpy() for place in ragged.places]
-
-
-@given(lengths=LENGTHS, waste=st.sampled_from([0.0, 0.1, 0.5]))
-def test_frames_come_in_groups_and_nothing_is_lost(lengths, waste):
-    split = split_of(lengths)
-    rows = np.arange(len(lengths))[::-1].copy()
-    ragged = Frames(split, "a", 3, waste=waste).collate(rows)
-    for found, row in zip(sequences_of(ragged), rows, strict=True):
-        np.testing.assert_array_equal(found, split.rows[row])
-    for group in ragged.groups:
-        assert group.values.dtype == torch.float32
-        assert not group.values[~group.mask()].any()
-        assert group.full == bool(group.mask().all())
-        assert group.values.shape[1] == max(1, int(group.lengths.max()))
-    assert ragged.real == sum(lengths)
-    empty = lengths.count(0)  # a clip without a frame has one that no one looks at
-    assert ragged.real <= ragged.slots <= (1 + waste) * sum(lengths) + empty
-
-
-def test_tokens_are_padded_with_the_padding_token():
-    ids = [np.array(row, np.int64) for row in ([5, 6, 7], [8], [], [1, 2, 3])]
-    ragged = Tokens(ids, padding=9, waste=0.5).collate(np.array([1, 0, 2, 3]))
-    assert [group.values.tolist() for group in ragged.groups] == [[[5, 6, 7], [1, 2, 3], [8, 9, 9]], [[9]]]
-    assert [group.lengths.tolist() for group in ragged.groups] == [[3, 3, 1], [0]]
-    assert ragged.places.tolist() == [2, 0, 3, 1]
-    assert ragged.groups[0].values.dtype == torch.int64
-    assert (ragged.real, ragged.slots) == (7, 10)
-
-
-@given(lengths=st.lists(st.integers(0, 60), min_size=1, max_size=50), waste=st.floats(0, 1))
-def test_what_is_alike_wastes_no_more_than_it_may(lengths, waste):
-    lengths = np.array(lengths)
-    groups = alike(lengths, waste)
-    assert sorted(np.concatenate(groups).tolist()) == list(range(len(lengths)))
-    for group in groups:
-        own = lengths[group]
-        assert own[0] == own.max()
-        assert own.max() * len(own) <= (1 + waste) * own.sum()
-        if waste == 0:
-            assert len(set(own)) == 1
-    assert len(groups) <= len(set(lengths.tolist()))
-
-
-def test_equal_lengths_are_one_group_in_their_order():
-    assert [group.tolist() for group in alike(np.array([4, 2, 4, 2, 4]), 0.0)] == [[0, 2, 4], [1, 3]]
-
-
-def test_clips_without_a_frame_keep_one_position_that_no_one_looks_at():
-    (group,) = Frames(split_of([0, 0]), "a", 3).collate(np.array([0, 1])).groups
-    assert group.values.shape == (2, 1, 3)
-    assert not group.full
-    assert not group.mask().any()
-
-
-def test_sequences_are_cut_at_the_longest_that_a_model_has_positions_for():
-    split = split_of([2, 7])
-    frames = Frames(split, "a", 3, longest=4)
-    assert frames.lengths().tolist() == [2, 4]
-    first, second = sequences_of(frames.collate(np.array([1, 0])))
-    np.testing.assert_array_equal(first, split.rows[1][:4])
-    np.testing.assert_array_equal(second, split.rows[0])
+from tests.data.splits import LENGTHS, rows_of, sequences_of, view_of
 
 
 def test_a_batch_holds_inputs_and_labels_of_its_own_rows():
@@ -273,47 +170,3 @@ def test_the_whole_is_every_row():
 def test_impossible_data_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         DataOptions(**options)
-
-
-# --- statistics ------------------------------------------------------------------------------------------------------
-
-
-def slow_statistics(split, rows, width):
-    frames = [[float(v) for v in frame] for row in rows for frame in split.rows[row]]
-    means, deviations = [], []
-    for feature in range(width):
-        column = [frame[feature] for frame in frames]
-        mean = sum(column) / len(column)
-        variance = sum((v - mean) ** 2 for v in column) / len(column)
-        means.append(mean)
-        deviations.append(variance**0.5 or 1.0)
-    return means, deviations
-
-
-@pytest.mark.parametrize("offset", [0.0, -3.0, 1e4])
-@given(lengths=st.lists(st.integers(0, 6), min_size=2, max_size=8).filter(lambda n: sum(n[:-1]) > 3))
-def test_statistics_are_those_of_the_real_frames_of_the_rows(lengths, offset):
-    split, rows = split_of(lengths, offset=offset), np.arange(len(lengths) - 1)
-    mean, deviation = frame_statistics(Frames(split, "a", 3), rows)
-    means, deviations = slow_statistics(split, rows, 3)
-    np.testing.assert_allclose(mean, means, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(deviation, deviations, rtol=1e-5)
-    assert mean.dtype == deviation.dtype == torch.float32
-
-
-@pytest.mark.parametrize("constant", [0.0, 5.0, -1e8, 0.1])
-def test_a_constant_feature_gets_a_deviation_of_one(constant):
-    split = split_of([3, 4, 2])
-    for row in split.rows:
-        row[:, 1] = constant
-    mean, deviation = frame_statistics(Frames(split, "a", 3), np.arange(3))
-    assert deviation[1] == 1.0
-    assert mean[1] == np.float32(constant)
-    assert (deviation[[0, 2]] != 1.0).all()
-
-
-@pytest.mark.parametrize("lengths", [[], [0, 0]])
-def test_without_a_frame_nothing_is_scaled(lengths):
-    mean, deviation = frame_statistics(Frames(split_of(lengths), "a", 3), np.arange(len(lengths)))
-    assert mean.tolist() == [0, 0, 0]
-    assert deviation.tolist() == [1, 1, 1]
