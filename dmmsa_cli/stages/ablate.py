@@ -139,8 +139,10 @@ def _checked(job: Job) -> Experiment:
     try:
         experiment = job.open()
         check(experiment, job.variant.name, job.seed)
-    except (InvalidRecipe, InvalidInput) as error:
-        raise type(error)(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
+    except InvalidRecipe as error:
+        raise InvalidRecipe(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
+    except InvalidInput as error:
+        raise InvalidInput(f"Variant {job.variant.title}: {error.what}", "Give the variant another `name`.") from error
     return experiment
 
 

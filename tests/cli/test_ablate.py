@@ -8,8 +8,8 @@ from tests.cli.test_cli import dmmsa
 STUDY = {
     "title": "Is contrast worth it?",
     "variants": [
-        {"name": "full", "set": {"fusion.epochs": 1}},
-        {"name": "no-cl", "label": "w/o CL", "set": {"fusion.epochs": 1, "objective.cl.enabled": False}},
+        {"name": "short", "set": {"fusion.epochs": 1}},
+        {"name": "short-no-cl", "label": "w/o CL", "set": {"fusion.epochs": 1, "objective.cl.enabled": False}},
         {"name": "seven", "label": "seven classes", "metrics": "sims"},
     ],
 }
@@ -32,7 +32,7 @@ def test_a_study_is_told_run_by_run_and_then_as_a_table(place):
     done = run()
     assert done.returncode == 0, done.stderr
     assert "seven classes is left out: mini has other classes." in done.stdout
-    assert "full, seed 1: trained; validation MAE" in done.stdout
+    assert "short, seed 1: trained; validation MAE" in done.stdout
     assert "Is contrast worth it?: mini" in done.stdout
     assert "Next: dmmsa evaluate --dataset mini --data-dir" in done.stdout
     again = run("--jobs", "2")
@@ -43,13 +43,24 @@ def test_a_study_is_told_run_by_run_and_then_as_a_table(place):
 
 def test_a_run_that_fails_is_named_at_the_end_with_status_1(place):
     folder, run = place
-    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"variants": [{"name": "full"}, {"name": "other"}]}))
+    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"variants": [{"name": "short"}, {"name": "other"}]}))
     done = run()
     assert done.returncode == 1
     assert "other, seed 1: trained" in done.stdout
-    assert "Failed: full, seed 1." in done.stdout
+    assert "Failed: short, seed 1." in done.stdout
     assert "fusion.epochs is 1 there, 4 here" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("variant", [{"name": "full", "set": {"fusion.epochs": 1}}, {"name": "no-cl"}])
+def test_a_name_that_stands_for_something_else_is_refused_before_any_run(place, variant):
+    folder, run = place
+    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"variants": [variant]}))
+    done = run()
+    assert done.returncode == 1
+    assert f"Variant {variant['name']}: '{variant['name']}' is the name of" in done.stderr
+    assert "Give the variant another `name`." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("study", ["nothing", "absent.yaml"])

@@ -35,8 +35,8 @@ def test_training_stopping_and_evaluating_on_a_gpu(prepared, micro, tmp_path, pr
     assert run.environment["device"].startswith("cuda")
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 4
-    (there,) = evaluate([run], split="test", data_dir=prepared, device="cuda")
-    (here,) = evaluate([run], split="test", data_dir=prepared, device="cpu")
+    (there,) = evaluate([run], split="test", data_dir=prepared, device="cuda").tables
+    (here,) = evaluate([run], split="test", data_dir=prepared, device="cpu").tables
     if precision == "float32":
         assert there.systems[-1].runs[0]["mae"] == pytest.approx(here.systems[-1].runs[0]["mae"], abs=1e-4)
     assert weights(run.path)
