@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -119,10 +120,12 @@ def test_a_full_disk_leaves_the_former_store(tmp_path, raw, spec, monkeypatch, f
     raw["train"]["regression_labels"][0] = 1.25
     atomic_path = files.atomic_path
 
+    @contextmanager
     def on_full_disk(target):
-        if target.name.startswith(fails):
-            target.with_name(target.name + files.PARTIAL).symlink_to("/dev/full")
-        return atomic_path(target)
+        with atomic_path(target) as partial:
+            if target.name.startswith(fails):
+                partial.symlink_to("/dev/full")
+            yield partial
 
     monkeypatch.setattr(files, "atomic_path", on_full_disk)
     with pytest.raises(DiskFull, match=fails):
