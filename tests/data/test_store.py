@@ -4,16 +4,19 @@ import json
 import os
 import pickle
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dmmsa_cli import files
-from dmmsa_cli.data import store, validation
+from dmmsa_cli.data import validation
 from dmmsa_cli.data.features import read_features
+from dmmsa_cli.data.manifest import SCHEMA_VERSION
 from dmmsa_cli.data.specs import MODALITIES, SPECS
-from dmmsa_cli.data.store import SCHEMA_VERSION, dataset_folder, open_store, write_store
+from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.data.unpickling import load
+from dmmsa_cli.data.writing import write_store
 from dmmsa_cli.errors import DatasetMissing, DiskFull, InvalidDataset, StoreMismatch
 
 
@@ -228,8 +231,7 @@ def test_real_files(tmp_path, name):
     folder = os.environ.get("DMMSA_REAL_DATA")
     if not folder:
         pytest.skip("DMMSA_REAL_DATA is not set")
-    path = os.path.join(folder, "mosi", f"{name}.pkl")  # noqa: PTH118
-    raw = load(store.Path(path))
+    raw = load(Path(folder) / "mosi" / f"{name}.pkl")
     manifest = write(tmp_path, raw, SPECS["mosi"])
     assert manifest.rows == SPECS["mosi"].split_sizes
     assert manifest.modalities == tuple(m for m in MODALITIES if m != "v" or "vision" in raw["train"])

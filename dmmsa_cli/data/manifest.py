@@ -1,0 +1,101 @@
+"""What a store holds, but for the rows themselves: the manifest beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dmmsa_cli.data.specs import ALIGNED, DatasetSpec, from_dict, to_dict
+from dmmsa_cli.errors import DatasetMissing, StoreMismatch
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store holds; everything but the rows themselves.
+
+    Attributes:
+        schema_version: version of the layout of the files.
+        spec: what was known of the dataset before its file was read.
+        source: where the file came from, its `sha256`, and `published`: whether it is the field's own.
+        data_hash: SHA-256 over the content of the splits: same content, same hash.
+        modalities: which of `t`, `v`, `a` there are.
+        transcripts: whether there are words (without them, `t` means the pickled BERT features).
+        widths: feature width by modality; `t` only where there are pickled BERT features.
+        longest: longest sequence over all splits by modality, in frames.
+        rows: rows by split.
+        unimodal_labels: whether there are labels of each modality alone.
+        repairs: how often what was repaired.
+        files: file name by split.
+        sizes: bytes of that file by split.
+        notes: other facts, each under its own key (toy: its noise and the best MAE that can be reached).
+    """
+
+    schema_version: int
+    spec: DatasetSpec
+    source: dict[str, Any]
+    data_hash: str
+    modalities: tuple[str, ...]
+    transcripts: bool
+    widths: dict[str, int]
+    longest: dict[str, int]
+    rows: dict[str, int]
+    unimodal_labels: bool
+    repairs: dict[str, int]
+    files: dict[str, str]
+    sizes: dict[str, int]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Turn into what JSON can hold."""
+        return asdict(self) | {"spec": to_dict(self.spec), "modalities": list(self.modalities)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Manifest:
+        """Turn what `to_json` gave back."""
+        read = {"spec": from_dict(values["spec"]), "modalities": tuple(values["modalities"])}
+        return cls(**(dict(values) | read))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of the store in a folder.
+
+    Raises:
+        DatasetMissing: nothing has been prepared there.
+        StoreMismatch: written under another schema version, or damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DatasetMissing(
+            f"Dataset {folder.name} is not prepared: there is no {path}.",
+            f"Run `{prepare_command(folder.name)}`, or point --data-dir at the folder that holds it.",
+        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise damaged(path, str(error), folder.name) from error
+    found = values.get("schema_version") if isinstance(values, dict) else None
+    if found != SCHEMA_VERSION:
+        raise StoreMismatch(
+            f"The store {folder} has schema version {found}; this dmmsa reads version {SCHEMA_VERSION}.",
+            f"Write it anew: `{prepare_command(folder.name)} --force`.",
+        )
+    try:
+        return Manifest.from_json(values)
+    except (KeyError, TypeError) as error:
+        raise damaged(path, f"its keys are not those of a manifest ({error})", folder.name) from error
+
+
+def damaged(path: Path, why: str, name: str) -> StoreMismatch:
+    """Return the error for a damaged file of the store of that name."""
+    return StoreMismatch(f"{path} is damaged: {why}.", f"Write it anew: `{prepare_command(name)} --force`.")
+
+
+def prepare_command(name: str) -> str:
+    """Give the command line that prepares a dataset."""
+    return f"dmmsa prepare {name.removesuffix(ALIGNED)}{' --aligned' if name.endswith(ALIGNED) else ''}"
