@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pyarrow as pa
 from dmmsa_cli.data.manifest import Manifest, damaged, read_manifest
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.split import Split
+from dmmsa_cli.errors import StoreMismatch
 
 
 @dataclass(frozen=True)
 class Store:
-    """A prepared dataset, open.
+    """A prepared dataset, open: it stays as it was opened, whatever replaces it on the disk.
 
     Attributes:
         folder: where it lies.
@@ -23,7 +25,7 @@ class Store:
 
     folder: Path
     manifest: Manifest
-    _splits: dict[str, Split] = field(default_factory=dict, repr=False, compare=False)
+    _splits: Mapping[str, Split] = field(repr=False, compare=False)
 
     @property
     def spec(self) -> DatasetSpec:
@@ -31,19 +33,7 @@ class Store:
         return self.manifest.spec
 
     def split(self, name: str) -> Split:
-        """Map one split; the second call gives the same object.
-
-        Raises:
-            StoreMismatch: the file is damaged.
-        """
-        if name not in self._splits:
-            path = self.folder / self.manifest.files[name]
-            try:
-                reader = pa.ipc.open_file(pa.memory_map(str(path)))
-                batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-            except (OSError, pa.ArrowInvalid) as error:
-                raise damaged(path, str(error), self.spec.name) from error
-            self._splits[name] = Split(name, batches)
+        """Return one split, always the same object."""
         return self._splits[name]
 
 
@@ -53,21 +43,35 @@ def dataset_folder(data_dir: Path, name: str) -> Path:
 
 
 def open_store(folder: Path) -> Store:
-    """Open a prepared dataset at once; its files are mapped when a split is asked for.
+    """Open a prepared dataset: all its files are mapped, none is read.
 
     Raises:
         DatasetMissing: nothing has been prepared there.
         StoreMismatch: written under another schema version, or damaged.
     """
     manifest = read_manifest(folder)
-    _check_sizes(folder, manifest)
-    return Store(folder, manifest)
+    try:
+        return _mapped(folder, manifest)
+    except StoreMismatch:
+        latest = read_manifest(folder)
+        if latest == manifest:
+            raise
+        return _mapped(folder, latest)  # the store was replaced after its manifest had been read
 
 
-def _check_sizes(folder: Path, manifest: Manifest) -> None:
-    for split, name in manifest.files.items():
-        path = folder / name
-        size = path.stat().st_size if path.is_file() else 0
-        if size != manifest.sizes[split]:
-            told = f"it has {size:,} bytes where the manifest says {manifest.sizes[split]:,}"
-            raise damaged(path, told, folder.name)
+def _mapped(folder: Path, manifest: Manifest) -> Store:
+    return Store(folder, manifest, {name: _map(folder, manifest, name) for name in manifest.files})
+
+
+def _map(folder: Path, manifest: Manifest, name: str) -> Split:
+    path = folder / manifest.files[name]
+    size = path.stat().st_size if path.is_file() else 0
+    if size != manifest.sizes[name]:
+        found = f"it has {size:,} bytes where the manifest says {manifest.sizes[name]:,}"
+        raise damaged(path, found, folder.name)
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, str(error), folder.name) from error
+    return Split(name, batches)

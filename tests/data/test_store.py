@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dmmsa_cli import files
-from dmmsa_cli.data import validation
+from dmmsa_cli.data import store, validation
 from dmmsa_cli.data.features import read_features
 from dmmsa_cli.data.manifest import SCHEMA_VERSION
 from dmmsa_cli.data.specs import MODALITIES, SPECS
@@ -107,11 +107,37 @@ def test_a_new_store_replaces_the_old_one_whole(tmp_path, raw, spec):
     assert open_store(tmp_path).split("train").labels["y"][0] == 1.25
 
 
+def replace_store(folder, raw, spec):
+    """Put in a store whose every split differs from the former one's."""
+    other = {name: split | {"raw_text": ["replaced"] * len(split["id"])} for name, split in raw.items()}
+    return write(folder, other, spec)
+
+
 def test_an_open_store_outlives_its_replacement(tmp_path, raw, spec):
+    """No split has been asked for when the store is replaced: training maps the test split minutes after the others."""
     write(tmp_path, raw, spec)
-    split = open_store(tmp_path).split("train")
+    opened = open_store(tmp_path)
+    replace_store(tmp_path, raw, spec)
+    for name in raw:
+        assert_equal_to(raw[name], opened.split(name))
+    assert {open_store(tmp_path).split(name).texts[0] for name in raw} == {"replaced"}
+
+
+@pytest.mark.parametrize("before", ["train", "test"])
+def test_a_store_that_is_replaced_while_it_is_opened_is_the_new_one_whole(tmp_path, raw, spec, monkeypatch, before):
+    """It is replaced after the manifest has been read, before the split of that name is mapped."""
     write(tmp_path, raw, spec)
-    assert_equal_to(raw["train"], split)
+    map_split, replaced = store._map, []
+
+    def replacing_map(folder, manifest, name):
+        if name == before and not replaced:
+            replaced.append(replace_store(folder, raw, spec))
+        return map_split(folder, manifest, name)
+
+    monkeypatch.setattr(store, "_map", replacing_map)
+    opened = open_store(tmp_path)
+    assert opened.manifest == replaced[0]
+    assert {opened.split(name).texts[0] for name in raw} == {"replaced"}
 
 
 @pytest.mark.parametrize("fails", ["train", "test", "manifest"])
@@ -186,7 +212,7 @@ def test_a_file_of_the_right_size_that_is_no_arrow_file(tmp_path, raw, spec):
     write(tmp_path, raw, spec)
     damage_train(tmp_path, lambda path: path.write_bytes(b"\0" * path.stat().st_size))
     with pytest.raises(StoreMismatch, match="damaged"):
-        open_store(tmp_path).split("train")
+        open_store(tmp_path)
 
 
 # --- features for predict ---------------------------------------------------------------------------------------
