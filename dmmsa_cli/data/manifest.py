@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ class Manifest:
 
     Attributes:
         schema_version: version of the layout of the files.
-        spec: what was known of the dataset before its file was read.
+        spec: what was known of the dataset before its file was read; its name is that of the store's folder.
         source: where the file came from, its `sha256`, and `published`: whether it is the field's own.
         data_hash: SHA-256 over the content of the splits: same content, same hash.
         modalities: which of `t`, `v`, `a` there are.
@@ -65,6 +65,8 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of the store in a folder.
 
+    A copy or a renamed folder is a dataset of its own: runs on it lie below that name.
+
     Raises:
         DatasetMissing: nothing has been prepared there.
         StoreMismatch: written under another schema version, or damaged.
@@ -86,7 +88,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"Write it anew: `{prepare_command(folder.name)} --force`.",
         )
     try:
-        return Manifest.from_json(values)
+        manifest = Manifest.from_json(values)
+        return replace(manifest, spec=replace(manifest.spec, name=folder.name))
     except (KeyError, TypeError) as error:
         raise damaged(path, f"its keys are not those of a manifest ({error})", folder.name) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ import pyarrow as pa
 from dmmsa_cli.data.manifest import Manifest, damaged, read_manifest
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.split import Split
-from dmmsa_cli.errors import StoreMismatch
+from dmmsa_cli.errors import InvalidInput, StoreMismatch
+
+DOWNLOADS = "downloads"  # folder inside the data folder, so no dataset's name
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,30 @@ class Store:
 
 
 def dataset_folder(data_dir: Path, name: str) -> Path:
-    """Where the store of a dataset lies."""
+    """Return where the store of a dataset lies.
+
+    Raises:
+        InvalidInput: `name` can't be a dataset's.
+    """
+    check_name(name)
     return data_dir / name
 
 
+def check_name(name: str) -> None:
+    """See that a name is one word that can be a folder's, and so can't lead anywhere else.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name) or name == DOWNLOADS:
+        raise InvalidInput(
+            f"{name!r} can't be a dataset's name.",
+            "Use letters, digits, '-', '_' and '.', beginning with a letter. --data-dir says where datasets lie.",
+        )
+
+
 def open_store(folder: Path) -> Store:
-    """Open a prepared dataset: all its files are mapped, none is read.
+    """Open a prepared dataset: all its files are mapped, none is read. Its name is its folder's.
 
     Raises:
         DatasetMissing: nothing has been prepared there.

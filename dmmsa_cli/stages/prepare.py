@@ -23,11 +23,10 @@ from dmmsa_cli.data.specs import (
     DatasetSpec,
     load_spec,
 )
-from dmmsa_cli.data.store import Store, dataset_folder, open_store
+from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
 from dmmsa_cli.data.writing import write_store
 from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidInput, StoreMismatch
 
-DOWNLOADS = "downloads"  # folder inside the data folder, so no dataset's name
 ANY_HASH = "any"
 BARS = 11  # of the label histogram, centred on multiples of R / 5
 
@@ -114,10 +113,7 @@ def prepare(
 
 
 def _check_arguments(name: str, source: str | None, sha256: str | None) -> None:
-    if not re.fullmatch(r"\w[\w.-]*", name) or name == DOWNLOADS:
-        raise InvalidInput(
-            f"{name!r} can't be a dataset's name.", "Use letters, digits, '-', '_' and '.', beginning with a letter."
-        )
+    check_name(name)
     if sha256 is not None and sha256 != ANY_HASH and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"{sha256!r} is no SHA-256.", f"Give 64 hexadecimal digits, or `{ANY_HASH}`.")
     if sha256 is not None and source is None:

@@ -3,21 +3,25 @@
 import json
 import os
 import pickle
+import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dmmsa_cli import files
 from dmmsa_cli.data import store, validation
 from dmmsa_cli.data.features import read_features
 from dmmsa_cli.data.manifest import SCHEMA_VERSION
 from dmmsa_cli.data.specs import MODALITIES, SPECS
-from dmmsa_cli.data.store import dataset_folder, open_store
+from dmmsa_cli.data.store import DOWNLOADS, dataset_folder, open_store
 from dmmsa_cli.data.unpickling import load
 from dmmsa_cli.data.writing import write_store
-from dmmsa_cli.errors import DatasetMissing, DiskFull, InvalidDataset, StoreMismatch
+from dmmsa_cli.errors import DatasetMissing, DiskFull, InvalidDataset, InvalidInput, StoreMismatch
 
 
 def write(folder, raw, spec, **more):
@@ -126,7 +130,8 @@ def test_an_open_store_outlives_its_replacement(tmp_path, raw, spec):
 @pytest.mark.parametrize("before", ["train", "test"])
 def test_a_store_that_is_replaced_while_it_is_opened_is_the_new_one_whole(tmp_path, raw, spec, monkeypatch, before):
     """It is replaced after the manifest has been read, before the split of that name is mapped."""
-    write(tmp_path, raw, spec)
+    folder = tmp_path / "mine"
+    write(folder, raw, spec)
     map_split, replaced = store._map, []
 
     def replacing_map(folder, manifest, name):
@@ -135,7 +140,7 @@ def test_a_store_that_is_replaced_while_it_is_opened_is_the_new_one_whole(tmp_pa
         return map_split(folder, manifest, name)
 
     monkeypatch.setattr(store, "_map", replacing_map)
-    opened = open_store(tmp_path)
+    opened = open_store(folder)
     assert opened.manifest == replaced[0]
     assert {opened.split(name).texts[0] for name in raw} == {"replaced"}
 
@@ -145,7 +150,8 @@ def test_a_full_disk_leaves_the_former_store(tmp_path, raw, spec, monkeypatch, f
     """Every write to /dev/full fails as on a full disk: a link from the partial file leads there."""
     if not os.path.exists("/dev/full"):  # noqa: PTH110
         pytest.skip("no /dev/full on this system")
-    former = write(tmp_path, raw, spec)
+    folder = tmp_path / "mine"
+    former = write(folder, raw, spec)
     raw["train"]["regression_labels"][0] = 1.25
     atomic_path = files.atomic_path
 
@@ -158,13 +164,36 @@ def test_a_full_disk_leaves_the_former_store(tmp_path, raw, spec, monkeypatch, f
 
     monkeypatch.setattr(files, "atomic_path", on_full_disk)
     with pytest.raises(DiskFull, match=fails):
-        write(tmp_path, raw, spec)
-    assert open_store(tmp_path).manifest == former
-    assert open_store(tmp_path).split("train").labels["y"][0] != 1.25
-    assert not list(tmp_path.glob("*.partial"))
+        write(folder, raw, spec)
+    assert open_store(folder).manifest == former
+    assert open_store(folder).split("train").labels["y"][0] != 1.25
+    assert not list(folder.glob("*.partial"))
     monkeypatch.undo()
-    write(tmp_path, raw, spec)
-    assert len(list(tmp_path.glob("*.arrow"))) == 3
+    write(folder, raw, spec)
+    assert len(list(folder.glob("*.arrow"))) == 3
+
+
+@given(
+    name=st.text() | st.sampled_from(["", ".", "..", "/", "a/b", "../mini", "/data/mini", "a\n", "downloads", "ünï"])
+)
+def test_a_name_leads_to_a_folder_of_its_own_or_is_refused(name):
+    data = Path("/somewhere/data")
+    try:
+        folder = dataset_folder(data, name)
+    except InvalidInput as error:
+        assert "can't be a dataset's name" in str(error)
+    else:
+        assert (folder.parent, folder.name) == (data, name)
+        assert folder not in (data / DOWNLOADS, data)
+
+
+@pytest.mark.parametrize("move", [shutil.copytree, Path.rename], ids=["copied", "renamed"])
+def test_the_name_of_a_dataset_is_that_of_its_folder(tmp_path, raw, spec, move):
+    written = write(tmp_path / "mine", raw, spec)
+    move(tmp_path / "mine", tmp_path / "other")
+    manifest = open_store(tmp_path / "other").manifest
+    assert manifest.spec == replace(spec, name="other")
+    assert replace(manifest, spec=spec) == written
 
 
 def test_nothing_prepared(tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,15 @@ def test_a_dataset_of_ones_own_needs_its_spec_once(data, pickled, own_spec):
     assert report.written
     assert report.manifest.spec.recipes == "default"
     assert report.manifest.unimodal_labels
+
+
+def test_a_copied_store_is_a_dataset_of_its_own(data, pickled, own_spec):
+    former = prepare("mine", data_dir=data, source=str(pickled), spec_file=own_spec)
+    shutil.copytree(data / "mine", data / "copy")
+    report = prepare("copy", data_dir=data)
+    assert not report.written
+    assert (report.manifest.spec.name, report.manifest.data_hash) == ("copy", former.manifest.data_hash)
+    assert prepare("copy", data_dir=data, source=str(pickled), force=True).manifest.spec.name == "copy"
 
 
 def test_another_spec_needs_force(data, pickled, own_spec):
