@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from dmmsa_cli.data.specs import ALIGNED, DatasetSpec, from_dict, to_dict
 from dmmsa_cli.errors import DatasetMissing, StoreMismatch
+from dmmsa_cli.plain import read_json
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -73,13 +73,13 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetMissing(
             f"Dataset {folder.name} is not prepared: there is no {path}.",
             f"Run `{prepare_command(folder.name)}`, or point --data-dir at the folder that holds it.",
         ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValueError as error:
         raise damaged(path, str(error), folder.name) from error
     found = values.get("schema_version") if isinstance(values, dict) else None
     if found != SCHEMA_VERSION:

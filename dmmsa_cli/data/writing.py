@@ -23,6 +23,7 @@ from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.repair import Chunk
 from dmmsa_cli.data.split import arrow_schema, record_batch
 from dmmsa_cli.data.validation import Layout
+from dmmsa_cli.plain import read_json
 
 
 def write_store(
@@ -82,8 +83,8 @@ def write_store(
 def _named(folder: Path) -> set[str]:
     """Files that the manifest of the present store names."""
     try:
-        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"].values())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return set(read_json(folder / MANIFEST)["files"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()  # no store, or one that nothing can open any more
 
 

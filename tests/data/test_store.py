@@ -223,6 +223,8 @@ DAMAGES = {
     "a manifest cut short": lambda folder: os.truncate(folder / "manifest.json", 50),
     "an empty manifest": lambda folder: (folder / "manifest.json").write_text(""),
     "a manifest without keys": lambda folder: (folder / "manifest.json").write_text('{"schema_version": 1}'),
+    "a manifest that is nested too deeply": lambda folder: (folder / "manifest.json").write_text("[" * 10**6),
+    "a manifest with a number too long": lambda folder: (folder / "manifest.json").write_text("9" * 5000),
     "a manifest of something else": lambda folder: (folder / "manifest.json").write_text("[1]"),
 }
 
