@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dmmsa_cli.data.specs import ALIGNED, DatasetSpec, from_dict, to_dict
-from dmmsa_cli.errors import DatasetMissing, StoreMismatch
-from dmmsa_cli.plain import read_json
+from dmmsa_cli.data.specs import ALIGNED, MODALITIES, SPLITS, DatasetSpec, to_dict
+from dmmsa_cli.errors import DatasetMissing, InvalidRecipe, StoreMismatch
+from dmmsa_cli.plain import read_json, shown
+from dmmsa_cli.recipe import parse
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -55,11 +58,45 @@ class Manifest:
         """Turn into what JSON can hold."""
         return asdict(self) | {"spec": to_dict(self.spec), "modalities": list(self.modalities)}
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Manifest:
-        """Turn what `to_json` gave back."""
-        read = {"spec": from_dict(values["spec"]), "modalities": tuple(values["modalities"])}
-        return cls(**(dict(values) | read))
+    def __post_init__(self) -> None:
+        faults = [what for what, holds in self._rules() if not holds]
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def _rules(self) -> Iterator[tuple[str, bool]]:
+        """What would be wrong, and whether it is right."""
+        sequences, words = set(self.widths), {"t"} if self.transcripts else set()
+        yield "data_hash: no SHA-256", bool(re.fullmatch(r"[0-9a-f]{64}", self.data_hash))
+        yield (
+            f"modalities: not those of {', '.join(MODALITIES)} that have a width or are words",
+            bool(self.modalities)
+            and self.modalities == tuple(m for m in MODALITIES if m in self.modalities)
+            and sequences <= set(self.modalities) <= sequences | words,
+        )
+        yield "widths: one is no width of an Arrow list", all(1 <= width < 2**31 for width in self.widths.values())
+        yield "longest: not a length for each width", _counts(self.longest, sequences, 0)
+        yield f"rows: not a number for each of {', '.join(SPLITS)}", _counts(self.rows, SPLITS, 1)
+        yield f"sizes: not a number for each of {', '.join(SPLITS)}", _counts(self.sizes, SPLITS, 1)
+        yield (
+            f"files: not the name of an Arrow file for each of {', '.join(SPLITS)}",
+            set(self.files) == set(SPLITS)
+            and all(re.fullmatch(r"[\w-]+\.arrow", name) for name in self.files.values()),
+        )
+        yield "source: no plain record", all(isinstance(fact, str | int | None) for fact in self.source.values())
+        warnings = self.notes.get("warnings", [])
+        yield "notes.warnings: no sentences", isinstance(warnings, list) and all(isinstance(w, str) for w in warnings)
+        for key in ("best_reachable_mae", "mean_predictor_mae"):
+            yield f"notes.{key}: no numbers by split", _errors_by_split(self.notes.get(key, {}))
+
+
+def _counts(numbers: Mapping[str, int], keys: Iterable[str], least: int) -> bool:
+    return set(numbers) == set(keys) and all(number >= least for number in numbers.values())
+
+
+def _errors_by_split(values: object) -> bool:
+    return isinstance(values, dict) and all(
+        split in SPLITS and isinstance(value, float) and math.isfinite(value) for split, value in values.items()
+    )
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -84,14 +121,14 @@ def read_manifest(folder: Path) -> Manifest:
     found = values.get("schema_version") if isinstance(values, dict) else None
     if found != SCHEMA_VERSION:
         raise StoreMismatch(
-            f"The store {folder} has schema version {found}; this dmmsa reads version {SCHEMA_VERSION}.",
+            f"The store {folder} has schema version {shown(found)}; this dmmsa reads version {SCHEMA_VERSION}.",
             f"Write it anew: `{prepare_command(folder.name)} --force`.",
         )
     try:
-        manifest = Manifest.from_json(values)
-        return replace(manifest, spec=replace(manifest.spec, name=folder.name))
-    except (KeyError, TypeError) as error:
-        raise damaged(path, f"its keys are not those of a manifest ({error})", folder.name) from error
+        manifest = parse(Manifest, values, {}, MANIFEST)
+    except InvalidRecipe as error:
+        raise damaged(path, error.what, folder.name) from error
+    return replace(manifest, spec=replace(manifest.spec, name=folder.name))
 
 
 def damaged(path: Path, why: str, name: str) -> StoreMismatch:

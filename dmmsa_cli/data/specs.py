@@ -72,6 +72,16 @@ class DatasetSpec:
     source: Source | None = None
     synthetic: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 < self.score_range < math.inf:
+            raise ValueError(f"score_range: {self.score_range} is no number above 0")
+        if self.metrics not in NATIVE_RANGE:
+            raise ValueError(f"metrics: {shown(self.metrics)} is none of {', '.join(NATIVE_RANGE)}")
+        if not self.modalities or not set(self.modalities) <= set(MODALITIES):
+            raise ValueError(f"modalities: {shown(self.modalities)} are not some of {', '.join(MODALITIES)}")
+        if self.split_sizes is not None and set(self.split_sizes) != set(SPLITS):
+            raise ValueError(f"split_sizes: not a number for each of {', '.join(SPLITS)}")
+
 
 _MOSI = DatasetSpec(
     name="mosi",
@@ -142,16 +152,6 @@ def to_dict(spec: DatasetSpec) -> dict[str, Any]:
         "modalities": list(spec.modalities),
         "split_sizes": None if spec.split_sizes is None else dict(spec.split_sizes),
     }
-
-
-def from_dict(values: Mapping[str, Any]) -> DatasetSpec:
-    """Turn what `to_dict` gave back into a spec."""
-    source = values["source"]
-    known = dict(values) | {
-        "modalities": tuple(values["modalities"]),
-        "source": None if source is None else Source(**source),
-    }
-    return DatasetSpec(**known)
 
 
 def _score_range(value: Any) -> float:  # noqa: ANN401  (from here down: whatever YAML holds)

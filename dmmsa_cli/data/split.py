@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -87,10 +87,15 @@ def _numbers(column: pa.Array) -> NDArray[Any]:
 
 
 def arrow_schema(layout: Layout) -> pa.Schema:
+    """Return the columns of a split of a file that has been checked."""
+    return split_schema(layout.labels, layout.widths)
+
+
+def split_schema(labels: Iterable[str], widths: Mapping[str, int]) -> pa.Schema:
     """Return the columns of a split: id, text, y, y_t ..., and x_t ... as lists of frames of one width."""
     columns = [("id", pa.string()), ("text", pa.string())]
-    columns += [("y" if key == "y" else f"y_{key}", pa.float32()) for key in layout.labels]
-    columns += [(f"x_{m}", pa.list_(pa.list_(pa.float32(), width))) for m, width in layout.widths.items()]
+    columns += [("y" if key == "y" else f"y_{key}", pa.float32()) for key in labels]
+    columns += [(f"x_{m}", pa.list_(pa.list_(pa.float32(), width))) for m, width in widths.items()]
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 

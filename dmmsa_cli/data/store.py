@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dmmsa_cli.data.manifest import Manifest, damaged, read_manifest
 from dmmsa_cli.data.specs import DatasetSpec
-from dmmsa_cli.data.split import Split
+from dmmsa_cli.data.split import Split, split_schema
 from dmmsa_cli.errors import InvalidInput, StoreMismatch
 
 DOWNLOADS = "downloads"  # folder inside the data folder, so no dataset's name
@@ -91,8 +91,22 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
         found = f"it has {size:,} bytes where the manifest says {manifest.sizes[name]:,}"
         raise damaged(path, found, folder.name)
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-    except (OSError, pa.ArrowException) as error:
+        split = Split(name, _batches(path, split_schema(("y",), manifest.widths)))
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(path, str(error), folder.name) from error
-    return Split(name, batches)
+    if len(split) != manifest.rows[name]:
+        found = f"it has {len(split):,} rows where the manifest says {manifest.rows[name]:,}"
+        raise damaged(path, found, folder.name)
+    return split
+
+
+def _batches(path: Path, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Map a file, and see that it can be read to its end: frames and scores may be anything, offsets may not."""
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    names = reader.schema.names
+    if len(set(names)) < len(names) or not set(columns) <= set(reader.schema):
+        raise ValueError("its columns are not those that the manifest says")
+    for number in range(reader.num_record_batches):
+        batch = reader.get_batch(number)
+        batch.validate(full=True)
+        yield batch

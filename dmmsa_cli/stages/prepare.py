@@ -318,7 +318,7 @@ def _report(store: Store, *, written: bool) -> PrepareReport:
     return PrepareReport(
         store=store,
         written=written,
-        warnings=tuple(store.manifest.notes["warnings"]),
+        warnings=tuple(store.manifest.notes.get("warnings", ())),
         histogram=_histogram(scores, store.spec.score_range),
         lengths=lengths,
     )
@@ -330,6 +330,6 @@ def _summary(lengths: NDArray[np.int64]) -> LengthSummary:
 
 def _histogram(scores: NDArray[np.float32], limit: float) -> tuple[Bar, ...]:
     centres = np.linspace(-limit, limit, BARS)
-    nearest = np.rint((scores / limit + 1) / 2 * (BARS - 1)).astype(np.int64)
+    nearest = np.rint((np.clip(scores / limit, -1, 1) + 1) / 2 * (BARS - 1)).astype(np.int64)
     counts = np.bincount(nearest, minlength=BARS)
     return tuple(Bar(float(centre), int(count)) for centre, count in zip(centres, counts, strict=True))

@@ -5,14 +5,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.data.specs import SPECS, DatasetSpec, from_dict, load_spec, to_dict
+from dmmsa_cli.data.specs import SPECS, DatasetSpec, load_spec, to_dict
 from dmmsa_cli.errors import InvalidSpec
+from dmmsa_cli.recipe import parse
 from tests.plain_values import BOMB, PLAIN
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=str)
 def test_a_spec_survives_the_manifest(spec):
-    assert from_dict(json.loads(json.dumps(to_dict(spec)))) == spec
+    assert parse(DatasetSpec, json.loads(json.dumps(to_dict(spec))), {}, "manifest") == spec
 
 
 def test_the_aligned_variants_differ_in_name_and_file_only():

@@ -17,7 +17,7 @@ from dmmsa_cli import files
 from dmmsa_cli.data import store, validation
 from dmmsa_cli.data.features import read_features
 from dmmsa_cli.data.manifest import SCHEMA_VERSION
-from dmmsa_cli.data.specs import MODALITIES, SPECS
+from dmmsa_cli.data.specs import MODALITIES, SPECS, SPLITS
 from dmmsa_cli.data.store import DOWNLOADS, dataset_folder, open_store
 from dmmsa_cli.data.unpickling import load
 from dmmsa_cli.data.writing import write_store
@@ -204,10 +204,14 @@ def test_nothing_prepared(tmp_path):
         open_store(dataset_folder(tmp_path, "toy"))
 
 
+def set_in_manifest(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 def test_a_store_of_another_schema_version(tmp_path, raw, spec):
     write(tmp_path, raw, spec)
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema_version": 99}))
+    set_in_manifest(tmp_path, schema_version=99)
     with pytest.raises(StoreMismatch, match=rf"version 99; this dmmsa reads version {SCHEMA_VERSION}(.|\n)*--force"):
         open_store(tmp_path)
 
@@ -223,6 +227,12 @@ DAMAGES = {
     "a manifest cut short": lambda folder: os.truncate(folder / "manifest.json", 50),
     "an empty manifest": lambda folder: (folder / "manifest.json").write_text(""),
     "a manifest without keys": lambda folder: (folder / "manifest.json").write_text('{"schema_version": 1}'),
+    "a manifest with a list of files": lambda folder: set_in_manifest(folder, files=[1]),
+    "a manifest without sizes": lambda folder: set_in_manifest(folder, sizes={}),
+    "a manifest with a width that no array has": lambda folder: set_in_manifest(folder, widths={"v": 2**31, "a": 3}),
+    "a manifest that leads elsewhere": lambda folder: set_in_manifest(
+        folder, files={split: f"../{split}.arrow" for split in SPLITS}
+    ),
     "a manifest that is nested too deeply": lambda folder: (folder / "manifest.json").write_text("[" * 10**6),
     "a manifest with a number too long": lambda folder: (folder / "manifest.json").write_text("9" * 5000),
     "a manifest of something else": lambda folder: (folder / "manifest.json").write_text("[1]"),
@@ -243,6 +253,43 @@ def test_a_file_of_the_right_size_that_is_no_arrow_file(tmp_path, raw, spec):
     write(tmp_path, raw, spec)
     damage_train(tmp_path, lambda path: path.write_bytes(b"\0" * path.stat().st_size))
     with pytest.raises(StoreMismatch, match="damaged"):
+        open_store(tmp_path)
+
+
+def test_a_file_with_another_byte_here_and_there_is_read_or_refused(tmp_path, raw_with_text, spec):
+    """No reading beyond its end, and no error from below."""
+    manifest = write(tmp_path, raw_with_text, spec)
+    path, rng, refused = tmp_path / manifest.files["train"], np.random.default_rng(0), 0
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(300):
+        changed = whole.copy()
+        changed[rng.integers(len(whole), size=rng.integers(1, 4))] = rng.integers(256)
+        path.write_bytes(changed.tobytes())
+        try:
+            split = open_store(tmp_path).split("train")
+        except StoreMismatch as error:
+            assert "is damaged" in str(error)
+            refused += 1
+        else:
+            assert len(split.ids) == len(split.texts) == len(split.labels["y"]) == 6
+            assert all(split.sequence(m, row).ndim == 2 for m in manifest.widths for row in range(6))
+    assert 0 < refused < 300
+
+
+OTHER_FILES = {
+    "rows": lambda manifest: {"rows": {"train": 5, "valid": 4, "test": 5}},
+    "width": lambda manifest: {"widths": {"v": 4, "a": 2}},
+    "another split's file": lambda manifest: {
+        key: manifest[key] | {"train": manifest[key]["test"]} for key in ("files", "sizes")
+    },
+}
+
+
+@pytest.mark.parametrize("change", OTHER_FILES.values(), ids=OTHER_FILES)
+def test_a_manifest_of_other_files(tmp_path, raw, spec, change):
+    write(tmp_path, raw, spec)
+    set_in_manifest(tmp_path, **change(json.loads((tmp_path / "manifest.json").read_text())))
+    with pytest.raises(StoreMismatch, match="where the manifest says|that the manifest says"):
         open_store(tmp_path)
 
 
