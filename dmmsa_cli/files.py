@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -44,6 +46,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises:
         DiskFull: no room, in words that name the file.
     """
+    if not target.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     partial = target.with_name(f"{target.name}.{secrets.token_hex(_TOKEN_BYTES)}{PARTIAL}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +85,10 @@ def write_text(target: Path, text: str) -> None:
 
 def write_json(target: Path, value: Any) -> None:  # noqa: ANN401  (JSON is what it is)
     """Write `value` as JSON that a person can read, by rename."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # The name of a file may hold bytes that are no UTF-8; Python keeps each as half of a surrogate pair.
+    encodable = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+    write_text(target, encodable + "\n")
 
 
 @contextmanager

@@ -6,10 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dmmsa_cli.files import PARTIAL, STALE_SECONDS, atomic_path, exclusive, write_json
+from dmmsa_cli.plain import read_json
+from tests.plain_values import PLAIN
 
 NAMES = ["metrics.json", "a[b].csv", "odd *?.csv", "x.0123abcd.partial"]
 
@@ -120,3 +125,18 @@ def test_only_parts_are_ever_removed(tmp_path, name):
     with exclusive(tmp_path):
         write_json(tmp_path / name, 1)
     assert {*kept, name, ".lock"} == {path.name for path in tmp_path.iterdir()}
+
+
+@given(value=st.text(st.characters(exclude_categories=())) | PLAIN)
+def test_json_of_any_text_is_read_back(tmp_path_factory, value):
+    """Names of files that are no UTF-8 come as lone surrogates."""
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    write_json(path, {"path": value})
+    found = read_json(path)["path"]
+    assert found == value or json.dumps(found) == json.dumps(value)  # two halves that stand side by side are one
+
+
+@pytest.mark.parametrize("target", [".", "", "/"])
+def test_a_folder_is_no_file_to_write(target):
+    with pytest.raises(IsADirectoryError), atomic_path(Path(target)):
+        pass

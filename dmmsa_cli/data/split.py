@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from dmmsa_cli.data.repair import Chunk
 from dmmsa_cli.data.specs import MODALITIES
 from dmmsa_cli.data.validation import Layout
+from dmmsa_cli.errors import InvalidDataset
+from dmmsa_cli.plain import shown
 
 
 class Split:
@@ -100,8 +102,12 @@ def split_schema(labels: Iterable[str], widths: Mapping[str, int]) -> pa.Schema:
 
 
 def record_batch(chunk: Chunk, schema: pa.Schema) -> pa.RecordBatch:
-    """Turn repaired rows into Arrow's."""
-    columns = [pa.array(chunk.ids, pa.string()), pa.array(chunk.texts, pa.string())]
+    """Turn repaired rows into Arrow's.
+
+    Raises:
+        InvalidDataset: a string can't be encoded.
+    """
+    columns = [_text("id", chunk.ids), _text("raw_text", chunk.texts)]
     columns += [pa.array(values) for values in chunk.labels.values()]
     for modality, (lengths, frames) in chunk.sequences.items():
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -109,3 +115,14 @@ def record_batch(chunk: Chunk, schema: pa.Schema) -> pa.RecordBatch:
         flat = pa.FixedSizeListArray.from_arrays(pa.array(frames.reshape(-1)), type=kind.value_type)
         columns.append(pa.ListArray.from_arrays(pa.array(offsets), flat, type=kind))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _text(key: str, strings: list[str]) -> pa.Array:
+    """Turn strings into Arrow's, which are UTF-8: half of a surrogate pair, as `surrogateescape` makes it, is none."""
+    try:
+        return pa.array(strings, pa.string())
+    except UnicodeEncodeError as error:
+        raise InvalidDataset(
+            f"{key} holds what is no text, {shown(error.object)}: {error.reason} at character {error.start}.",
+            "Decode the file's texts by their own encoding, or leave these characters out.",
+        ) from error

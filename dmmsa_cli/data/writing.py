@@ -46,9 +46,27 @@ def write_store(
         progress: called after each chunk.
 
     Raises:
-        DiskFull: no room; the former store is untouched.
+        DiskFull: no room. After this and any other error the former store is there, untouched, and nothing of this one.
+        InvalidDataset: a string of the file can't be encoded.
     """
     _sweep(folder, _named(folder))
+    try:
+        manifest = _write(folder, raw, layout, source, notes or {}, progress)
+        files.write_json(folder / MANIFEST, manifest.to_json())
+    finally:
+        _sweep(folder, _named(folder))
+    return manifest
+
+
+def _write(
+    folder: Path,
+    raw: dict[str, Any],
+    layout: Layout,
+    source: Mapping[str, Any],
+    notes: Mapping[str, Any],
+    progress: OnProgress,
+) -> Manifest:
+    """Write the splits under new names, and return the manifest that makes a store of them."""
     tag, digest, repairs = secrets.token_hex(4), hashlib.sha256(), Counter(layout.repairs)
     digest.update(f"{layout.spec.metrics} {layout.spec.score_range}\n".encode())  # the same scores, read otherwise
     longest = dict.fromkeys(layout.widths, 0)
@@ -59,7 +77,7 @@ def write_store(
             content = _write_split(path, split, raw.pop(split), layout, repairs, longest, progress)
         digest.update(f"{split}:{content}\n".encode())
         written[split] = name
-    manifest = Manifest(
+    return Manifest(
         schema_version=SCHEMA_VERSION,
         spec=layout.spec,
         source=dict(source),
@@ -73,11 +91,8 @@ def write_store(
         repairs=dict(repairs),
         files=written,
         sizes={split: (folder / name).stat().st_size for split, name in written.items()},
-        notes=dict(notes or {}),
+        notes=dict(notes),
     )
-    files.write_json(folder / MANIFEST, manifest.to_json())
-    _sweep(folder, set(written.values()))
-    return manifest
 
 
 def _named(folder: Path) -> set[str]:
