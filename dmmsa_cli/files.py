@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import re
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -15,7 +20,12 @@ from filelock import FileLock, Timeout
 
 from dmmsa_cli.errors import DiskFull, FolderBusy
 
-PARTIAL = ".partial"  # a file of this ending is what a kill left; the next writer of the same name replaces it
+PARTIAL = ".partial"  # ending of what is still being written, and of what a kill left
+_TOKEN_BYTES = 4
+# Only age tells what a kill left from what another process is writing: process ids mean nothing to another machine or
+# container with the same folder, and a lock would not stay with the file (safetensors puts another in its place).
+# A writer touches its file until it has flushed it, which takes seconds.
+STALE_SECONDS = 600
 
 # The writers of safetensors and Arrow wrap the system's error each in its own way; all keep its words.
 _NO_ROOM = (
@@ -32,14 +42,18 @@ _NO_ROOM = (
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a path to write to; on success it is flushed to disk and renamed to `target`, else removed.
 
-    A reader, or a process killed at any moment, finds the former file or the new one, never a part.
+    Every writer has a path of its own, so of several at a time the last to end is found. A reader, or a process killed
+    at any moment, finds the former file or a new one, never a part.
 
     Raises:
         DiskFull: no room, in words that name the file.
     """
-    partial = target.with_name(target.name + PARTIAL)
+    if not target.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(_TOKEN_BYTES)}{PARTIAL}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target.parent, target.name)
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
@@ -56,6 +70,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise
 
 
+def _remove_stale(folder: Path, name: str | None = None) -> None:
+    """Remove what killed writers left of one file, or of any file of a folder."""
+    pattern = ("*" if name is None else glob.escape(name)) + "." + "[0-9a-f]" * 2 * _TOKEN_BYTES + PARTIAL
+    for path in folder.glob(pattern):
+        with suppress(OSError):  # gone meanwhile, or not ours to remove
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+
+
 def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8, by rename."""
     with atomic_path(target) as partial:
@@ -64,7 +87,10 @@ def write_text(target: Path, text: str) -> None:
 
 def write_json(target: Path, value: Any) -> None:  # noqa: ANN401  (JSON is what it is)
     """Write `value` as JSON that a person can read, by rename."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # The name of a file may hold bytes that are no UTF-8; Python keeps each as half of a surrogate pair.
+    encodable = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+    write_text(target, encodable + "\n")
 
 
 def content_hash(path: Path) -> str:
@@ -86,6 +112,8 @@ def _content_hash(path: Path, inode: int, size: int, changed: int) -> str:
 def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold `folder` for this process; the lock goes with the process, however it ends.
 
+    What killed writers left in the folder is removed.
+
     Args:
         folder: made if it is missing.
         wait: until another process lets go of it.
@@ -103,6 +131,7 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
             "Wait until it has ended, or give this run a --name of its own.",
         ) from error
     try:
+        _remove_stale(folder)
         yield
     finally:
         lock.release()

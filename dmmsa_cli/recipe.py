@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-import yaml
-
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.plain import from_yaml, shown, shown_key, to_yaml
+
+MOST_ERRORS = 30  # that a message lists
+LARGEST = 2**63 - 1  # whole number that torch and numpy take
 
 T = TypeVar("T")
 
@@ -54,8 +56,9 @@ def parse(kind: type[T], values: Mapping[str, Any], tables: Tables, origin: str)
     errors: list[str] = []
     built = _build(kind, values, "", tables, errors)
     if errors:
+        listed = [*errors[:MOST_ERRORS], *(["and more of them"] if len(errors) > MOST_ERRORS else [])]
         raise InvalidRecipe(
-            f"{origin} has {len(errors)} error{'s' * (len(errors) > 1)}:\n" + "\n".join(f"  {e}" for e in errors),
+            f"{origin} has {len(errors)} error{'s' * (len(errors) > 1)}:\n" + "\n".join(f"  {e}" for e in listed),
             "Correct the keys named above.",
         )
     return typing.cast(T, built)
@@ -92,8 +95,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InvalidRecipe: the file is missing, is no YAML, or holds something else.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = from_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InvalidRecipe(f"{path} can't be read: {error}", "Give a readable YAML file.") from error
     if not isinstance(values, dict):
         raise InvalidRecipe(f"{path} holds no mapping of keys to values.", "A recipe reads `key: value`.")
@@ -102,11 +105,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def dump_yaml(recipe: Any) -> str:  # noqa: ANN401
     """Write a parsed recipe as YAML, in the order of its fields."""
-    values = to_dict(recipe)
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
-    if yaml.safe_load(text) == values:
-        return text
-    return yaml.safe_dump(values, sort_keys=False, width=100)  # PyYAML writes U+0085 as it is, and reads a line break
+    return to_yaml(to_dict(recipe))
 
 
 def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,8 +125,8 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: 
         if not equals:
             raise InvalidRecipe(f"--set {setting} has no value.", "Write --set key.of.recipe=value.")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = from_yaml(text)
+        except ValueError as error:
             raise InvalidRecipe(f"--set {setting}: the value is no YAML.", str(error)) from error
         _insert(result, _full_path(path.strip(), paths), value)
     return result
@@ -168,7 +167,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
 
 def _build(kind: type, values: object, path: str, tables: Tables, errors: list[str]) -> object:
     if not isinstance(values, Mapping):
-        errors.append(f"{path or 'the recipe'}: expected keys and values, found {values!r}")
+        errors.append(f"{path or 'the recipe'}: expected keys and values, found {shown(values)}")
         return None
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
@@ -200,7 +199,7 @@ def _choose(value: object, path: str, table: str, tables: Tables, errors: list[s
         value = {"name": value}
     name = value.get("name") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(name, str) or name not in tables[table]:
-        errors.append(f"{path}.name: {name!r} is none of {', '.join(sorted(tables[table]))}")
+        errors.append(f"{path}.name: {shown(name)} is none of {', '.join(sorted(tables[table]))}")
         return None
     rest = {k: v for k, v in value.items() if k != "name"}
     return Choice(name, _build(tables[table][name], rest, path, tables, errors))
@@ -209,9 +208,9 @@ def _choose(value: object, path: str, table: str, tables: Tables, errors: list[s
 def _report_unknown(values: Mapping[str, Any], known: list[str], path: str, errors: list[str]) -> None:
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            near = difflib.get_close_matches(shown_key(key), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-            errors.append(f"{path + '.' if path else ''}{key}: unknown key; {hint}")
+            errors.append(f"{path + '.' if path else ''}{shown_key(key)}: unknown key; {hint}")
 
 
 def _convert(hint: Any, value: Any, path: str, tables: Tables, errors: list[str]) -> Any:  # noqa: ANN401
@@ -225,11 +224,12 @@ def _convert(hint: Any, value: Any, path: str, tables: Tables, errors: list[str]
         if isinstance(value, (list, tuple)):
             inner = typing.get_args(hint)[0]
             return tuple(_convert(inner, v, f"{path}[{i}]", tables, errors) for i, v in enumerate(value))
-    elif origin is dict:
+    elif origin in (dict, Mapping):
         if isinstance(value, Mapping):
             inner = typing.get_args(hint)[1]
+            keys = {k: k if isinstance(k, str) else shown(k) for k in value}
             return {
-                str(k): v if inner is Any else _convert(inner, v, f"{path}.{k}", tables, errors)
+                keys[k]: v if inner is Any else _convert(inner, v, f"{path}.{shown_key(k)}", tables, errors)
                 for k, v in value.items()
             }
     elif origin is Literal:
@@ -237,7 +237,8 @@ def _convert(hint: Any, value: Any, path: str, tables: Tables, errors: list[str]
             return value
     elif (converted := _scalar(hint, value)) is not None:
         return converted
-    errors.append(f"{path}: {value!r} is not {_describe(hint)}")
+    too_large = hint is int and type(value) is int
+    errors.append(f"{path}: {shown(value)} is {'too large' if too_large else f'not {_describe(hint)}'}")
     return None
 
 
@@ -250,7 +251,7 @@ def _convert_union(hint: Any, value: Any, path: str, tables: Tables, errors: lis
         converted = _convert(option, value, path, tables, attempt)
         if not attempt and option is not type(None):
             return converted
-    errors.append(f"{path}: {value!r} is not {_describe(hint)}")
+    errors.append(f"{path}: {shown(value)} is not {_describe(hint)}")
     return None
 
 
@@ -267,7 +268,9 @@ def _scalar(kind: type, value: object) -> object:
             return None
         return number if math.isfinite(number) else None
     if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
+        value = int(value)
+    if kind is int and isinstance(value, int) and abs(value) > LARGEST:
+        return None
     return value if isinstance(value, kind) else None
 
 
@@ -280,7 +283,7 @@ def _describe(hint: Any) -> str:  # noqa: ANN401
         return " or ".join(_describe(option) for option in typing.get_args(hint))
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    if origin is dict:
+    if origin in (dict, Mapping):
         return "keys and values"
     if origin is tuple:
         return f"a list, each {_describe(typing.get_args(hint)[0])}"

@@ -1,5 +1,6 @@
 """Recipes in general: typed, told all errors at once, changed by `--set`, and the same after a trip through YAML."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.recipe import Choice, choice, dump_yaml, parse, read_yaml, to_dict, with_settings
+from tests.plain_values import BOMB, PLAIN
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Whole:
     counts: int | tuple[int, ...] = 3
     shares: tuple[float, ...] = (0.5, 1.0)
     start: float | None = None
+    sizes: Mapping[str, int] | None = None
     extra: Part = field(default_factory=lambda: Part(rate=1.0))
 
 
@@ -303,6 +306,7 @@ WHOLES = st.builds(
     mode=st.sampled_from(["fast", "slow", 3]),
     counts=COUNTS | st.lists(COUNTS, max_size=4).map(tuple),
     shares=st.lists(FLOATS, max_size=4).map(tuple),
+    sizes=st.none() | st.dictionaries(st.text(max_size=5), COUNTS, max_size=3),
     start=st.none() | FLOATS,
 )
 
@@ -347,3 +351,38 @@ def test_a_file_without_keys_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(InvalidRecipe, match=r"none\.yaml can't be read"):
         read_yaml(tmp_path / "none.yaml")
+
+
+def test_aliases_of_aliases_are_refused_before_they_fill_the_memory(tmp_path):
+    (tmp_path / "r.yaml").write_text(BOMB)
+    with pytest.raises(InvalidRecipe, match=r"r\.yaml can't be read: found more than"):
+        read_yaml(tmp_path / "r.yaml")
+
+
+def test_a_message_shows_no_more_than_the_beginning_of_a_value():
+    deep = [[["x" * 99] * 99] * 99] * 9
+    for values in (
+        {**LEAST, "name": deep},
+        {**LEAST, "counts": deep},
+        {"part": deep},
+        {"part": LEAST["part"], "model": deep},
+    ):
+        assert len(refused(values)) < 2000
+    assert len(refused({f"key {n}": n for n in range(9999)})) < 9000
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**64), 10**400, 1e300])
+def test_a_whole_number_that_no_tensor_could_hold_is_too_large(value):
+    assert "part.width: " in refused({"part": {"rate": 1, "width": value}})
+    assert "counts: " in refused({"counts": value})
+    assert read({"part": {"rate": 1, "width": 2**63 - 1}}).part.width == 2**63 - 1
+
+
+@given(values=st.dictionaries(st.text(max_size=5) | st.integers() | st.none() | st.dates(), PLAIN, max_size=4))
+@example(values={"part": {10**5000: 1}})
+@example(values={"sizes": {10**5000: 1}})
+def test_any_plain_values_are_a_recipe_or_refused_in_words(values):
+    try:
+        parse(Whole, {**LEAST, **values}, TABLES, "r")
+    except InvalidRecipe as error:
+        assert str(error)

@@ -9,7 +9,7 @@ from pathlib import Path
 from dmmsa_cli.data import unpickling, validation
 from dmmsa_cli.data.repair import clean
 from dmmsa_cli.data.specs import DatasetSpec
-from dmmsa_cli.data.store import Split, arrow_schema, record_batch
+from dmmsa_cli.data.split import Split, arrow_schema, record_batch
 from dmmsa_cli.data.validation import Layout
 
 WHOLE = "all"  # the name of the only split of a file without splits

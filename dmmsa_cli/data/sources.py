@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -20,10 +20,9 @@ import gdown
 import pooch
 import requests
 
+from dmmsa_cli.data.progress import OnProgress
 from dmmsa_cli.data.specs import ALIGNED, DRIVE_FOLDER, DatasetSpec
 from dmmsa_cli.errors import DiskFull, DownloadFailed, HashMismatch
-
-Progress = Callable[[str, int, int | None], None]  # what is being done, how far, out of how much (None: unknown)
 
 DRIVE_LINK = "https://drive.google.com/drive/folders/{id}"  # for people
 DRIVE_LISTING = "https://drive.google.com/embeddedfolderview?id={id}"  # one folder, one page, no sign-in
@@ -43,7 +42,7 @@ class Fetched:
     sha256: str
 
 
-def fetch(spec: DatasetSpec, into: Path, progress: Progress) -> Fetched:
+def fetch(spec: DatasetSpec, into: Path, progress: OnProgress) -> Fetched:
     """Fetch the published file of a dataset, and only that; a file fetched before is used again.
 
     Args:
@@ -66,7 +65,7 @@ def fetch(spec: DatasetSpec, into: Path, progress: Progress) -> Fetched:
     return Fetched(target, spec.source.sha256)
 
 
-def fetch_url(url: str, into: Path, sha256: str | None, progress: Progress) -> Fetched:
+def fetch_url(url: str, into: Path, sha256: str | None, progress: OnProgress) -> Fetched:
     """Fetch a file from any HTTP address.
 
     Args:
@@ -100,7 +99,7 @@ def by_hand(spec: DatasetSpec) -> str:
     )
 
 
-def hash_file(path: Path, progress: Progress) -> str:
+def hash_file(path: Path, progress: OnProgress) -> str:
     """Compute the SHA-256 of a file, hexadecimal."""
     digest, done, size = hashlib.sha256(), 0, path.stat().st_size
     with path.open("rb") as file:
@@ -111,11 +110,11 @@ def hash_file(path: Path, progress: Progress) -> str:
     return digest.hexdigest()
 
 
-def _is_there(path: Path, sha256: str, progress: Progress) -> bool:
+def _is_there(path: Path, sha256: str, progress: OnProgress) -> bool:
     return path.is_file() and hash_file(path, progress) == sha256
 
 
-def _verify(path: Path, expected: str, progress: Progress) -> None:
+def _verify(path: Path, expected: str, progress: OnProgress) -> None:
     found = hash_file(path, progress)
     if found == expected:
         return
@@ -207,7 +206,7 @@ class _FolderPage(HTMLParser):
             self._open = None
 
 
-def _from_drive(url: str, target: Path, sha256: str, progress: Progress) -> None:
+def _from_drive(url: str, target: Path, sha256: str, progress: OnProgress) -> None:
     target.unlink(missing_ok=True)  # it is not the right one, and gdown would take it for done
     had = _part_size(target)
     try:
@@ -220,7 +219,7 @@ def _from_drive(url: str, target: Path, sha256: str, progress: Progress) -> None
         _replace_stuck_part(url, target, sha256, progress)
 
 
-def _replace_stuck_part(url: str, target: Path, sha256: str, progress: Progress) -> None:
+def _replace_stuck_part(url: str, target: Path, sha256: str, progress: OnProgress) -> None:
     """Deal with a part that can't be gone on with: complete (killed before its renaming), or of another file."""
     part = _part(target)
     if part is not None and hash_file(part, progress) == sha256:
@@ -240,7 +239,7 @@ def _part_size(target: Path) -> int:
     return part.stat().st_size if part is not None else 0
 
 
-def _gdown(url: str, target: Path, progress: Progress) -> None:
+def _gdown(url: str, target: Path, progress: OnProgress) -> None:
     gdown.download(
         url,
         str(target),
@@ -255,7 +254,7 @@ def _gdown(url: str, target: Path, progress: Progress) -> None:
 # --- any other address ------------------------------------------------------------------------------------------
 
 
-def _from_web(url: str, target: Path, verified: bool, progress: Progress) -> None:
+def _from_web(url: str, target: Path, verified: bool, progress: OnProgress) -> None:
     """Fetch through pooch, which retries; each retry goes on where the last one broke off."""
     part = target.with_name(target.name + ".part")
     if not verified:
@@ -270,7 +269,7 @@ def _from_web(url: str, target: Path, verified: bool, progress: Progress) -> Non
 class _Resuming:
     """A downloader for pooch that keeps what has come and asks the server for the rest only."""
 
-    def __init__(self, part: Path, progress: Progress) -> None:
+    def __init__(self, part: Path, progress: OnProgress) -> None:
         self._part = part
         self._progress = progress
 

@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dmmsa_cli.data.classes import NATIVE_RANGE
 from dmmsa_cli.errors import InvalidSpec
+from dmmsa_cli.plain import from_yaml, shown, shown_key
+from dmmsa_cli.recipe import LARGEST
 
 MODALITIES = ("t", "v", "a")
 MODALITY_NAMES = {"t": "text", "v": "vision", "a": "audio"}
@@ -71,6 +71,16 @@ class DatasetSpec:
     split_sizes: Mapping[str, int] | None = None
     source: Source | None = None
     synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.score_range < math.inf:
+            raise ValueError(f"score_range: {self.score_range} is no number above 0")
+        if self.metrics not in NATIVE_RANGE:
+            raise ValueError(f"metrics: {shown(self.metrics)} is none of {', '.join(NATIVE_RANGE)}")
+        if not self.modalities or not set(self.modalities) <= set(MODALITIES):
+            raise ValueError(f"modalities: {shown(self.modalities)} are not some of {', '.join(MODALITIES)}")
+        if self.split_sizes is not None and set(self.split_sizes) != set(SPLITS):
+            raise ValueError(f"split_sizes: not a number for each of {', '.join(SPLITS)}")
 
 
 _MOSI = DatasetSpec(
@@ -144,20 +154,10 @@ def to_dict(spec: DatasetSpec) -> dict[str, Any]:
     }
 
 
-def from_dict(values: Mapping[str, Any]) -> DatasetSpec:
-    """Turn what `to_dict` gave back into a spec."""
-    source = values["source"]
-    known = dict(values) | {
-        "modalities": tuple(values["modalities"]),
-        "source": None if source is None else Source(**source),
-    }
-    return DatasetSpec(**known)
-
-
 def _score_range(value: Any) -> float:  # noqa: ANN401  (from here down: whatever YAML holds)
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # PyYAML reads 1e1 as a string
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 < number < math.inf:
         raise ValueError("must be a number above 0")
@@ -193,7 +193,7 @@ def _split_sizes(value: Any) -> dict[str, int] | None:  # noqa: ANN401
     if value is None:
         return None
     fits = isinstance(value, dict) and set(value) == set(SPLITS)
-    if not fits or any(type(size) is not int or size < 1 for size in value.values()):
+    if not fits or any(type(size) is not int or not 1 <= size <= LARGEST for size in value.values()):
         raise ValueError(f"must give a number of rows for each of {', '.join(SPLITS)}")
     return {split: value[split] for split in SPLITS}
 
@@ -220,7 +220,8 @@ def load_spec(path: Path, name: str) -> DatasetSpec:
         InvalidSpec: the file can't be read, or breaks the form; every fault is in the message.
     """
     values = _read_mapping(path)
-    faults = [f"{key}: unknown key; the keys are {', '.join(_READERS)}" for key in values if key not in _READERS]
+    unknown = [shown_key(key) for key in values if key not in _READERS]
+    faults = [f"{key}: unknown key; the keys are {', '.join(_READERS)}" for key in unknown]
     if "score_range" not in values:
         faults.append("score_range: missing; it is R where scores lie in [-R, R]")
     read: dict[str, Any] = {}
@@ -228,7 +229,7 @@ def load_spec(path: Path, name: str) -> DatasetSpec:
         try:
             read[key] = _READERS[key](values[key])
         except ValueError as error:
-            faults.append(f"{key}: {error}, and is {values[key]!r}")
+            faults.append(f"{key}: {error}, and is {shown(values[key])}")
     if faults:
         listed = "\n".join(f"  {fault}" for fault in sorted(faults))
         raise InvalidSpec(f"{path} does not describe a dataset:\n{listed}", "Correct these keys and run again.")
@@ -237,8 +238,8 @@ def load_spec(path: Path, name: str) -> DatasetSpec:
 
 def _read_mapping(path: Path) -> dict[Any, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = from_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InvalidSpec(f"{path} can't be read as YAML: {error}", "Give --spec a small YAML file.") from error
     if not isinstance(values, dict):
         raise InvalidSpec(f"{path} holds no keys.", "It needs at least `score_range: R`.")

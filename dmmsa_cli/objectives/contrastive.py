@@ -40,9 +40,14 @@ def multi_nt_xent(
 
 
 def nt_xent(embeddings: Tensor, positives: IndexPairs, negatives: IndexPairs, *, temperature: float) -> Tensor:
-    r"""NT-Xent (DMMSA, equation 1): a logarithm for each positive pair, against the negatives of its first member.
+    r"""NT-Xent as ConFEDE's released code has it: a logarithm for each positive pair, against its anchor's negatives.
 
-        mean over P of  -log( exp(sim_ap / tau) / (exp(sim_ap / tau) + sum_{(a, n) in N} exp(sim_an / tau)) )
+        mean over (a, p) in P of  -log( exp(sim_ap / tau) / (exp(sim_ap / tau) + sum_{(a, n) in N} exp(sim_an / tau)) )
+
+    This is not DMMSA's equation (1), `-sum_P log( exp(sim_ap / tau) / sum_{P u N} exp(sim_ak / tau) )`, in two things:
+    there the denominator holds the anchor's other positives too, and the terms are summed. With one positive pair the
+    two are equal. With DMMSA's two positives and three negatives at tau = 0.5, the smallest value is
+    log(1 + 3 e^-4) = 0.0535 here and 2 log(2 + 3 e^-4) = 1.4405 there, where the positive pairs compete.
 
     Args:
         embeddings: what is compared, B groups on their own, (B, n, w).

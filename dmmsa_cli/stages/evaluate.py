@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.files import atomic_path, exclusive, write_json
 from dmmsa_cli.metrics import Metrics, Summary, score, summarise, without_nan
+from dmmsa_cli.plain import read_json
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.training.inference import Predictions
 from dmmsa_cli.training.run import MADE_FROM, RunFolder
@@ -308,8 +308,8 @@ def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], prediction
 def _add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None = None) -> None:
     """Write what was found on a split beside what the file knows of the others."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
+        known = read_json(path)
+    except (FileNotFoundError, ValueError):
         known = {}  # none yet, or damaged: it only holds what evaluation can find again
     known = known if isinstance(known, dict) else {}
     if made_from is not None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dmmsa_cli.data.features import Features, read_features
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.data.store import Split
+from dmmsa_cli.data.split import Split
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.experiment import Experiment

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from dmmsa_cli import files
 from dmmsa_cli.data import sources, toy, unpickling, validation
+from dmmsa_cli.data.manifest import Manifest
+from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.specs import (
     ALIGNED,
     DRIVE_FOLDER,
@@ -21,17 +23,10 @@ from dmmsa_cli.data.specs import (
     DatasetSpec,
     load_spec,
 )
-from dmmsa_cli.data.store import (
-    Manifest,
-    Progress,
-    Store,
-    dataset_folder,
-    open_store,
-    write_store,
-)
+from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
+from dmmsa_cli.data.writing import write_store
 from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidInput, StoreMismatch
 
-DOWNLOADS = "downloads"  # folder inside the data folder, so no dataset's name
 ANY_HASH = "any"
 BARS = 11  # of the label histogram, centred on multiples of R / 5
 
@@ -86,7 +81,7 @@ def prepare(
     aligned: bool = False,
     force: bool = False,
     sha256: str | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: OnProgress = silent,
 ) -> PrepareReport:
     """Fetch, check, repair and store a dataset; where that has been done before, do nothing.
 
@@ -118,10 +113,7 @@ def prepare(
 
 
 def _check_arguments(name: str, source: str | None, sha256: str | None) -> None:
-    if not re.fullmatch(r"\w[\w.-]*", name) or name == DOWNLOADS:
-        raise InvalidInput(
-            f"{name!r} can't be a dataset's name.", "Use letters, digits, '-', '_' and '.', beginning with a letter."
-        )
+    check_name(name)
     if sha256 is not None and sha256 != ANY_HASH and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"{sha256!r} is no SHA-256.", f"Give 64 hexadecimal digits, or `{ANY_HASH}`.")
     if sha256 is not None and source is None:
@@ -182,8 +174,8 @@ class _Way:
 
     told: str
     look: Callable[[], None]
-    same: Callable[[dict[str, Any], Progress], bool]
-    obtain: Callable[[Path, Progress], _Obtained]
+    same: Callable[[dict[str, Any], OnProgress], bool]
+    obtain: Callable[[Path, OnProgress], _Obtained]
 
 
 def _way(spec: DatasetSpec, source: str | None, sha256: str | None) -> _Way:
@@ -201,7 +193,7 @@ def _generated(spec: DatasetSpec, source: str | None) -> _Way:
         raise InvalidInput(f"{spec.name} is made by a generator, not read from a file.", "Leave out --from.")
     record = {"generator": spec.name, "version": toy.VERSION, "seed": toy.SEED, "published": False}
 
-    def obtain(into: Path, progress: Progress) -> _Obtained:
+    def obtain(into: Path, progress: OnProgress) -> _Obtained:
         raw, notes = toy.generate()
         return _Obtained(raw, record, notes)
 
@@ -217,7 +209,7 @@ def _published(spec: DatasetSpec) -> _Way:
                 f"Give its file: dmmsa prepare {spec.name} --from FILE",
             )
 
-    def obtain(into: Path, progress: Progress) -> _Obtained:
+    def obtain(into: Path, progress: OnProgress) -> _Obtained:
         assert spec.source is not None  # `look` came first
         fetched = sources.fetch(spec, into, progress)
         link = sources.DRIVE_LINK.format(id=DRIVE_FOLDER)
@@ -231,10 +223,10 @@ def _address(spec: DatasetSpec, url: str, sha256: str | None) -> _Way:
     expected = sha256.lower() if sha256 else spec.source.sha256 if spec.source else None
     expected = None if expected == ANY_HASH else expected
 
-    def same(recorded: dict[str, Any], _: Progress) -> bool:
+    def same(recorded: dict[str, Any], _: OnProgress) -> bool:
         return recorded.get("url") == url and expected in (None, recorded.get("sha256"))
 
-    def obtain(into: Path, progress: Progress) -> _Obtained:
+    def obtain(into: Path, progress: OnProgress) -> _Obtained:
         fetched = sources.fetch_url(url, into / spec.name, expected, progress)
         return _read(fetched, spec, {"url": url}, progress)
 
@@ -246,13 +238,13 @@ def _local_file(spec: DatasetSpec, path: Path, sha256: str | None) -> _Way:
         if not path.is_file():
             raise InvalidInput(f"There is no file {path}.", "Check the path given to --from.")
 
-    def same(recorded: dict[str, Any], progress: Progress) -> bool:
+    def same(recorded: dict[str, Any], progress: OnProgress) -> bool:
         look()
         if recorded.items() >= _identity(path).items():
             return True
         return bool(recorded.get("sha256") == sources.hash_file(path, progress))
 
-    def obtain(into: Path, progress: Progress) -> _Obtained:
+    def obtain(into: Path, progress: OnProgress) -> _Obtained:
         found = sources.hash_file(path, progress)
         if sha256 not in (None, ANY_HASH) and found != str(sha256).lower():
             raise HashMismatch(
@@ -274,7 +266,7 @@ def _identity(path: Path) -> dict[str, Any]:
     return {"path": str(path), "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
 
 
-def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], progress: Progress) -> _Obtained:
+def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], progress: OnProgress) -> _Obtained:
     published = spec.source is not None and fetched.sha256 == spec.source.sha256
     record = where | _identity(fetched.path) | {"sha256": fetched.sha256, "published": published}
     progress("read", 0, None)
@@ -286,7 +278,7 @@ def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], pr
 # --- the store --------------------------------------------------------------------------------------------------
 
 
-def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: Progress) -> Store | None:
+def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -> Store | None:
     """Open the store of an earlier run; None if there is none.
 
     Raises:
@@ -306,7 +298,7 @@ def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: Progress) -> 
     return store
 
 
-def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress: Progress) -> None:
+def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress: OnProgress) -> None:
     obtained = way.obtain(downloads, progress)
     layout = validation.check(obtained.raw, spec)
     warnings = list(layout.warnings)
@@ -326,7 +318,7 @@ def _report(store: Store, *, written: bool) -> PrepareReport:
     return PrepareReport(
         store=store,
         written=written,
-        warnings=tuple(store.manifest.notes["warnings"]),
+        warnings=tuple(store.manifest.notes.get("warnings", ())),
         histogram=_histogram(scores, store.spec.score_range),
         lengths=lengths,
     )
@@ -338,6 +330,6 @@ def _summary(lengths: NDArray[np.int64]) -> LengthSummary:
 
 def _histogram(scores: NDArray[np.float32], limit: float) -> tuple[Bar, ...]:
     centres = np.linspace(-limit, limit, BARS)
-    nearest = np.rint((scores / limit + 1) / 2 * (BARS - 1)).astype(np.int64)
+    nearest = np.rint((np.clip(scores / limit, -1, 1) + 1) / 2 * (BARS - 1)).astype(np.int64)
     counts = np.bincount(nearest, minlength=BARS)
     return tuple(Bar(float(centre), int(count)) for centre, count in zip(centres, counts, strict=True))

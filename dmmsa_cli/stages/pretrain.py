@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
@@ -22,6 +21,7 @@ from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.pretrained import copy_description
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.text import TextEncoder
+from dmmsa_cli.plain import to_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.training.fit import Watch, fit
 from dmmsa_cli.training.loop import Training
@@ -93,7 +93,7 @@ def pretrain_unimodal(
             return PretrainReport(modality, run.path, True, run.summary)
         if force:
             run.clear()
-        run.begin(yaml.safe_dump(facts, sort_keys=False), environment(experiment.device, experiment.precision))
+        run.begin(to_yaml(facts), environment(experiment.device, experiment.precision))
         if modality == "t":
             copy_description(base_text(experiment, seed), run.path / "text")
         summary = _train(experiment, modality, seed, encoder, run, digest(facts), watch)

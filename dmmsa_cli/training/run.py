@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.files import atomic_path, content_hash, write_json, write_text
+from dmmsa_cli.plain import from_yaml, read_json
 
 # What environment.json of every run of a fused model holds, beside versions and machine.
 FACTS = (
@@ -73,10 +73,10 @@ class RunFolder:
             RunMismatch: recipe.yaml is damaged.
         """
         try:
-            values = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+            values = from_yaml((self.path / "recipe.yaml").read_text(encoding="utf-8"), aliases=False)
         except OSError as error:
             raise RunMissing(f"There is no run in {self.path}.", "Train one: dmmsa fuse --dataset ...") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise RunMismatch(f"{self.path / 'recipe.yaml'} is damaged: {error}", _AGAIN) from error
         if not isinstance(values, dict):
             raise RunMismatch(f"{self.path / 'recipe.yaml'} is damaged: it holds no mapping.", _AGAIN)
@@ -109,7 +109,7 @@ class RunFolder:
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+            value = read_json(self.path / name)
         except OSError as error:
             raise RunMissing(f"{self.path} holds no finished run: {name} is missing.", _GO_ON) from error
         except ValueError as error:

@@ -120,6 +120,10 @@ ERRORS = {
         ["fuse", "--dataset", "mosi"],
         ["mosi is not prepared", "dmmsa prepare mosi"],
     ),
+    "a path where a dataset's name should be": (
+        ["fuse", "--dataset", "./data/mini", "--recipe", "MICRO", "--seed", "1"],
+        ["'./data/mini' can't be a dataset's name", "--data-dir"],
+    ),
     "a recipe that is not there": (["fuse", "--dataset", "mini", "--recipe", "nope"], ["no recipe nope", "dmmsa"]),
     "--set without --name": (["fuse", "--dataset", "mini", "--set", "fusion.epochs=1"], ["--name"]),
     "another recipe in the folder": (

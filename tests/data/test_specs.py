@@ -1,14 +1,19 @@
 import json
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dmmsa_cli.data.specs import SPECS, DatasetSpec, from_dict, load_spec, to_dict
+from dmmsa_cli.data.specs import SPECS, DatasetSpec, load_spec, to_dict
 from dmmsa_cli.errors import InvalidSpec
+from dmmsa_cli.recipe import parse
+from tests.plain_values import BOMB, PLAIN
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=str)
 def test_a_spec_survives_the_manifest(spec):
-    assert from_dict(json.loads(json.dumps(to_dict(spec)))) == spec
+    assert parse(DatasetSpec, json.loads(json.dumps(to_dict(spec))), {}, "manifest") == spec
 
 
 def test_the_aligned_variants_differ_in_name_and_file_only():
@@ -45,7 +50,7 @@ def test_every_fault_of_a_spec_is_told_at_once(tmp_path):
         assert f"  {key}: " in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "- 1", "a: [", "metrics: mosi", "score_range: -1", "score_range: true"])
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "metrics: mosi", "score_range: -1", "score_range: true", BOMB])
 def test_what_is_no_spec(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
@@ -56,3 +61,24 @@ def test_what_is_no_spec(tmp_path, text):
 def test_a_spec_that_is_not_there(tmp_path):
     with pytest.raises(InvalidSpec, match="nothing.yaml"):
         load_spec(tmp_path / "nothing.yaml", "mine")
+
+
+KEYS = st.sampled_from(["score_range", "metrics", "modalities", "unimodal_labels", "text_encoder", "split_sizes", "x"])
+
+
+@given(values=st.dictionaries(KEYS | st.integers(), PLAIN | st.dates(), max_size=4))
+def test_any_plain_values_are_a_spec_or_refused_in_words(tmp_path_factory, values):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(values))
+    try:
+        load_spec(path, "mine")
+    except InvalidSpec as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("text", ["score_range: HUGE", "? HUGE\n: 1", "split_sizes: {train: HUGE, valid: 1, test: 1}"])
+def test_a_number_too_long_to_be_written_out_is_refused_in_words(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("HUGE", hex(16**9999)))
+    with pytest.raises(InvalidSpec, match="a number of more than 40 digits"):
+        load_spec(path, "mine")

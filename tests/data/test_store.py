@@ -3,17 +3,25 @@
 import json
 import os
 import pickle
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dmmsa_cli import files
 from dmmsa_cli.data import store, validation
 from dmmsa_cli.data.features import read_features
-from dmmsa_cli.data.specs import MODALITIES, SPECS
-from dmmsa_cli.data.store import SCHEMA_VERSION, dataset_folder, open_store, write_store
+from dmmsa_cli.data.manifest import SCHEMA_VERSION
+from dmmsa_cli.data.specs import MODALITIES, SPECS, SPLITS
+from dmmsa_cli.data.store import DOWNLOADS, dataset_folder, open_store
 from dmmsa_cli.data.unpickling import load
-from dmmsa_cli.errors import DatasetMissing, DiskFull, InvalidDataset, StoreMismatch
+from dmmsa_cli.data.writing import write_store
+from dmmsa_cli.errors import DatasetMissing, DiskFull, InvalidDataset, InvalidInput, StoreMismatch
 
 
 def write(folder, raw, spec, **more):
@@ -103,11 +111,38 @@ def test_a_new_store_replaces_the_old_one_whole(tmp_path, raw, spec):
     assert open_store(tmp_path).split("train").labels["y"][0] == 1.25
 
 
+def replace_store(folder, raw, spec):
+    """Put in a store whose every split differs from the former one's."""
+    other = {name: split | {"raw_text": ["replaced"] * len(split["id"])} for name, split in raw.items()}
+    return write(folder, other, spec)
+
+
 def test_an_open_store_outlives_its_replacement(tmp_path, raw, spec):
+    """No split has been asked for when the store is replaced: training maps the test split minutes after the others."""
     write(tmp_path, raw, spec)
-    split = open_store(tmp_path).split("train")
-    write(tmp_path, raw, spec)
-    assert_equal_to(raw["train"], split)
+    opened = open_store(tmp_path)
+    replace_store(tmp_path, raw, spec)
+    for name in raw:
+        assert_equal_to(raw[name], opened.split(name))
+    assert {open_store(tmp_path).split(name).texts[0] for name in raw} == {"replaced"}
+
+
+@pytest.mark.parametrize("before", ["train", "test"])
+def test_a_store_that_is_replaced_while_it_is_opened_is_the_new_one_whole(tmp_path, raw, spec, monkeypatch, before):
+    """It is replaced after the manifest has been read, before the split of that name is mapped."""
+    folder = tmp_path / "mine"
+    write(folder, raw, spec)
+    map_split, replaced = store._map, []
+
+    def replacing_map(folder, manifest, name):
+        if name == before and not replaced:
+            replaced.append(replace_store(folder, raw, spec))
+        return map_split(folder, manifest, name)
+
+    monkeypatch.setattr(store, "_map", replacing_map)
+    opened = open_store(folder)
+    assert opened.manifest == replaced[0]
+    assert {opened.split(name).texts[0] for name in raw} == {"replaced"}
 
 
 @pytest.mark.parametrize("fails", ["train", "test", "manifest"])
@@ -115,24 +150,67 @@ def test_a_full_disk_leaves_the_former_store(tmp_path, raw, spec, monkeypatch, f
     """Every write to /dev/full fails as on a full disk: a link from the partial file leads there."""
     if not os.path.exists("/dev/full"):  # noqa: PTH110
         pytest.skip("no /dev/full on this system")
-    former = write(tmp_path, raw, spec)
+    folder = tmp_path / "mine"
+    former = write(folder, raw, spec)
     raw["train"]["regression_labels"][0] = 1.25
     atomic_path = files.atomic_path
 
+    @contextmanager
     def on_full_disk(target):
-        if target.name.startswith(fails):
-            target.with_name(target.name + files.PARTIAL).symlink_to("/dev/full")
-        return atomic_path(target)
+        with atomic_path(target) as partial:
+            if target.name.startswith(fails):
+                partial.symlink_to("/dev/full")
+            yield partial
 
     monkeypatch.setattr(files, "atomic_path", on_full_disk)
     with pytest.raises(DiskFull, match=fails):
-        write(tmp_path, raw, spec)
-    assert open_store(tmp_path).manifest == former
-    assert open_store(tmp_path).split("train").labels["y"][0] != 1.25
-    assert not list(tmp_path.glob("*.partial"))
+        write(folder, raw, spec)
+    assert open_store(folder).manifest == former
+    assert open_store(folder).split("train").labels["y"][0] != 1.25
+    assert not list(folder.glob("*.partial"))
     monkeypatch.undo()
-    write(tmp_path, raw, spec)
-    assert len(list(tmp_path.glob("*.arrow"))) == 3
+    write(folder, raw, spec)
+    assert len(list(folder.glob("*.arrow"))) == 3
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("key", ["id", "raw_text"])
+def test_half_a_character_is_refused_and_leaves_the_former_store(tmp_path, raw, spec, split, key):
+    """The check of a file looks for it too; what gets past that must not reach the disk."""
+    folder, layout = tmp_path / "mine", validation.check(raw, spec)
+    former = write(folder, raw, spec)
+    raw[split][key][3] = "bad \ud800"
+    with pytest.raises(
+        InvalidDataset, match=rf"{key} holds what is no text.*ud800.*surrogates not allowed.*character 4"
+    ):
+        write_store(folder, dict(raw), layout, {})
+    assert open_store(folder).manifest == former
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", *former.files.values()}
+    with pytest.raises(InvalidDataset):
+        read_features(pickled(tmp_path / "x.pkl", raw), spec)
+
+
+@given(
+    name=st.text() | st.sampled_from(["", ".", "..", "/", "a/b", "../mini", "/data/mini", "a\n", "downloads", "ünï"])
+)
+def test_a_name_leads_to_a_folder_of_its_own_or_is_refused(name):
+    data = Path("/somewhere/data")
+    try:
+        folder = dataset_folder(data, name)
+    except InvalidInput as error:
+        assert "can't be a dataset's name" in str(error)
+    else:
+        assert (folder.parent, folder.name) == (data, name)
+        assert folder not in (data / DOWNLOADS, data)
+
+
+@pytest.mark.parametrize("move", [shutil.copytree, Path.rename], ids=["copied", "renamed"])
+def test_the_name_of_a_dataset_is_that_of_its_folder(tmp_path, raw, spec, move):
+    written = write(tmp_path / "mine", raw, spec)
+    move(tmp_path / "mine", tmp_path / "other")
+    manifest = open_store(tmp_path / "other").manifest
+    assert manifest.spec == replace(spec, name="other")
+    assert replace(manifest, spec=spec) == written
 
 
 def test_nothing_prepared(tmp_path):
@@ -143,10 +221,14 @@ def test_nothing_prepared(tmp_path):
         open_store(dataset_folder(tmp_path, "toy"))
 
 
+def set_in_manifest(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 def test_a_store_of_another_schema_version(tmp_path, raw, spec):
     write(tmp_path, raw, spec)
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema_version": 99}))
+    set_in_manifest(tmp_path, schema_version=99)
     with pytest.raises(StoreMismatch, match=rf"version 99; this dmmsa reads version {SCHEMA_VERSION}(.|\n)*--force"):
         open_store(tmp_path)
 
@@ -162,6 +244,14 @@ DAMAGES = {
     "a manifest cut short": lambda folder: os.truncate(folder / "manifest.json", 50),
     "an empty manifest": lambda folder: (folder / "manifest.json").write_text(""),
     "a manifest without keys": lambda folder: (folder / "manifest.json").write_text('{"schema_version": 1}'),
+    "a manifest with a list of files": lambda folder: set_in_manifest(folder, files=[1]),
+    "a manifest without sizes": lambda folder: set_in_manifest(folder, sizes={}),
+    "a manifest with a width that no array has": lambda folder: set_in_manifest(folder, widths={"v": 2**31, "a": 3}),
+    "a manifest that leads elsewhere": lambda folder: set_in_manifest(
+        folder, files={split: f"../{split}.arrow" for split in SPLITS}
+    ),
+    "a manifest that is nested too deeply": lambda folder: (folder / "manifest.json").write_text("[" * 10**6),
+    "a manifest with a number too long": lambda folder: (folder / "manifest.json").write_text("9" * 5000),
     "a manifest of something else": lambda folder: (folder / "manifest.json").write_text("[1]"),
 }
 
@@ -180,7 +270,44 @@ def test_a_file_of_the_right_size_that_is_no_arrow_file(tmp_path, raw, spec):
     write(tmp_path, raw, spec)
     damage_train(tmp_path, lambda path: path.write_bytes(b"\0" * path.stat().st_size))
     with pytest.raises(StoreMismatch, match="damaged"):
-        open_store(tmp_path).split("train")
+        open_store(tmp_path)
+
+
+def test_a_file_with_another_byte_here_and_there_is_read_or_refused(tmp_path, raw_with_text, spec):
+    """No reading beyond its end, and no error from below."""
+    manifest = write(tmp_path, raw_with_text, spec)
+    path, rng, refused = tmp_path / manifest.files["train"], np.random.default_rng(0), 0
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(300):
+        changed = whole.copy()
+        changed[rng.integers(len(whole), size=rng.integers(1, 4))] = rng.integers(256)
+        path.write_bytes(changed.tobytes())
+        try:
+            split = open_store(tmp_path).split("train")
+        except StoreMismatch as error:
+            assert "is damaged" in str(error)
+            refused += 1
+        else:
+            assert len(split.ids) == len(split.texts) == len(split.labels["y"]) == 6
+            assert all(split.sequence(m, row).ndim == 2 for m in manifest.widths for row in range(6))
+    assert 0 < refused < 300
+
+
+OTHER_FILES = {
+    "rows": lambda manifest: {"rows": {"train": 5, "valid": 4, "test": 5}},
+    "width": lambda manifest: {"widths": {"v": 4, "a": 2}},
+    "another split's file": lambda manifest: {
+        key: manifest[key] | {"train": manifest[key]["test"]} for key in ("files", "sizes")
+    },
+}
+
+
+@pytest.mark.parametrize("change", OTHER_FILES.values(), ids=OTHER_FILES)
+def test_a_manifest_of_other_files(tmp_path, raw, spec, change):
+    write(tmp_path, raw, spec)
+    set_in_manifest(tmp_path, **change(json.loads((tmp_path / "manifest.json").read_text())))
+    with pytest.raises(StoreMismatch, match="where the manifest says|that the manifest says"):
+        open_store(tmp_path)
 
 
 # --- features for predict ---------------------------------------------------------------------------------------
@@ -225,8 +352,7 @@ def test_real_files(tmp_path, name):
     folder = os.environ.get("DMMSA_REAL_DATA")
     if not folder:
         pytest.skip("DMMSA_REAL_DATA is not set")
-    path = os.path.join(folder, "mosi", f"{name}.pkl")  # noqa: PTH118
-    raw = load(store.Path(path))
+    raw = load(Path(folder) / "mosi" / f"{name}.pkl")
     manifest = write(tmp_path, raw, SPECS["mosi"])
     assert manifest.rows == SPECS["mosi"].split_sizes
     assert manifest.modalities == tuple(m for m in MODALITIES if m != "v" or "vision" in raw["train"])

@@ -80,7 +80,9 @@ def test_its_width_and_vocabulary_are_those_asked_for(encoder_folder):
     assert encoder.backbone.config.max_position_embeddings == 16
 
 
-@pytest.mark.parametrize("content", ['{"hidden_', "[]", '{"hidden_size": "wide"}', None])
+@pytest.mark.parametrize(
+    "content", ['{"hidden_', "[]", '{"hidden_size": "wide"}', None, "[" * 10**6], ids=lambda text: str(text)[:20]
+)
 def test_the_width_of_a_damaged_encoder(content, tmp_path):
     if content is not None:
         (tmp_path / "config.json").write_text(content)

@@ -1,9 +1,11 @@
 """`dmmsa prepare` as a whole."""
 
+import io
 import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +15,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from dmmsa_cli import files
+from dmmsa_cli.cli.prepare import _show
 from dmmsa_cli.cli.prepare import prepare as command
 from dmmsa_cli.data import sources, toy
+from dmmsa_cli.data.manifest import Manifest
 from dmmsa_cli.data.specs import SPECS, Source
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import (
@@ -34,6 +41,7 @@ from dmmsa_cli.errors import (
 )
 from dmmsa_cli.stages import prepare as stage
 from dmmsa_cli.stages.prepare import prepare
+from tests.plain_values import PLAIN
 
 OWN_SPEC = "score_range: 3\nunimodal_labels: true\nmodalities: [t, v, a]\n"
 
@@ -168,6 +176,15 @@ def test_a_dataset_of_ones_own_needs_its_spec_once(data, pickled, own_spec):
     assert report.manifest.unimodal_labels
 
 
+def test_a_copied_store_is_a_dataset_of_its_own(data, pickled, own_spec):
+    former = prepare("mine", data_dir=data, source=str(pickled), spec_file=own_spec)
+    shutil.copytree(data / "mine", data / "copy")
+    report = prepare("copy", data_dir=data)
+    assert not report.written
+    assert (report.manifest.spec.name, report.manifest.data_hash) == ("copy", former.manifest.data_hash)
+    assert prepare("copy", data_dir=data, source=str(pickled), force=True).manifest.spec.name == "copy"
+
+
 def test_another_spec_needs_force(data, pickled, own_spec):
     prepare("mine", data_dir=data, source=str(pickled), spec_file=own_spec)
     own_spec.write_text(OWN_SPEC + "metrics: sims\n")
@@ -283,6 +300,45 @@ def test_the_command_shows_repairs_and_the_paper_s_numbers(invoke, pickled, corp
     assert "1,284" in shown
     assert "audio: -inf set to 0 (values)" in shown
     assert "SYNTHETIC" not in shown
+
+
+@pytest.fixture(scope="module")
+def opened_by_anything(tmp_path_factory, corpus):
+    """A prepared dataset, and a function that writes its manifest anew and has `dmmsa prepare` look at it."""
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "mine.pkl").write_bytes(pickle.dumps(corpus, 4))
+    (folder / "mine.yaml").write_text(OWN_SPEC)
+    prepare("mine", data_dir=folder, source=str(folder / "mine.pkl"), spec_file=folder / "mine.yaml")
+    whole = (folder / "mine" / "manifest.json").read_text()
+
+    def look(manifest):
+        (folder / "mine" / "manifest.json").write_text(json.dumps(manifest))
+        _show(Console(file=io.StringIO()), prepare("mine", data_dir=folder))
+
+    return json.loads(whole), look
+
+
+KEYS = [*Manifest.__dataclass_fields__, "x"]
+
+
+@given(data=st.data())
+def test_any_json_in_a_manifest_is_taken_or_a_damaged_store(opened_by_anything, data):
+    """A value in the place of any key, of any key of a key's value, or a key less."""
+    manifest, look = opened_by_anything
+    key = data.draw(st.sampled_from(KEYS))
+    value = data.draw(PLAIN | st.floats() | st.none())
+    inside = manifest.get(key)
+    if isinstance(inside, dict) and data.draw(st.booleans()):
+        value = inside | {data.draw(st.sampled_from([*inside, "x"])): value}
+    changed = manifest | {key: value}
+    if data.draw(st.booleans()):
+        changed.pop(data.draw(st.sampled_from(list(manifest))))
+    try:
+        look(changed)
+    except StoreMismatch as error:
+        assert "--force" in str(error)
+    except InvalidInput as error:
+        assert "can't be read from its store" in str(error)
 
 
 # --- slow: memory, kills ----------------------------------------------------------------------------------------

@@ -1,0 +1,141 @@
+"""What a store holds, but for the rows themselves: the manifest beside them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dmmsa_cli.data.specs import ALIGNED, MODALITIES, SPLITS, DatasetSpec, to_dict
+from dmmsa_cli.errors import DatasetMissing, InvalidRecipe, StoreMismatch
+from dmmsa_cli.plain import read_json, shown
+from dmmsa_cli.recipe import parse
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store holds; everything but the rows themselves.
+
+    Attributes:
+        schema_version: version of the layout of the files.
+        spec: what was known of the dataset before its file was read; its name is that of the store's folder.
+        source: where the file came from, its `sha256`, and `published`: whether it is the field's own.
+        data_hash: SHA-256 over the content of the splits: same content, same hash.
+        modalities: which of `t`, `v`, `a` there are.
+        transcripts: whether there are words (without them, `t` means the pickled BERT features).
+        widths: feature width by modality; `t` only where there are pickled BERT features.
+        longest: longest sequence over all splits by modality, in frames.
+        rows: rows by split.
+        unimodal_labels: whether there are labels of each modality alone.
+        repairs: how often what was repaired.
+        files: file name by split.
+        sizes: bytes of that file by split.
+        notes: other facts, each under its own key (toy: its noise and the best MAE that can be reached).
+    """
+
+    schema_version: int
+    spec: DatasetSpec
+    source: dict[str, Any]
+    data_hash: str
+    modalities: tuple[str, ...]
+    transcripts: bool
+    widths: dict[str, int]
+    longest: dict[str, int]
+    rows: dict[str, int]
+    unimodal_labels: bool
+    repairs: dict[str, int]
+    files: dict[str, str]
+    sizes: dict[str, int]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Turn into what JSON can hold."""
+        return asdict(self) | {"spec": to_dict(self.spec), "modalities": list(self.modalities)}
+
+    def __post_init__(self) -> None:
+        faults = [what for what, holds in self._rules() if not holds]
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def _rules(self) -> Iterator[tuple[str, bool]]:
+        """What would be wrong, and whether it is right."""
+        sequences, words = set(self.widths), {"t"} if self.transcripts else set()
+        yield "data_hash: no SHA-256", bool(re.fullmatch(r"[0-9a-f]{64}", self.data_hash))
+        yield (
+            f"modalities: not those of {', '.join(MODALITIES)} that have a width or are words",
+            bool(self.modalities)
+            and self.modalities == tuple(m for m in MODALITIES if m in self.modalities)
+            and sequences <= set(self.modalities) <= sequences | words,
+        )
+        yield "widths: one is no width of an Arrow list", all(1 <= width < 2**31 for width in self.widths.values())
+        yield "longest: not a length for each width", _counts(self.longest, sequences, 0)
+        yield f"rows: not a number for each of {', '.join(SPLITS)}", _counts(self.rows, SPLITS, 1)
+        yield f"sizes: not a number for each of {', '.join(SPLITS)}", _counts(self.sizes, SPLITS, 1)
+        yield (
+            f"files: not the name of an Arrow file for each of {', '.join(SPLITS)}",
+            set(self.files) == set(SPLITS)
+            and all(re.fullmatch(r"[\w-]+\.arrow", name) for name in self.files.values()),
+        )
+        yield "source: no plain record", all(isinstance(fact, str | int | None) for fact in self.source.values())
+        warnings = self.notes.get("warnings", [])
+        yield "notes.warnings: no sentences", isinstance(warnings, list) and all(isinstance(w, str) for w in warnings)
+        for key in ("best_reachable_mae", "mean_predictor_mae"):
+            yield f"notes.{key}: no numbers by split", _errors_by_split(self.notes.get(key, {}))
+
+
+def _counts(numbers: Mapping[str, int], keys: Iterable[str], least: int) -> bool:
+    return set(numbers) == set(keys) and all(number >= least for number in numbers.values())
+
+
+def _errors_by_split(values: object) -> bool:
+    return isinstance(values, dict) and all(
+        split in SPLITS and isinstance(value, float) and math.isfinite(value) for split, value in values.items()
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of the store in a folder.
+
+    A copy or a renamed folder is a dataset of its own: runs on it lie below that name.
+
+    Raises:
+        DatasetMissing: nothing has been prepared there.
+        StoreMismatch: written under another schema version, or damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        values = read_json(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DatasetMissing(
+            f"Dataset {folder.name} is not prepared: there is no {path}.",
+            f"Run `{prepare_command(folder.name)}`, or point --data-dir at the folder that holds it.",
+        ) from error
+    except ValueError as error:
+        raise damaged(path, str(error), folder.name) from error
+    found = values.get("schema_version") if isinstance(values, dict) else None
+    if found != SCHEMA_VERSION:
+        raise StoreMismatch(
+            f"The store {folder} has schema version {shown(found)}; this dmmsa reads version {SCHEMA_VERSION}.",
+            f"Write it anew: `{prepare_command(folder.name)} --force`.",
+        )
+    try:
+        manifest = parse(Manifest, values, {}, MANIFEST)
+    except InvalidRecipe as error:
+        raise damaged(path, error.what, folder.name) from error
+    return replace(manifest, spec=replace(manifest.spec, name=folder.name))
+
+
+def damaged(path: Path, why: str, name: str) -> StoreMismatch:
+    """Return the error for a damaged file of the store of that name."""
+    return StoreMismatch(f"{path} is damaged: {why}.", f"Write it anew: `{prepare_command(name)} --force`.")
+
+
+def prepare_command(name: str) -> str:
+    """Give the command line that prepares a dataset."""
+    return f"dmmsa prepare {name.removesuffix(ALIGNED)}{' --aligned' if name.endswith(ALIGNED) else ''}"

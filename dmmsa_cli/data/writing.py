@@ -1,0 +1,155 @@
+"""Writing a store so that a reader, or a process killed at any moment, finds the former store or the new one.
+
+The manifest is the commit point. Files of splits get a random tag in their names, the manifest that names
+them is renamed into place last, and files that it does not name are swept away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dmmsa_cli import files
+from dmmsa_cli.data import repair
+from dmmsa_cli.data.manifest import MANIFEST, SCHEMA_VERSION, Manifest
+from dmmsa_cli.data.progress import OnProgress, silent
+from dmmsa_cli.data.repair import Chunk
+from dmmsa_cli.data.split import arrow_schema, record_batch
+from dmmsa_cli.data.validation import Layout
+from dmmsa_cli.plain import read_json
+
+
+def write_store(
+    folder: Path,
+    raw: dict[str, Any],
+    layout: Layout,
+    source: Mapping[str, Any],
+    *,
+    notes: Mapping[str, Any] | None = None,
+    progress: OnProgress = silent,
+) -> Manifest:
+    """Write a checked dataset, replacing what `folder` held in one step; the caller holds the folder.
+
+    Args:
+        folder: the store's folder.
+        raw: splits as unpickled; EMPTIED on the way, so that each split's memory is freed once it is written.
+        layout: what `validation.check` found in `raw`.
+        source: where the data came from, for the manifest.
+        notes: other facts for the manifest.
+        progress: called after each chunk.
+
+    Raises:
+        DiskFull: no room. After this and any other error the former store is there, untouched, and nothing of this one.
+        InvalidDataset: a string of the file can't be encoded.
+    """
+    _sweep(folder, _named(folder))
+    try:
+        manifest = _write(folder, raw, layout, source, notes or {}, progress)
+        files.write_json(folder / MANIFEST, manifest.to_json())
+    finally:
+        _sweep(folder, _named(folder))
+    return manifest
+
+
+def _write(
+    folder: Path,
+    raw: dict[str, Any],
+    layout: Layout,
+    source: Mapping[str, Any],
+    notes: Mapping[str, Any],
+    progress: OnProgress,
+) -> Manifest:
+    """Write the splits under new names, and return the manifest that makes a store of them."""
+    tag, digest, repairs = secrets.token_hex(4), hashlib.sha256(), Counter(layout.repairs)
+    digest.update(f"{layout.spec.metrics} {layout.spec.score_range}\n".encode())  # the same scores, read otherwise
+    longest = dict.fromkeys(layout.widths, 0)
+    written: dict[str, str] = {}
+    for split in layout.rows:
+        name = f"{split}-{tag}.arrow"
+        with files.atomic_path(folder / name) as path:
+            content = _write_split(path, split, raw.pop(split), layout, repairs, longest, progress)
+        digest.update(f"{split}:{content}\n".encode())
+        written[split] = name
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        spec=layout.spec,
+        source=dict(source),
+        data_hash=digest.hexdigest(),
+        modalities=layout.modalities,
+        transcripts=layout.transcripts,
+        widths=dict(layout.widths),
+        longest=longest,
+        rows=dict(layout.rows),
+        unimodal_labels=layout.unimodal_labels,
+        repairs=dict(repairs),
+        files=written,
+        sizes={split: (folder / name).stat().st_size for split, name in written.items()},
+        notes=dict(notes),
+    )
+
+
+def _named(folder: Path) -> set[str]:
+    """Files that the manifest of the present store names."""
+    try:
+        return set(read_json(folder / MANIFEST)["files"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()  # no store, or one that nothing can open any more
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Remove files of splits that no manifest names: the replaced ones, and what a killed run left."""
+    for path in folder.glob("*.arrow*"):
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def _write_split(
+    path: Path,
+    name: str,
+    raw: dict[str, Any],
+    layout: Layout,
+    repairs: Counter[str],
+    longest: dict[str, int],
+    progress: OnProgress,
+) -> str:
+    """Write one split in chunks of rows and return the hash of its content; `longest` grows on the way."""
+    schema, content, done = arrow_schema(layout), _ContentHash(), 0
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for chunk in repair.clean(raw, layout, repairs):
+            writer.write_batch(record_batch(chunk, schema))
+            content.update(chunk)
+            for modality, (lengths, _) in chunk.sequences.items():
+                longest[modality] = max(longest[modality], int(lengths.max()))
+            done += len(chunk.ids)
+            progress(f"write {name}", done, layout.rows[name])
+    return content.hexdigest()
+
+
+class _ContentHash:
+    """A hash for each column, fed in row order, so that neither chunks nor file names enter it."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}
+
+    def update(self, chunk: Chunk) -> None:
+        for key, strings in (("id", chunk.ids), ("text", chunk.texts)):
+            self._feed(key, json.dumps(strings)[1:-1].encode() + b", ")
+        for key, labels in chunk.labels.items():
+            self._feed(f"y_{key}", labels)
+        for modality, (lengths, frames) in chunk.sequences.items():
+            self._feed(f"n_{modality}", lengths)
+            self._feed(f"x_{modality}:{frames.shape[1]}", frames)
+
+    def _feed(self, column: str, content: Any) -> None:  # noqa: ANN401  (whatever has a buffer)
+        self._columns.setdefault(column, hashlib.sha256()).update(content)
+
+    def hexdigest(self) -> str:
+        listed = "".join(f"{column}={digest.hexdigest()}\n" for column, digest in sorted(self._columns.items()))
+        return hashlib.sha256(listed.encode()).hexdigest()
