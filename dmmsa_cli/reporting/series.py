@@ -19,7 +19,7 @@ from dmmsa_cli.data.classes import CLASS_COUNTS, NATIVE_RANGE, class_edges
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.metrics import Scores
-from dmmsa_cli.reporting.runs import Run, System, evaluate_again
+from dmmsa_cli.reporting.runs import Run, System
 from dmmsa_cli.stages.studies import load_study, study_names
 
 Task = Literal["msc", "cl", "gdwg", "uni"]
@@ -254,16 +254,9 @@ def predictions(system: System, seeds: Sequence[int] | None = None) -> pd.DataFr
 
 
 def _clips_of(run: Run) -> pd.DataFrame:
-    table = run.predictions
-    if table["id"].duplicated().any() or table.empty:
-        raise RunMismatch(
-            f"{run.folder / 'predictions.csv'} is damaged: a clip stands there twice, or none at all.",
-            evaluate_again(run.folder),
-        )
-    table = table.sort_values("id", kind="stable", ignore_index=True)
+    table = run.predictions.sort_values("id", kind="stable", ignore_index=True)
     video = table["id"].str.split(VIDEO_END, n=1, regex=False).str[0]
-    kept = table[["id", "text", "y_true", "y_pred"]].astype({"y_true": np.float32, "y_pred": np.float32})
-    return kept.assign(seed=run.seed, video=video)[["seed", "id", "video", "text", "y_true", "y_pred"]]
+    return table.assign(seed=run.seed, video=video)[["seed", "id", "video", "text", "y_true", "y_pred"]]
 
 
 def same_clips(first: pd.DataFrame, second: pd.DataFrame) -> bool:

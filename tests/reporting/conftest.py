@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.stages.recipes import find_recipe, load_recipe
@@ -49,7 +50,7 @@ def write_run(
     ids = [f"video{i % VIDEOS}$_${i // VIDEOS}" for i in range(CLIPS)]
     texts = [f'clip {i}, "quoted", <b>bold</b> & 情感' for i in range(CLIPS)]
     table = pd.DataFrame({"id": ids, "text": texts, "y_true": truth, "y_pred": said})
-    table.to_csv(folder / "predictions.csv", index=False)
+    write_predictions(folder / "predictions.csv", table)
     names = [FEATURES[m][kind] for kind in (0, 1) for m in modalities]
     cosine = np.random.default_rng(seed).uniform(-1, 1, (len(names), len(names)))
     _json(folder / "features.json", {"test": {"names": names, "cosine": ((cosine + cosine.T) / 2).tolist()}})

@@ -1,11 +1,15 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import RunMismatch
+from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting.collection import collect
+from dmmsa_cli.reporting.report import build_report
 from tests.reporting.conftest import write_run
 
 
@@ -84,6 +88,30 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
     table = system.first.predictions
     assert len(table) == 120
     assert table["text"][3] == 'clip 3, "quoted", <b>bold</b> & 情感'
+
+
+@pytest.mark.parametrize("text", ["ends in\r", "a\x00b", "two\r\nlines", "", "NA", "007", "=1+1", "'=1+1", '"'])
+def test_no_transcript_or_id_damages_a_run(tmp_path, text):
+    folder = write_run(tmp_path)
+    table = read_predictions(folder / "predictions.csv")
+    table.loc[3, ["id", "text"]] = text
+    write_predictions(folder / "predictions.csv", table)
+    built = build_report(tmp_path, "mosi")
+    assert built.notes == ()
+    read = built.collection.systems[0].first.predictions
+    assert read.loc[3, ["id", "text"]].tolist() == [text, text]
+
+
+def test_labels_and_predictions_that_are_whole_numbers_are_no_damage(tmp_path):
+    folder = write_run(tmp_path)
+    labels, predictions = np.float32([1, -2, 0, 3]), np.float32([1, -1, 0, 2])
+    table = pd.DataFrame({"id": list("abcd"), "text": "", "y_true": labels, "y_pred": predictions})
+    table.astype({"y_true": int, "y_pred": int}).to_csv(folder / "predictions.csv", index=False)
+    metrics = score(labels, predictions, metrics="mosi", score_range=3.0)
+    (folder / "metrics.json").write_text(json.dumps({"test": {"fused": without_nan(metrics)}}))
+    built = build_report(tmp_path, "mosi")
+    assert built.notes == ()
+    assert built.collection.systems[0].first.predictions["y_pred"].tolist() == predictions.tolist()
 
 
 @pytest.mark.parametrize("damage", [lambda t: t.drop(columns="y_pred"), lambda t: t.assign(y_pred="high")])
