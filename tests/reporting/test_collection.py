@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,32 @@ def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
     assert [s.seeds for s in found.systems] == [(1,)]
     told = [str(error) for error in found.damaged]
     assert len(told) == 3 and all("its environment.json says" in words for words in told)
+
+
+@pytest.mark.parametrize("depth", range(5), ids=["runs", "dataset", "recipe", "variant", "seed"])
+def test_a_folder_may_be_a_link_to_elsewhere(tmp_path, depth):
+    folder = write_run(tmp_path / "runs", variant="no-cl")
+    place = [*reversed(folder.parents[:4]), folder][depth]
+    place.rename(tmp_path / "scratch")
+    place.symlink_to(tmp_path / "scratch")
+    found = collect(tmp_path / "runs")
+    assert found.damaged == []
+    assert [(s.dataset, s.variant, s.seeds) for s in found.systems] == [("mosi", "no-cl", (1,))]
+
+
+def test_runs_are_read_from_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    write_run(tmp_path)
+    monkeypatch.chdir(tmp_path / "mosi" / "dmmsa")
+    (system,) = collect(Path("../..")).systems
+    assert system.seeds == (1,)
+
+
+def test_a_link_under_another_name_is_no_further_seed(tmp_path):
+    folder = write_run(tmp_path)
+    folder.with_name("seed-2").symlink_to(folder)
+    found = collect(tmp_path)
+    assert [s.seeds for s in found.systems] == [(1,)]
+    assert "lies where seed is 2" in str(found.damaged[0])
 
 
 @pytest.mark.parametrize(
