@@ -11,7 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
-from dmmsa_cli.reporting.page.charts import charts, specs, title
+from dmmsa_cli.reporting.groups import title
+from dmmsa_cli.reporting.page.figures import charts, specs
 from dmmsa_cli.reporting.page.page import render, write_page
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import COLUMNS
@@ -225,7 +226,7 @@ def test_a_page_of_many_runs_stays_small(tmp_path):
 def test_every_figure_is_one_that_plotly_knows(mosi):
     drawn = charts(mosi)
     assert [chart.id for chart in drawn] == [
-        *("validation", "similarity", "predictions", "weights", "losses", "confusion", "bins")
+        *("validation", "similarity", "predictions", "weights", "losses", "confusion", "mae-by-label")
     ]
     for panel in (panel for chart in drawn for variant in chart.variants for panel in variant.panels):
         go.Figure(panel.data, panel.layout)  # raises on a key or value that there is none of

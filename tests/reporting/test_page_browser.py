@@ -208,7 +208,7 @@ def test_a_figure_can_be_shown_for_another_system(visit):
 
 def test_plots_offer_a_picture_and_no_upload(visit):
     page = visit()
-    figure = drawn(page, "#figures-mosi-bins")
+    figure = drawn(page, "#figures-mosi-mae-by-label")
     offered = figure.locator(".modebar-btn").evaluate_all("(all) => all.map((one) => one.dataset.title)")
     assert len(offered) == 2
     assert "Share" not in " ".join(offered)

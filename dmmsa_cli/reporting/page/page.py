@@ -13,9 +13,10 @@ from plotly.offline import get_plotlyjs
 
 from dmmsa_cli.files import write_text
 from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.notes import METHOD
-from dmmsa_cli.reporting.page.charts import Chart, charts, specs
 from dmmsa_cli.reporting.page.comparisons import comparison_groups
+from dmmsa_cli.reporting.page.figures import charts, specs
 from dmmsa_cli.reporting.page.names import by_dataset, slug
 from dmmsa_cli.reporting.page.runs import system_view
 from dmmsa_cli.reporting.page.tables import TableView, table_views
