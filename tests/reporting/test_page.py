@@ -256,6 +256,15 @@ def test_a_figure_is_left_out_where_its_file_is_gone(tmp_path):
     assert [chart.id for chart in charts(collect(tmp_path).systems)] == ["weights", "losses"]
 
 
+def test_seeds_without_an_epoch_in_common_have_no_curve(tmp_path):
+    for seed in (1, 12):
+        path = write_run(tmp_path, seed=seed) / "metrics.jsonl"
+        lines = [json.loads(line) | {"epoch": 100 * seed + i} for i, line in enumerate(path.read_text().splitlines())]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_run(tmp_path, variant="no-msc", changes={"objective.msc.enabled": False})
+    assert "validation" not in [chart.id for chart in charts(collect(tmp_path).systems)]
+
+
 def test_systems_of_one_name_are_told_apart(tmp_path):
     write_run(tmp_path, seed=1)
     write_run(tmp_path, seed=2, data_hash="deadbeef" * 8)

@@ -59,11 +59,13 @@ def on_page(systems: Sequence[System]) -> Chart:
 
 
 def _panels(full: System, without: System) -> tuple[Panel, ...]:
+    curves = [curve(system) for system in (full, without)]
+    if any(one.empty for one in curves):
+        return ()
     data: list[Trace] = []
-    for system, style, name in zip((full, without), plots.STYLES, ("with MSC", "without MSC"), strict=False):
-        mean = curve(system)
-        best = lowest(mean)
-        drawn = plots.line_with_band(mean, name, style)
+    for one, style, name in zip(curves, plots.STYLES, ("with MSC", "without MSC"), strict=False):
+        best = lowest(one)
+        drawn = plots.line_with_band(one, name, style)
         drawn[-1]["name"] = f"{name}: {best['mean']:.4f} at epoch {best['epoch']:.0f}"  # legible on paper too
         ring = {"symbol": "circle-open", "size": 16, "color": style.color, "line": {"width": 2.5}}
         circle = plots.trace([best["epoch"]], [best["mean"]], mode="markers", marker=ring, showlegend=False)
