@@ -29,13 +29,16 @@ def write_run(
     data_hash="c0ffee" * 10,
     published=True,
     facts=None,
+    called=None,
 ):
     """Write one finished, evaluated run whose predictions miss the labels by about `error`; return its folder.
 
-    Labels depend on the dataset alone, so that runs of one dataset can be compared clip by clip.
+    Labels depend on the dataset alone, so that runs of one dataset can be compared clip by clip. A copy of the recipe
+    may be `called` otherwise.
     """
     family = dataset if dataset in ("mosi", "mosei", "sims", "toy") else "default"
     resolved = load_recipe(find_recipe(recipe, family), changes=changes)
+    recipe = called or recipe
     metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
     folder = runs_dir / dataset / recipe / variant / f"seed-{seed}"
     folder.mkdir(parents=True)

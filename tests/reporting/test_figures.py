@@ -129,9 +129,9 @@ def test_two_data_of_one_name_are_told_apart(tmp_path):
     write_run(tmp_path, seed=1)
     write_run(tmp_path, seed=12, data_hash="f" * 60)
     found = drawn(tmp_path)
-    assert {"losses-mosi-1", "losses-mosi-2"} < set(found)
-    assert "data c0ffeec0" in found["losses-mosi-1"].caption
-    assert "data ffffffff" in found["losses-mosi-2"].caption
+    assert {"losses-mosi", "losses-mosi-2"} < set(found)
+    assert "MOSI (data c0ffeec0)" in found["losses-mosi"].caption
+    assert "MOSI (data ffffffff)" in found["losses-mosi-2"].caption
 
 
 # --- what is in them ------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmmsa_cli.data.specs import ALIGNED, MODALITIES
 from dmmsa_cli.reporting.groups import Task, groups, is_reference, pairs
+from dmmsa_cli.reporting.labels import tell_apart
+from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.runs import System
 
 SYNTHETIC = "SYNTHETIC data"
@@ -20,7 +22,7 @@ class Subject:
     full: System
     group: tuple[System, ...]
     slug: str
-    """End of file names: the dataset, and whatever tells this subject from others of the dataset."""
+    """End of file names, its own: the dataset, and where it departs, recipe and modalities."""
     note: str = ""
     """What else tells it from others, in words."""
 
@@ -43,25 +45,21 @@ class Subject:
 
 
 def subjects(systems: Sequence[System]) -> list[Subject]:
-    """Return every subject that there is among some systems, each under a name of its own."""
+    """Return every subject that there is among some systems, no two of the same name or words."""
     found = [(full, group) for group in groups(systems) for full in filter(is_reference, group)]
-    slugs = [_slug(full) for full, _ in found]
-    named = []
-    for place, (full, group) in enumerate(found):
-        slug = slugs[place]
-        if slugs.count(slug) == 1:
-            named.append(Subject(full, group, slug))
-        else:  # other data under the same name, or a recipe that was edited between runs
-            number = slugs[: place + 1].count(slug)
-            named.append(Subject(full, group, f"{slug}-{number}", f"no. {number}, data {full.data_hash[:8]}"))
-    return named
+    fulls = [full for full, _ in found]
+    names = unique(_slug(full) for full in fulls)
+    plain = [Subject(full, group, name) for (full, group), name in zip(found, names, strict=True)]
+    apart = tell_apart([subject.place for subject in plain], fulls)
+    notes = [words.removeprefix(subject.place).removeprefix(", ") for words, subject in zip(apart, plain, strict=True)]
+    return [replace(subject, note=note) for subject, note in zip(plain, notes, strict=True)]
 
 
 def _slug(full: System) -> str:
     parts = [full.dataset]
     parts += [full.recipe_name] if full.recipe_name != "dmmsa" else []
     parts += ["".join(full.modalities)] if full.modalities != MODALITIES else []
-    return "-".join(parts)
+    return slug("-".join(parts))
 
 
 def seeds_of(*systems: System) -> str:

@@ -26,10 +26,15 @@ def specs(named: Iterable[tuple[str, Chart]]) -> dict[str, Any]:
     """Return what page.js draws from: the panels of each variant by anchor; what a hover says of the clips, once.
 
     The texts of a split stand in several plots, the same in each; `customdata` is a place in `clips`.
+
+    Raises:
+        ValueError: two figures have one anchor: one of them would be shown in the place of the other.
     """
     clips: dict[str, int] = {}
     figures: dict[str, Any] = {}
     for anchor, chart in named:
+        if anchor in figures:
+            raise ValueError(f"Two figures are both called {anchor}.")
         figures[anchor] = [[_spec(panel, clips) for panel in variant.panels] for variant in chart.variants]
     return {"figures": figures, "clips": [json.loads(text) for text in clips]}
 
