@@ -89,7 +89,7 @@ def read_run(run: RunFolder) -> Run:
 
 def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """A copied folder, or an edited environment.json, must not pass for a run of its own."""
-    *_, dataset, recipe, variant, seed = folder.resolve().parts
+    *_, dataset, recipe, variant, seed = folder.absolute().parts  # not resolved: any of them may be a link
     there = {"dataset": dataset, "recipe": recipe, "variant": variant, "seed": seed.removeprefix("seed-")}
     for name, value in there.items():
         if str(facts[name]) != value:

@@ -17,19 +17,11 @@ from numpy.typing import NDArray
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.metrics import Scores, mae
 from dmmsa_cli.reporting.contents import PRINTED, Comparison, Difference
+from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System, evaluate_again
-from dmmsa_cli.reporting.series import (
-    Scale,
-    common_seeds,
-    groups,
-    is_reference,
-    label,
-    obstacle,
-    predictions,
-    same_clips,
-    scale,
-)
+from dmmsa_cli.reporting.series.predictions import predictions, same_clips
+from dmmsa_cli.reporting.series.scale import Scale, scale
 
 RESAMPLES = 10_000
 LEVEL = 0.95

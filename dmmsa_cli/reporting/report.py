@@ -26,11 +26,11 @@ from dmmsa_cli.reporting.contents import Report
 from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
-from dmmsa_cli.reporting.series import scale
+from dmmsa_cli.reporting.series.scale import scale
 from dmmsa_cli.reporting.tables import build_tables
 
 if TYPE_CHECKING:
-    from dmmsa_cli.reporting.figures import Figure
+    from dmmsa_cli.reporting.figures.write import WrittenFigure
 
 FIGURES = "figures"  # folder beside the files that show them
 RUNS = Path("runs")  # where runs lie unless a command is told otherwise
@@ -56,7 +56,7 @@ def report(
         DiskFull: there is no room.
     """
     built = build_report(runs_dir, dataset, studies)
-    figures: list[Figure] = []
+    figures: list[WrittenFigure] = []
     if not {"markdown", "latex", "html"}.isdisjoint(formats):
         built, figures = _draw(built, out / FIGURES)
     return built, [*_write(built, formats, out, figures), *([out / FIGURES] if figures else [])]
@@ -97,15 +97,15 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _draw(built: Report, folder: Path) -> tuple[Report, list[Figure]]:
-    from dmmsa_cli.reporting.figures import write_figures
+def _draw(built: Report, folder: Path) -> tuple[Report, list[WrittenFigure]]:
+    from dmmsa_cli.reporting.figures.write import write_figures
 
     problems: list[str] = []
     figures = write_figures(built, folder, problems)
     return replace(built, notes=(*built.notes, *problems)), figures
 
 
-def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[Figure]) -> Iterator[Path]:
+def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[WrittenFigure]) -> Iterator[Path]:
     from dmmsa_cli.reporting.formats.latex import to_latex
     from dmmsa_cli.reporting.formats.markdown import to_markdown
     from dmmsa_cli.reporting.formats.tidy import comparisons_csv, tables_csv

@@ -10,15 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from dmmsa_cli.data.prediction_table import read_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES, SPECS
-from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.metrics import Metrics, Summary, summarise
 
 SPLIT = "test"  # all that stands in a table is measured on the test split
-PREDICTION_COLUMNS = ("id", "text", "y_true", "y_pred")
 
 
 def evaluate_again(folder: Path) -> str:
@@ -51,7 +50,9 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """Predictions on the test split: id, text, y_true, y_pred, and a column for each further head.
+        """Predictions on the test split: id, text, y_true, y_pred, and a column for each output of a further head.
+
+        At least one row, each of another clip; numbers are finite float32.
 
         Raises:
             RunMissing: predictions.csv is gone.
@@ -59,21 +60,11 @@ class Run:
         """
         path = self.folder / "predictions.csv"
         try:
-            table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values={"y_pred": [""]})
+            return read_predictions(path)
         except FileNotFoundError as error:
             raise RunMissing(f"{path} is missing.", evaluate_again(self.folder)) from error
-        except (OSError, ValueError) as error:
-            raise RunMismatch(f"{path} is damaged: {error}", evaluate_again(self.folder)) from error
-        missing = not set(PREDICTION_COLUMNS) <= set(table)
-        if missing or not np.issubdtype(table[["y_true", "y_pred"]].to_numpy().dtype, np.floating):
-            raise RunMismatch(f"{path} is damaged: a column or a number is missing.", evaluate_again(self.folder))
-        with np.errstate(over="ignore"):  # beyond float32 is not finite either
-            finite = np.isfinite(table[["y_true", "y_pred"]].to_numpy(np.float32)).all()
-        if not finite or table["id"].duplicated().any():
-            raise RunMismatch(
-                f"{path} is damaged: a number is missing, or a clip stands there twice.", evaluate_again(self.folder)
-            )
-        return table
+        except InvalidInput as error:
+            raise RunMismatch(error.what, evaluate_again(self.folder)) from error
 
     @property
     def similarity(self) -> pd.DataFrame | None:

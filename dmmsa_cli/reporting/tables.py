@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dmmsa_cli.errors import InvalidRecipe
@@ -12,6 +13,7 @@ from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Cell, Row, Table
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
 from dmmsa_cli.reporting.marks import with_marks
+from dmmsa_cli.reporting.naming import unique
 from dmmsa_cli.reporting.published import Ours, Published, PublishedRow, PublishedTable, load_published
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
@@ -39,7 +41,7 @@ def build_tables(
     known = {name: load_study(name) for name in (*study_names(), *studies)}
     systems = in_order(systems)
     names = dict.fromkeys(s.dataset for s in systems)
-    return (
+    tables = (
         *(
             published_table(published, table, systems, elsewhere)
             for table in published.tables
@@ -52,6 +54,8 @@ def build_tables(
             for table in own_tables([s for s in systems if s.dataset == name], known, elsewhere)
         ),
     )
+    ids = unique(table.id for table in tables)  # a study and a dataset may be called as they please
+    return tuple(replace(table, id=name) for table, name in zip(tables, ids, strict=True))
 
 
 # --- tables of the papers -------------------------------------------------------------------------------------------

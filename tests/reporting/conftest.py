@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.recipe import dump_yaml
@@ -28,13 +29,16 @@ def write_run(
     data_hash="c0ffee" * 10,
     published=True,
     facts=None,
+    called=None,
 ):
     """Write one finished, evaluated run whose predictions miss the labels by about `error`; return its folder.
 
-    Labels depend on the dataset alone, so that runs of one dataset can be compared clip by clip.
+    Labels depend on the dataset alone, so that runs of one dataset can be compared clip by clip. A copy of the recipe
+    may be `called` otherwise.
     """
     family = dataset if dataset in ("mosi", "mosei", "sims", "toy") else "default"
     resolved = load_recipe(find_recipe(recipe, family), changes=changes)
+    recipe = called or recipe
     metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
     folder = runs_dir / dataset / recipe / variant / f"seed-{seed}"
     folder.mkdir(parents=True)
@@ -49,7 +53,7 @@ def write_run(
     ids = [f"video{i % VIDEOS}$_${i // VIDEOS}" for i in range(CLIPS)]
     texts = [f'clip {i}, "quoted", <b>bold</b> & 情感' for i in range(CLIPS)]
     table = pd.DataFrame({"id": ids, "text": texts, "y_true": truth, "y_pred": said})
-    table.to_csv(folder / "predictions.csv", index=False)
+    write_predictions(folder / "predictions.csv", table)
     names = [FEATURES[m][kind] for kind in (0, 1) for m in modalities]
     cosine = np.random.default_rng(seed).uniform(-1, 1, (len(names), len(names)))
     _json(folder / "features.json", {"test": {"names": names, "cosine": ((cosine + cosine.T) / 2).tolist()}})

@@ -1,11 +1,16 @@
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import RunMismatch
+from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting.collection import collect
+from dmmsa_cli.reporting.report import build_report
 from tests.reporting.conftest import write_run
 
 
@@ -86,6 +91,30 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
     assert table["text"][3] == 'clip 3, "quoted", <b>bold</b> & 情感'
 
 
+@pytest.mark.parametrize("text", ["ends in\r", "a\x00b", "two\r\nlines", "", "NA", "007", "=1+1", "'=1+1", '"'])
+def test_no_transcript_or_id_damages_a_run(tmp_path, text):
+    folder = write_run(tmp_path)
+    table = read_predictions(folder / "predictions.csv")
+    table.loc[3, ["id", "text"]] = text
+    write_predictions(folder / "predictions.csv", table)
+    built = build_report(tmp_path, "mosi")
+    assert built.notes == ()
+    read = built.collection.systems[0].first.predictions
+    assert read.loc[3, ["id", "text"]].tolist() == [text, text]
+
+
+def test_labels_and_predictions_that_are_whole_numbers_are_no_damage(tmp_path):
+    folder = write_run(tmp_path)
+    labels, predictions = np.float32([1, -2, 0, 3]), np.float32([1, -1, 0, 2])
+    table = pd.DataFrame({"id": list("abcd"), "text": "", "y_true": labels, "y_pred": predictions})
+    table.astype({"y_true": int, "y_pred": int}).to_csv(folder / "predictions.csv", index=False)
+    metrics = score(labels, predictions, metrics="mosi", score_range=3.0)
+    (folder / "metrics.json").write_text(json.dumps({"test": {"fused": without_nan(metrics)}}))
+    built = build_report(tmp_path, "mosi")
+    assert built.notes == ()
+    assert built.collection.systems[0].first.predictions["y_pred"].tolist() == predictions.tolist()
+
+
 @pytest.mark.parametrize("damage", [lambda t: t.drop(columns="y_pred"), lambda t: t.assign(y_pred="high")])
 def test_damaged_predictions_are_told(tmp_path, damage):
     path = write_run(tmp_path) / "predictions.csv"
@@ -118,6 +147,32 @@ def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
     assert [s.seeds for s in found.systems] == [(1,)]
     told = [str(error) for error in found.damaged]
     assert len(told) == 3 and all("its environment.json says" in words for words in told)
+
+
+@pytest.mark.parametrize("depth", range(5), ids=["runs", "dataset", "recipe", "variant", "seed"])
+def test_a_folder_may_be_a_link_to_elsewhere(tmp_path, depth):
+    folder = write_run(tmp_path / "runs", variant="no-cl")
+    place = [*reversed(folder.parents[:4]), folder][depth]
+    place.rename(tmp_path / "scratch")
+    place.symlink_to(tmp_path / "scratch")
+    found = collect(tmp_path / "runs")
+    assert found.damaged == []
+    assert [(s.dataset, s.variant, s.seeds) for s in found.systems] == [("mosi", "no-cl", (1,))]
+
+
+def test_runs_are_read_from_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    write_run(tmp_path)
+    monkeypatch.chdir(tmp_path / "mosi" / "dmmsa")
+    (system,) = collect(Path("../..")).systems
+    assert system.seeds == (1,)
+
+
+def test_a_link_under_another_name_is_no_further_seed(tmp_path):
+    folder = write_run(tmp_path)
+    folder.with_name("seed-2").symlink_to(folder)
+    found = collect(tmp_path)
+    assert [s.seeds for s in found.systems] == [(1,)]
+    assert "lies where seed is 2" in str(found.damaged[0])
 
 
 @pytest.mark.parametrize(

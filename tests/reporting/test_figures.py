@@ -7,10 +7,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
-from dmmsa_cli.reporting import figures
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Report
-from dmmsa_cli.reporting.figures import STYLES, draw, write_figures
+from dmmsa_cli.reporting.figures import paper, predictions, write
+from dmmsa_cli.reporting.figures.paper import STYLES
+from dmmsa_cli.reporting.figures.write import draw, write_figures
 from tests.reporting.conftest import write_run
 
 NO_MSC, NO_CL = {"objective.msc.enabled": False}, {"objective.cl.enabled": False}
@@ -51,7 +52,7 @@ def test_every_figure_is_there_as_png_and_pdf(tmp_path):
 
 
 def test_the_same_runs_give_the_same_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "_DRAWINGS", (figures.prediction_figure,))  # curves, patches and a rasterised part
+    monkeypatch.setattr(write, "FIGURES", (predictions,))  # curves, patches and a rasterised part
     three(tmp_path / "runs")
     report = Report(collect(tmp_path / "runs"), (), ())
     first, second = (write_figures(report, tmp_path / name) for name in ("a", "b"))
@@ -128,9 +129,9 @@ def test_two_data_of_one_name_are_told_apart(tmp_path):
     write_run(tmp_path, seed=1)
     write_run(tmp_path, seed=12, data_hash="f" * 60)
     found = drawn(tmp_path)
-    assert {"losses-mosi-1", "losses-mosi-2"} < set(found)
-    assert "data c0ffeec0" in found["losses-mosi-1"].caption
-    assert "data ffffffff" in found["losses-mosi-2"].caption
+    assert {"losses-mosi", "losses-mosi-2"} < set(found)
+    assert "MOSI (data c0ffeec0)" in found["losses-mosi"].caption
+    assert "MOSI (data ffffffff)" in found["losses-mosi-2"].caption
 
 
 # --- what is in them ------------------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ def test_fonts_are_legible_and_nothing_leaves_the_page(tmp_path):
     three(tmp_path, dataset="sims", seed=1)
     three(tmp_path, recipe="minilm", modalities=("t", "a"), published=False)
     for drawing in drawn(tmp_path).values():
-        assert drawing.canvas.get_figwidth() in (figures.NARROW, figures.WIDE)
+        assert drawing.canvas.get_figwidth() in (paper.NARROW, paper.WIDE)
         drawing.canvas.canvas.draw()
         inked, (width, height) = drawing.canvas.get_tightbbox(), drawing.canvas.get_size_inches()
         assert min(inked.x0, inked.y0, width - inked.x1, height - inked.y1) > 0, drawing.id

@@ -11,7 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
-from dmmsa_cli.reporting.page.charts import charts, specs, title
+from dmmsa_cli.reporting.groups import title
+from dmmsa_cli.reporting.page.figures import charts, specs
 from dmmsa_cli.reporting.page.page import render, write_page
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import COLUMNS
@@ -225,7 +226,7 @@ def test_a_page_of_many_runs_stays_small(tmp_path):
 def test_every_figure_is_one_that_plotly_knows(mosi):
     drawn = charts(mosi)
     assert [chart.id for chart in drawn] == [
-        *("validation", "similarity", "predictions", "weights", "losses", "confusion", "bins")
+        *("validation", "similarity", "predictions", "weights", "losses", "confusion", "mae-by-label")
     ]
     for panel in (panel for chart in drawn for variant in chart.variants for panel in variant.panels):
         go.Figure(panel.data, panel.layout)  # raises on a key or value that there is none of
@@ -253,6 +254,15 @@ def test_plots_of_synthetic_data_say_so_themselves(mosi, toy):
 def test_a_figure_is_left_out_where_its_file_is_gone(tmp_path):
     (write_run(tmp_path) / "predictions.csv").unlink()
     assert [chart.id for chart in charts(collect(tmp_path).systems)] == ["weights", "losses"]
+
+
+def test_seeds_without_an_epoch_in_common_have_no_curve(tmp_path):
+    for seed in (1, 12):
+        path = write_run(tmp_path, seed=seed) / "metrics.jsonl"
+        lines = [json.loads(line) | {"epoch": 100 * seed + i} for i, line in enumerate(path.read_text().splitlines())]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_run(tmp_path, variant="no-msc", changes={"objective.msc.enabled": False})
+    assert "validation" not in [chart.id for chart in charts(collect(tmp_path).systems)]
 
 
 def test_systems_of_one_name_are_told_apart(tmp_path):

@@ -188,7 +188,7 @@ def test_clips_show_their_words_and_sort(visit):
 
 def test_a_hover_tells_the_clip(visit):
     page = visit()
-    figure = drawn(page, "#figures-mosi-predictions")
+    figure = drawn(page, "#figures-mosi--predictions")
     assert figure.locator(".drawing").count() == 2
     figure.locator("path.point").first.hover(force=True)
     words = figure.locator(".hoverlayer").first
@@ -198,7 +198,7 @@ def test_a_hover_tells_the_clip(visit):
 
 def test_a_figure_can_be_shown_for_another_system(visit):
     page = visit()
-    figure = drawn(page, "#figures-mosi-losses")
+    figure = drawn(page, "#figures-mosi--losses")
     assert "MSC" in figure.locator(".legend").text_content()
     figure.locator("select").select_option(label="w/o MSC · dmmsa/no-msc")
     figure.locator("svg.main-svg").first.wait_for()
@@ -208,7 +208,7 @@ def test_a_figure_can_be_shown_for_another_system(visit):
 
 def test_plots_offer_a_picture_and_no_upload(visit):
     page = visit()
-    figure = drawn(page, "#figures-mosi-bins")
+    figure = drawn(page, "#figures-mosi--mae-by-label")
     offered = figure.locator(".modebar-btn").evaluate_all("(all) => all.map((one) => one.dataset.title)")
     assert len(offered) == 2
     assert "Share" not in " ".join(offered)
@@ -216,12 +216,12 @@ def test_plots_offer_a_picture_and_no_upload(visit):
 
 def test_plots_follow_a_dark_scheme(visit):
     page = visit()
-    figure = drawn(page, "#figures-mosi-validation")
+    figure = drawn(page, "#figures-mosi--validation")
     ground = "(one) => getComputedStyle(one).backgroundColor"
     light = figure.locator("svg.main-svg").first.evaluate(ground)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(
-        "(light) => getComputedStyle(document.querySelector('#figures-mosi-validation svg.main-svg'))"
+        "(light) => getComputedStyle(document.querySelector('#figures-mosi--validation svg.main-svg'))"
         ".backgroundColor !== light",
         arg=light,
     )

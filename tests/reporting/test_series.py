@@ -8,12 +8,15 @@ import pytest
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.metrics import score, without_nan
-from dmmsa_cli.reporting import series
 from dmmsa_cli.reporting.collection import collect
-from dmmsa_cli.reporting.series import Scale
+from dmmsa_cli.reporting.figures.confusion import confusion
+from dmmsa_cli.reporting.figures.mae_by_label import mae_by_label
+from dmmsa_cli.reporting.figures.similarity import similarity
+from dmmsa_cli.reporting.series.averages import over_seeds
+from dmmsa_cli.reporting.series.epochs import task_losses, task_weights, validation_curves
+from dmmsa_cli.reporting.series.predictions import clips
+from dmmsa_cli.reporting.series.scale import Scale, scale
 from tests.reporting.conftest import write_run
-
-NO_MSC = {"objective.msc.enabled": False}
 
 
 def say(folder, truth, said, dataset="mosi"):
@@ -39,64 +42,15 @@ def system(folder):
     return found
 
 
-# --- which belong together ------------------------------------------------------------------------------------------
-
-
-def test_systems_are_called_by_what_they_do(tmp_path):
-    write_run(tmp_path)
-    write_run(tmp_path, variant="no-gdwg", changes={"objective.gdwg.enabled": False})
-    both = {"objective.msc.enabled": False, "objective.cl.enabled": False}
-    write_run(tmp_path, variant="no-msc-no-cl", changes=both)
-    write_run(tmp_path, variant="fraction-0.6-no-msc", changes=NO_MSC | {"data.fraction": 0.6})
-    told = {one.variant: series.label(one) for one in collect(tmp_path).systems}
-    assert told == {
-        "full": "DMMSA",
-        "no-gdwg": "w/o GDWG",
-        "no-msc-no-cl": "w/o MSC, CL",
-        "fraction-0.6-no-msc": "dmmsa/fraction-0.6-no-msc",
-    }
-
-
-def test_dmmsa_comes_first_in_its_group(tmp_path):
-    write_run(tmp_path, variant="a", changes=NO_MSC)
-    write_run(tmp_path, variant="full")
-    write_run(tmp_path, variant="long", changes={"fusion.epochs": 7})
-    told = [[one.variant for one in group] for group in series.groups(collect(tmp_path).systems)]
-    assert sorted(told) == [["full", "a"], ["long"]]
-
-
-def test_a_pair_differs_in_one_task_whatever_it_is_called(tmp_path):
-    write_run(tmp_path)
-    write_run(tmp_path, variant="plain", changes=NO_MSC | {"objective.msc.classes": 5})
-    write_run(tmp_path, variant="no-cl", changes={"objective.cl.enabled": False})
-    write_run(tmp_path, variant="no-msc-no-cl", changes=NO_MSC | {"objective.cl.enabled": False})
-    write_run(tmp_path, variant="short", changes=NO_MSC | {"fusion.epochs": 7})
-    systems = collect(tmp_path).systems
-    told = {
-        task: [(a.variant, b.variant) for a, b in series.pairs(systems, task)] for task in ("msc", "cl", "uni", "gdwg")
-    }
-    assert told == {"msc": [("full", "plain")], "cl": [("full", "no-cl")], "uni": [], "gdwg": []}
-
-
-def test_other_encoders_or_seeds_are_an_obstacle(tmp_path):
-    write_run(tmp_path, seed=1)
-    write_run(tmp_path, seed=1, variant="b", changes=NO_MSC, facts={"encoder_hashes": {"t": "another"}})
-    write_run(tmp_path, seed=2, variant="c", changes=NO_MSC)
-    full, other, later = sorted(collect(tmp_path).systems, key=lambda one: ("full", "b", "c").index(one.variant))
-    assert "encoders" in series.obstacle(full, other)
-    assert "seed" in series.obstacle(full, later)
-    assert series.obstacle(full, full) == ""
-
-
 # --- over epochs ----------------------------------------------------------------------------------------------------
 
 
 def test_a_mean_over_seeds_ends_where_the_first_of_them_does(tmp_path):
     log(write_run(tmp_path, seed=1), [1.0, 0.5, 0.75])
     log(write_run(tmp_path, seed=12), [2.0, 0.7])
-    curves = series.validation_curves(system(tmp_path))
+    curves = validation_curves(system(tmp_path))
     assert curves.to_numpy().tolist() == [[1, 1, 1.0], [1, 2, 0.5], [1, 3, 0.75], [12, 1, 2.0], [12, 2, 0.7]]
-    found = series.over_seeds(curves, "mae")
+    found = over_seeds(curves, "mae")
     assert found["epoch"].tolist() == [1, 2]
     assert found["mean"].tolist() == pytest.approx([1.5, 0.6])
     assert found["sd"].tolist() == pytest.approx([0.5**0.5, 0.02**0.5])
@@ -105,10 +59,10 @@ def test_a_mean_over_seeds_ends_where_the_first_of_them_does(tmp_path):
 def test_weights_and_losses_are_those_of_the_log(tmp_path):
     folder = write_run(tmp_path)
     line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[3])
-    weights, losses = series.task_weights(system(tmp_path)), series.task_losses(system(tmp_path))
+    weights, losses = task_weights(system(tmp_path)), task_losses(system(tmp_path))
     assert dict(weights[weights["epoch"] == 4][["task", "weight"]].to_numpy()) == line["weights"]
     assert dict(losses[losses["epoch"] == 4][["task", "loss"]].to_numpy()) == line["losses"]
-    assert series.over_seeds(weights, "weight", by=("epoch", "task"))["sd"].isna().all()
+    assert over_seeds(weights, "weight", by=("epoch", "task"))["sd"].isna().all()
 
 
 # --- over clips -----------------------------------------------------------------------------------------------------
@@ -120,7 +74,7 @@ def test_clips_are_averaged_over_seeds_and_matched_by_id(tmp_path):
     say(later, [1.0, -1.0], [2.0, -2.0])
     table = pd.read_csv(later / "predictions.csv")
     table[::-1].to_csv(later / "predictions.csv", index=False)
-    found = series.clips(system(tmp_path)).set_index("id")
+    found = clips(system(tmp_path)).set_index("id")
     assert found["video"].to_dict() == {"v0$_$c0": "v0", "v1$_$c1": "v1"}
     assert found["y_pred"].to_dict() == {"v0$_$c0": 1.25, "v1$_$c1": -1.5}
     assert found["error"].to_dict() == {"v0$_$c0": 0.75, "v1$_$c1": 0.5}
@@ -128,7 +82,7 @@ def test_clips_are_averaged_over_seeds_and_matched_by_id(tmp_path):
 
 def test_errors_are_clipped_where_the_metric_set_clips(tmp_path):
     say(write_run(tmp_path, dataset="sims"), [1.0, -1.0], [1.5, -2.0], dataset="sims")
-    found = series.clips(system(tmp_path))
+    found = clips(system(tmp_path))
     assert found["error"].tolist() == [0, 0]
     assert found["y_pred"].tolist() == [1.5, -2.0]
     assert system(tmp_path).summary.mean["mae"] == 0
@@ -139,16 +93,16 @@ def test_seeds_of_other_clips_are_no_system_to_draw(tmp_path):
     later = write_run(tmp_path, seed=12)
     say(later, [1.0, -1.2], [0.5, -1.0])
     with pytest.raises(RunMismatch, match="other clips or labels than that of seed 1"):
-        series.clips(system(tmp_path))
+        clips(system(tmp_path))
     (later / "predictions.csv").unlink()
     with pytest.raises(RunMissing, match="missing"):
-        series.confusion(system(tmp_path))
+        confusion(system(tmp_path))
 
 
 def test_a_confusion_matrix_has_labels_in_rows_and_sums_the_seeds(tmp_path):
     say(write_run(tmp_path, seed=1), [2.9, -0.4, -9e-1], [0.2, -0.4, -3.5])
     say(write_run(tmp_path, seed=12), [2.9, -0.4, -9e-1], [3.2, 0.4, -3.5])
-    found = series.confusion(system(tmp_path))
+    found = confusion(system(tmp_path))
     assert list(found.index) == list(found.columns) == ["-3", "-2", "-1", "0", "1", "2", "3"]
     assert found.loc["3", ["0", "3"]].tolist() == [1, 1]
     assert found.loc["0", "0"] == 2
@@ -161,7 +115,7 @@ def test_a_confusion_matrix_has_labels_in_rows_and_sums_the_seeds(tmp_path):
 def test_ch_sims_has_the_classes_of_table_7(tmp_path):
     write_run(tmp_path, dataset="sims")
     one = system(tmp_path)
-    found = series.confusion(one)
+    found = confusion(one)
     assert list(found.index) == ["[-1, -0.7]", "(-0.7, -0.1]", "(-0.1, 0.1]", "(0.1, 0.7]", "(0.7, 1]"]
     assert np.trace(found.to_numpy()) / found.to_numpy().sum() == pytest.approx(one.summary.mean["acc5"])
 
@@ -169,7 +123,7 @@ def test_ch_sims_has_the_classes_of_table_7(tmp_path):
 def test_mae_by_bin_goes_by_the_label_and_sums_to_the_whole(tmp_path):
     say(write_run(tmp_path, seed=1), [2.9, 2.6, -0.4], [1.9, 2.6, 0.0])
     say(write_run(tmp_path, seed=12), [2.9, 2.6, -0.4], [2.9, 2.6, 0.0])
-    found = series.mae_by_bin(system(tmp_path))
+    found = mae_by_label(system(tmp_path))
     assert found["name"].tolist() == ["0", "3"]
     assert found["bin"].tolist() == [3, 6]
     assert found["clips"].tolist() == [1, 2]
@@ -183,17 +137,17 @@ def test_similarity_is_the_mean_over_the_seeds_that_kept_it(tmp_path):
         kept = {"test": {"names": ["T_s", "A_s"], "cosine": [[1, value], [value, 1]]}}
         (folder / "features.json").write_text(json.dumps(kept))
     (folders[2] / "features.json").unlink()
-    found = series.similarity(system(tmp_path))
+    found = similarity(system(tmp_path))
     assert found.loc["T_s", "A_s"] == pytest.approx(0.4)
     assert list(found.columns) == ["T_s", "A_s"]
     for folder in folders[:2]:
         (folder / "features.json").unlink()
-    assert series.similarity(system(tmp_path)) is None
+    assert similarity(system(tmp_path)) is None
 
 
 def test_classes_of_a_dataset_of_ones_own_follow_its_range(tmp_path):
     write_run(tmp_path, dataset="own", facts={"score_range": 1.5})
-    read = series.scale(system(tmp_path))
+    read = scale(system(tmp_path))
     assert read == Scale("mosi", 1.5)
     assert read.class_names(3) == ("-0.5", "0", "0.5")
     assert read.classes(np.float32([-0.3, -0.2, 0.26]), 3).tolist() == [0, 1, 2]

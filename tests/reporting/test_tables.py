@@ -103,10 +103,7 @@ def test_rows_below_different_published_ones_carry_their_names(tmp_path):
 
 
 def test_a_recipe_of_ones_own_is_named(tmp_path):
-    folder = write_run(tmp_path)
-    facts = json.loads((folder / "environment.json").read_text()) | {"recipe": "mine"}
-    (folder / "environment.json").write_text(json.dumps(facts))
-    folder.parents[1].rename(folder.parents[1].with_name("mine"))
+    write_run(tmp_path, called="mine")
     assert ours(tables(tmp_path)["dmmsa-table-3-mosi"]) == ["ours, recipe mine (1 seed)"]
 
 

@@ -1,16 +1,14 @@
-"""What several parts of the page call things."""
+"""What several parts of the page call things.
+
+Two hyphens part what an anchor is made of: no `slug` holds them, so that no name of a dataset can make two the same.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
+from dmmsa_cli.reporting.naming import slug
 from dmmsa_cli.reporting.runs import System
-
-
-def slug(text: str) -> str:
-    """Turn a name into what an anchor may hold."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 
 def anchor(system: System, systems: Sequence[System]) -> str:

@@ -13,10 +13,12 @@ from plotly.offline import get_plotlyjs
 
 from dmmsa_cli.files import write_text
 from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.figures.charts import Chart
+from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.notes import METHOD
-from dmmsa_cli.reporting.page.charts import Chart, charts, specs
 from dmmsa_cli.reporting.page.comparisons import comparison_groups
-from dmmsa_cli.reporting.page.names import by_dataset, slug
+from dmmsa_cli.reporting.page.figures import charts, specs
+from dmmsa_cli.reporting.page.names import by_dataset
 from dmmsa_cli.reporting.page.runs import system_view
 from dmmsa_cli.reporting.page.tables import TableView, table_views
 from dmmsa_cli.reporting.runs import System
@@ -154,10 +156,10 @@ class FigureGroup:
 
 
 def _figures(systems: Sequence[System]) -> list[FigureGroup]:
-    found = []
-    for dataset, synthetic, some in by_dataset(systems):
-        anchor = f"figures-{slug(dataset)}{'-synthetic' if synthetic else ''}"
-        drawn = [ChartView(f"{anchor}-{chart.id}", chart) for chart in charts(some)]
-        if drawn:
-            found.append(FigureGroup(anchor, dataset, synthetic, drawn))
-    return found
+    datasets = by_dataset(systems)
+    anchors = [f"figures-{name}" for name in unique(slug(dataset) for dataset, *_ in datasets)]
+    groups = [
+        FigureGroup(anchor, dataset, synthetic, [ChartView(f"{anchor}--{chart.id}", chart) for chart in charts(some)])
+        for anchor, (dataset, synthetic, some) in zip(anchors, datasets, strict=True)
+    ]
+    return [group for group in groups if group.charts]

@@ -14,11 +14,12 @@ import numpy as np
 import yaml
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
-from dmmsa_cli.reporting import series
-from dmmsa_cli.reporting.page.charts import title
+from dmmsa_cli.reporting.groups import title
 from dmmsa_cli.reporting.page.names import anchor
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column, cell
 from dmmsa_cli.reporting.runs import Run, System
+from dmmsa_cli.reporting.series.predictions import clips
+from dmmsa_cli.reporting.series.scale import scale
 
 WORST = 15  # clips shown for each system
 
@@ -64,7 +65,7 @@ def system_view(system: System, systems: Sequence[System]) -> SystemView:
         system: whose.
         systems: all of the report, among which its anchor is its own.
     """
-    metrics = series.scale(system).metrics
+    metrics = scale(system).metrics
     columns = COLUMNS[metrics]
     shared, differing = _environments(system)
     neighbours = [other for other in systems if other.dataset == system.dataset]
@@ -163,10 +164,9 @@ def _flat(values: Mapping[str, Any], path: str = "") -> Iterable[tuple[str, str]
 
 def _worst_clips(system: System) -> list[Mapping[str, Any]]:
     try:
-        clips = series.clips(system)
+        worst = clips(system).sort_values("error", ascending=False, kind="stable").head(WORST)
     except (RunMissing, RunMismatch):
         return []
-    worst = clips.sort_values("error", ascending=False, kind="stable").head(WORST)
     return [
         {"id": clip.id, "text": clip.text, "label": clip.y_true, "prediction": clip.y_pred, "error": clip.error}
         for clip in worst.itertuples()

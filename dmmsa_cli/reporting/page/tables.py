@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
-from dmmsa_cli.reporting.page.names import anchor, slug
+from dmmsa_cli.reporting.naming import slug, unique
+from dmmsa_cli.reporting.page.names import anchor
 from dmmsa_cli.reporting.results import Column
 from dmmsa_cli.reporting.runs import System
 
@@ -56,10 +57,13 @@ class TableView:
 
 def table_views(report: Report) -> list[TableView]:
     """Return every table of the report, as the template reads it."""
-    return [_table(table, report.collection.systems) for table in report.tables]
+    anchors = [f"table-{name}" for name in unique(slug(table.id) for table in report.tables)]
+    return [
+        _table(table, anchor, report.collection.systems) for table, anchor in zip(report.tables, anchors, strict=True)
+    ]
 
 
-def _table(table: Table, systems: Sequence[System]) -> TableView:
+def _table(table: Table, place: str, systems: Sequence[System]) -> TableView:
     columns = [
         ColumnView(column.heading, "ascending" if column.lower_is_better else "descending") for column in table.columns
     ]
@@ -71,7 +75,7 @@ def _table(table: Table, systems: Sequence[System]) -> TableView:
         )
         for row in table.rows
     ]
-    return TableView(table, f"table-{slug(table.id)}", table.title.removesuffix(" (SYNTHETIC data)"), columns, rows)
+    return TableView(table, place, table.title.removesuffix(" (SYNTHETIC data)"), columns, rows)
 
 
 def _cell(shown: Cell, column: Column, values: Mapping[str, float]) -> CellView:

@@ -1,0 +1,132 @@
+"""Tables of predictions as CSV: whatever a transcript holds, what is read is what was written, to the last bit.
+
+Text is quoted always, since transcripts hold line ends, quotes and commas. Numbers are never quoted, and have as many
+digits as tell every float32 from its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
+
+from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.files import atomic_path
+
+COLUMNS = ("id", "text", "y_true", "y_pred")  # of a finished run; columns of its model's heads follow
+_TEXT = ("split", "id", "text")
+
+# What a spreadsheet takes for the beginning of a formula, the full-width forms too. Such a cell gets an apostrophe, and
+# so does one that would look as if it had been given one.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+
+
+def write_predictions(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of predictions by rename.
+
+    Args:
+        path: the file.
+        table: columns of text and of numbers, in any order; a number that is missing becomes an empty cell.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    columns = [_cells(table[name]) for name in table]
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(map(str, table)) + "\n")
+        file.writelines(",".join(row) + "\n" for row in zip(*columns, strict=True))
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read the predictions that `write_predictions` wrote of a run.
+
+    Returns:
+        Columns id and text (str), y_true, y_pred and one for each output of a head (float32, finite): at least one
+        row, each of another clip.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InvalidInput: it is damaged; the message says by what.
+    """
+    try:
+        table = _parsed(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # pyarrow's own errors among them
+        raise InvalidInput(f"{path} is damaged: {error}") from error
+    if fault := _fault(table):
+        raise InvalidInput(f"{path} is damaged: {fault}.")
+    return table
+
+
+def escape_formula(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would compute, so that it shows the text.
+
+    Example:
+        >>> [escape_formula(text) for text in ("=1+1", "'=1+1", "'Cause", "1+1")]
+        ["'=1+1", "''=1+1", "'Cause", '1+1']
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(text: str) -> str:
+    """Return what `escape_formula` was given."""
+    return text[1:] if _ESCAPED.match(text) else text
+
+
+def _cells(column: pd.Series[Any]) -> Iterable[str]:
+    values = column.tolist()
+    if pd.api.types.is_float_dtype(column):
+        return ("" if math.isnan(value) else f"{value:.9g}" for value in values)
+    if pd.api.types.is_integer_dtype(column):
+        return map(str, values)
+    return (_quoted(escape_formula(str(value))) for value in values)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _parsed(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        names = csv.read_csv(pa.BufferReader(file.readline())).column_names
+    if len(set(names)) < len(names):
+        raise ValueError("a column stands there twice")
+    table = csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(block_size=path.stat().st_size),  # a row may be longer than the usual block
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types={name: pa.string() if name in _TEXT else pa.float32() for name in names},
+            null_values=[],  # NA is a word like any other
+        ),
+    )
+    return pd.DataFrame(
+        {
+            name: list(map(unescape_formula, table[name].to_pylist())) if name in _TEXT else table[name].to_numpy()
+            for name in names
+        }
+    )
+
+
+def _fault(table: pd.DataFrame) -> str:
+    """Say what is wrong; nothing where all is well."""
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        return f"it lacks {', '.join(missing)}"
+    if table.empty:
+        return "it has no rows"
+    numbers = table.drop(columns=[name for name in _TEXT if name in table])
+    lacking = [name for name in numbers if not np.isfinite(numbers[name]).all()]
+    if lacking:
+        return f"a number of {lacking[0]} is missing or not finite"
+    twice = table["id"][table["id"].duplicated()]
+    return f"clip {twice.iloc[0]} stands there twice" if len(twice) else ""

@@ -1,0 +1,191 @@
+"""What the figures on the page share: plain dictionaries as plotly reads them, without colours of text and ground.
+
+Those follow the reader's light or dark scheme and are the page's own business (page.js).
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dmmsa_cli.reporting.groups import TASK_NAMES
+from dmmsa_cli.reporting.series.averages import over_seeds
+
+Trace = dict[str, Any]
+Layout = dict[str, Any]
+
+OVER_SEEDS = "Mean over the seeds; the band is ± one standard deviation."
+SILENT: Trace = {"hoverinfo": "skip"}
+_ON_HEAT = {"color": "#16191d"}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one of several systems or tasks looks: dash and marker tell it apart in grey."""
+
+    color: str
+    dash: str
+    symbol: str
+
+    @property
+    def faint(self) -> str:
+        """The colour of a band."""
+        red, green, blue = (int(self.color[i : i + 2], 16) for i in (1, 3, 5))
+        return f"rgba({red}, {green}, {blue}, 0.16)"
+
+
+STYLES = (
+    Style(BLUE, "solid", "circle"),
+    Style(VERMILION, "dash", "square"),
+    Style(GREEN, "dot", "diamond"),
+    Style(PURPLE, "dashdot", "triangle-up"),
+    Style(ORANGE, "longdash", "x"),
+    Style(SKY, "longdashdot", "triangle-down"),
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot."""
+
+    title: str
+    data: list[Trace]
+    layout: Layout
+
+
+# --- traces ---------------------------------------------------------------------------------------------------------
+
+
+def trace(x: Iterable[Any], y: Iterable[Any], **look: Any) -> Trace:  # noqa: ANN401  (plotly's own keys)
+    """Return points or lines.
+
+    Args:
+        x: numbers or names.
+        y: numbers.
+        look: plotly's other keys.
+    """
+    return {"type": "scatter", "x": _numbers(x), "y": _numbers(y)} | look
+
+
+def line_with_band(curve: pd.DataFrame, name: str, style: Style) -> list[Trace]:
+    """Return a mean over epochs with its standard deviation.
+
+    Args:
+        curve: columns epoch, mean, sd, as `over_seeds` returns them.
+        name: in the legend.
+        style: how it looks.
+    """
+    look = {
+        "line": {"color": style.color, "dash": style.dash, "width": 2},
+        "marker": {"symbol": style.symbol, "size": 6, "maxdisplayed": 12},
+    }
+    line = trace(curve["epoch"], curve["mean"], name=name, legendgroup=name, mode="lines+markers", **look)
+    line["hovertemplate"] = f"%{{y:.4f}}<extra>{name}</extra>"
+    if curve["sd"].isna().all():
+        return [line]
+    low, high = curve["mean"] - curve["sd"], curve["mean"] + curve["sd"]
+    around = trace([*curve["epoch"], *curve["epoch"][::-1]], [*high, *low[::-1]], mode="lines", showlegend=False)
+    filled = {"fill": "toself", "fillcolor": style.faint, "line": {"width": 0}, "legendgroup": name}
+    return [around | filled | SILENT, line]
+
+
+def by_task(table: pd.DataFrame, value: str, axis: str) -> tuple[Panel, ...]:
+    """Return a line for each task, in one plot; none where the table is empty.
+
+    Args:
+        table: columns seed, epoch, task and `value`.
+        value: what is drawn.
+        axis: what it is called.
+    """
+    data: list[Trace] = []
+    mean = over_seeds(table, value, by=("epoch", "task")) if len(table) else table
+    for (task, curve), style in zip(mean.groupby("task", sort=False), itertools.cycle(STYLES), strict=False):
+        data += line_with_band(curve, TASK_NAMES.get(str(task), str(task)), style)
+    return (Panel("", data, over_epochs(axis, data)),) if data else ()
+
+
+def over_epochs(axis: str, data: Sequence[Trace]) -> Layout:
+    """Return the axes of what is drawn over epochs."""
+    last = max(max(drawn["x"], default=1) for drawn in data)
+    step = next((step for step in (1, 2, 5, 10, 20, 50) if last / step <= 12), 100)  # there is no epoch 1.5
+    room = 0.03 * last + 0.1
+    epochs = {
+        "title": {"text": "Epoch"},
+        "dtick": step,
+        "tick0": 0,
+        "range": [1 - room, last + room],
+        "zeroline": False,
+    }
+    epochs["unifiedhovertitle"] = {"text": "epoch %{x}"}
+    return {"xaxis": epochs, "yaxis": {"title": {"text": axis}}, "hovermode": "x unified"}
+
+
+def heat_map(table: pd.DataFrame, names: Sequence[str], colours: list[list[Any]], limits: tuple[float, float]) -> Trace:
+    """Return a square of coloured cells with their numbers in them.
+
+    Args:
+        table: (C, C).
+        names: of rows and columns.
+        colours: a scale, light enough at both ends for dark numbers.
+        limits: numbers at its ends.
+    """
+    look = {"colorscale": colours, "zmin": limits[0], "zmax": limits[1], "showscale": False, "xgap": 2, "ygap": 2}
+    shown = {
+        "textfont": _ON_HEAT,
+        "texttemplate": "%{z:.2f}",
+        "hovertemplate": "%{y} and %{x}: %{z:.3f}<extra></extra>",
+    }
+    cells = [_numbers(row) for row in table.to_numpy()]
+    return {"type": "heatmap", "x": list(names), "y": list(names), "z": cells} | look | shown
+
+
+def matrix(x: str = "", y: str = "") -> Layout:
+    """Return the axes of a heat map, with their titles."""
+    plain = {"type": "category", "showgrid": False, "zeroline": False, "ticks": "", "showline": False}
+    return {
+        "xaxis": {**plain, "title": {"text": x}, "constrain": "domain"},
+        "yaxis": {**plain, "title": {"text": y}, "constrain": "domain", "autorange": "reversed", "scaleanchor": "x"},
+    }
+
+
+# --- texts and numbers ----------------------------------------------------------------------------------------------
+
+
+def safe(text: str) -> str:
+    """Escape a text: plotly reads a few tags, links among them; a clip's words are no markup."""
+    return html.escape(text, quote=False)
+
+
+def hover_text(text: str) -> str:
+    """Break a clip's words into lines, and shorten them."""
+    lines = textwrap.wrap(textwrap.shorten(text, 300, placeholder=" …") if " " in text else text[:300], 48)
+    return "<br>".join(map(safe, lines))
+
+
+def folded(name: str) -> str:
+    """Set an interval on two lines, or a phone has no room for five of them."""
+    return name.replace(", ", ",<br>")
+
+
+def _numbers(values: Iterable[Any] | ArrayLike) -> list[Any]:
+    """Round to what an eye can see, which keeps the page small; JSON has no NaN."""
+    listed = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
+    return [_number(value) for value in listed]
+
+
+def _number(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, str):
+        return value
+    number = float(f"{float(value):.5g}")
+    if not np.isfinite(number):
+        return None
+    return int(number) if number.is_integer() else number

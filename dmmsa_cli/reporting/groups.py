@@ -1,0 +1,126 @@
+"""Which systems belong together, and what each is called among the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+from dmmsa_cli.experiments.studies import load_study, study_names
+from dmmsa_cli.reporting.labels import tell_apart
+from dmmsa_cli.reporting.runs import System
+
+Task = Literal["msc", "cl", "gdwg", "uni"]
+
+TASK_NAMES = {"msr": "MSR", "msc": "MSC", "uni": "Uni", "cl": "CL", "gdwg": "GDWG"}
+
+
+def label(system: System) -> str:
+    """Return what a system is called beside others of its group.
+
+    `DMMSA`, `ConFEDE`, `w/o MSC`, `w/o MSC, CL`; what a shipped study calls its variant (`τ = 2`, `Regression alone`);
+    or `recipe/variant` where its name says more than its objective.
+    """
+    if system.variant == "full" and system.objective["name"] == "confede":
+        return "ConFEDE"
+    if system.objective["name"] == "dmmsa":
+        off = [task for task in ("gdwg", "msc", "cl", "uni") if not system.objective[task]["enabled"]]
+        if not off and system.variant == "full":
+            return "DMMSA"
+        if off and sorted(system.variant.split("-")) == sorted(["no"] * len(off) + off):
+            return "w/o " + ", ".join(TASK_NAMES[task] for task in off)
+        if system.variant in _study_titles():
+            return _study_titles()[system.variant]
+    return f"{system.recipe_name}/{system.variant}"
+
+
+@cache
+def _study_titles() -> dict[str, str]:
+    """What the shipped studies call the variants that only change the recipe, by the variant's name."""
+    variants = [variant for name in study_names() for variant in load_study(name).variants]
+    return {variant.name: variant.title for variant in variants if variant.set}
+
+
+def title(system: System, among: Sequence[System]) -> str:
+    """Name a system so that no other of `among` has the same name.
+
+    Example: `w/o MSC · minilm/no-msc (MiniLM, text+audio)`.
+    """
+    place = next(i for i, other in enumerate(among) if other is system)  # equality would compare whole runs
+    return tell_apart([_plain_title(other) for other in among], among)[place]
+
+
+def _plain_title(system: System) -> str:
+    folder = f"{system.recipe_name}/{system.variant}"
+    name = folder if label(system) == folder else f"{label(system)} · {folder}"
+    return f"{name} ({system.conditions})" if system.conditions else name
+
+
+def is_reference(system: System) -> bool:
+    """Say whether it is the whole of DMMSA, as its recipe has it: what others are held against."""
+    return label(system) == "DMMSA"
+
+
+def groups(systems: Sequence[System]) -> list[tuple[System, ...]]:
+    """Put together the systems that differ in their objective (and in how many seeds they have) alone.
+
+    Names of recipes may differ (`minilm`, `minilm-confede`); data, modalities, network, schedule, encoders' training
+    and precision do not. Order is that of `systems`, with DMMSA first in each group.
+    """
+    by_setting: dict[str, list[System]] = {}
+    for system in systems:
+        by_setting.setdefault(_setting(system), []).append(system)
+    return [tuple(sorted(group, key=lambda system: not is_reference(system))) for group in by_setting.values()]
+
+
+def _setting(system: System) -> str:
+    recipe = {key: value for key, value in system.first.recipe.items() if key not in ("objective", "seeds")}
+    facts = ("dataset", "synthetic", "data_hash", "modalities", "from_scratch", "precision", "base_text")
+    return json.dumps([recipe, *(system.first.facts.get(key) for key in facts)], sort_keys=True)
+
+
+def common_seeds(first: System, second: System) -> tuple[int, ...]:
+    """Return the seeds that both have, ascending."""
+    return tuple(seed for seed in first.seeds if seed in second.seeds)
+
+
+def obstacle(first: System, second: System) -> str:
+    """Say what stands against comparing two systems seed by seed; empty where nothing does.
+
+    Example: `they have no seed in common`.
+    """
+    if _setting(first) != _setting(second):
+        return "they differ in more than their objective"
+    seeds = common_seeds(first, second)
+    if not seeds:
+        return "they have no seed in common"
+    encoders = [{run.seed: run.facts.get("encoder_hashes") for run in system.runs} for system in (first, second)]
+    if any(encoders[0][seed] != encoders[1][seed] for seed in seeds):
+        return "they stand on different pretrained encoders"
+    return ""
+
+
+def pairs(systems: Sequence[System], task: Task) -> list[tuple[System, System]]:
+    """Return DMMSA (variant `full`) and the system that lacks `task` and nothing else, for each group that has both.
+
+    What counts is the resolved objective, not the name of the second variant; options of a task that is off are none.
+
+    Returns:
+        Pairs (with, without), at most one for each reference.
+    """
+    found = []
+    for group in groups(systems):
+        for full in filter(is_reference, group):
+            lacking = [one for one in group if _lacks_only(task, full, one) and not obstacle(full, one)]
+            found += [(full, lacking[0])] if lacking else []
+    return found
+
+
+def _lacks_only(task: str, full: System, other: System) -> bool:
+    def rest(system: System) -> dict[str, object]:
+        return {key: value for key, value in system.objective.items() if key != task}
+
+    if other.objective["name"] != "dmmsa" or not full.objective[task]["enabled"]:
+        return False
+    return not other.objective[task]["enabled"] and rest(full) == rest(other)

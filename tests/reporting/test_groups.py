@@ -1,0 +1,51 @@
+"""Which systems belong together, and what they are called."""
+
+from dmmsa_cli.reporting.collection import collect
+from dmmsa_cli.reporting.groups import groups, label, obstacle, pairs
+from tests.reporting.conftest import write_run
+
+NO_MSC = {"objective.msc.enabled": False}
+
+
+def test_systems_are_called_by_what_they_do(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="no-gdwg", changes={"objective.gdwg.enabled": False})
+    both = {"objective.msc.enabled": False, "objective.cl.enabled": False}
+    write_run(tmp_path, variant="no-msc-no-cl", changes=both)
+    write_run(tmp_path, variant="fraction-0.6-no-msc", changes=NO_MSC | {"data.fraction": 0.6})
+    told = {one.variant: label(one) for one in collect(tmp_path).systems}
+    assert told == {
+        "full": "DMMSA",
+        "no-gdwg": "w/o GDWG",
+        "no-msc-no-cl": "w/o MSC, CL",
+        "fraction-0.6-no-msc": "dmmsa/fraction-0.6-no-msc",
+    }
+
+
+def test_dmmsa_comes_first_in_its_group(tmp_path):
+    write_run(tmp_path, variant="a", changes=NO_MSC)
+    write_run(tmp_path, variant="full")
+    write_run(tmp_path, variant="long", changes={"fusion.epochs": 7})
+    told = [[one.variant for one in group] for group in groups(collect(tmp_path).systems)]
+    assert sorted(told) == [["full", "a"], ["long"]]
+
+
+def test_a_pair_differs_in_one_task_whatever_it_is_called(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="plain", changes=NO_MSC | {"objective.msc.classes": 5})
+    write_run(tmp_path, variant="no-cl", changes={"objective.cl.enabled": False})
+    write_run(tmp_path, variant="no-msc-no-cl", changes=NO_MSC | {"objective.cl.enabled": False})
+    write_run(tmp_path, variant="short", changes=NO_MSC | {"fusion.epochs": 7})
+    systems = collect(tmp_path).systems
+    told = {task: [(a.variant, b.variant) for a, b in pairs(systems, task)] for task in ("msc", "cl", "uni", "gdwg")}
+    assert told == {"msc": [("full", "plain")], "cl": [("full", "no-cl")], "uni": [], "gdwg": []}
+
+
+def test_other_encoders_or_seeds_are_an_obstacle(tmp_path):
+    write_run(tmp_path, seed=1)
+    write_run(tmp_path, seed=1, variant="b", changes=NO_MSC, facts={"encoder_hashes": {"t": "another"}})
+    write_run(tmp_path, seed=2, variant="c", changes=NO_MSC)
+    full, other, later = sorted(collect(tmp_path).systems, key=lambda one: ("full", "b", "c").index(one.variant))
+    assert "encoders" in obstacle(full, other)
+    assert "seed" in obstacle(full, later)
+    assert obstacle(full, full) == ""

@@ -1,0 +1,164 @@
+"""Names of files, anchors and tables: whatever datasets, recipes and studies are called, no two are the same."""
+
+import json
+import re
+import unicodedata
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmmsa_cli.reporting import naming
+from dmmsa_cli.reporting.collection import Collection, collect
+from dmmsa_cli.reporting.contents import Cell, Report, Row, Table
+from dmmsa_cli.reporting.figures.charts import Chart
+from dmmsa_cli.reporting.figures.mae_by_label import mae_by_label
+from dmmsa_cli.reporting.figures.subjects import subjects
+from dmmsa_cli.reporting.naming import slug, unique
+from dmmsa_cli.reporting.page import page
+from dmmsa_cli.reporting.page.figures import specs
+from dmmsa_cli.reporting.page.page import render
+from dmmsa_cli.reporting.report import build_report
+from dmmsa_cli.reporting.results import Column
+from dmmsa_cli.reporting.tables import build_tables
+from tests.reporting.conftest import write_run
+from tests.reporting.test_page import Reader, own_words
+
+# What `dmmsa prepare` allows, seasoned with names that come close to each other.
+DATASETS = st.one_of(
+    st.from_regex(r"\w[\w.-]*", fullmatch=True).filter(lambda name: len(name.encode()) < 200),
+    st.from_regex(r"[aAä电_][-_.a2]{0,4}", fullmatch=True),
+    st.sampled_from(["title", "x-title", "x", "x-weights", "x-synthetic", "mosi", "Mosi", "a\u0308"[:1], "ﬁ", "fi"]),
+)
+GROUPS = st.lists(st.tuples(DATASETS, st.booleans()), min_size=1, max_size=6, unique=True)
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=150)
+
+
+@given(ANY_TEXT)
+def test_a_slug_is_a_name_for_a_file_and_an_anchor(text):
+    name = slug(text)
+    assert name
+    assert re.fullmatch(r"[\w.]+(-[\w.]+)*", name)  # so it never holds what parts an anchor, "--"
+    assert not name.startswith(".")
+    assert len(name.encode()) <= naming.LONGEST
+
+
+@given(st.lists(st.one_of(ANY_TEXT, DATASETS, st.sampled_from(["a", "A", "a-2", "A-2", "a-2-2"])), max_size=12))
+def test_names_are_numbered_until_no_file_system_confuses_them(names):
+    numbered = unique(names)
+    assert len(numbered) == len(names)
+    assert all(one.startswith(name) for one, name in zip(numbered, names, strict=True))
+    assert len({unicodedata.normalize("NFD", name).casefold() for name in numbered}) == len(names)
+
+
+def test_a_name_that_is_alone_stays_as_it_is():
+    assert unique(["mosi", "sims", "mosi-2"]) == ["mosi", "sims", "mosi-2"]
+
+
+def system(dataset, *, synthetic=False):
+    """As much of a system as names are made of."""
+    facts = {"precision": "float32", "from_scratch": False, "dataset": dataset, "synthetic": synthetic}
+    recipe = {"objective": {"name": "dmmsa"} | {task: {"enabled": True} for task in ("gdwg", "msc", "cl", "uni")}}
+    return SimpleNamespace(
+        dataset=dataset,
+        synthetic=synthetic,
+        conditions="",
+        data_hash=dataset,
+        recipe_name="dmmsa",
+        variant="full",
+        modalities=("t", "v", "a"),
+        objective=recipe["objective"],
+        seeds=(1,),
+        first=SimpleNamespace(facts=facts, recipe=recipe),
+    )
+
+
+@given(st.lists(DATASETS, min_size=1, max_size=8, unique=True))
+def test_files_of_figures_have_names_of_their_own(datasets):
+    names = [subject.slug for subject in subjects([system(dataset) for dataset in datasets])]
+    assert len(names) == len(datasets)
+    assert len({name.casefold() for name in names}) == len(datasets)
+
+
+@given(GROUPS, st.lists(DATASETS, max_size=6))
+def test_anchors_of_a_page_are_unique(datasets, tables):
+    systems = [system(name, synthetic=synthetic) for name, synthetic in datasets]
+    empty = Report(Collection(), tuple(table(name) for name in tables), ())
+    names = ("weights", "title", "synthetic")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(page, "charts", lambda some: [Chart(name, "", "", ()) for name in names])
+        groups = page._figures(systems)
+    anchors = [group.anchor for group in groups] + [chart.anchor for group in groups for chart in group.charts]
+    assert len(anchors) == 4 * len(datasets)
+    ids = [*anchors, *Reader(render(empty)).ids]
+    assert len(set(ids)) == len(ids)
+
+
+def table(name):
+    return Table(name, "T", (Column("Acc-3", ("acc3",)),), (Row("x", (Cell("1"),)),))
+
+
+# --- with runs ------------------------------------------------------------------------------------------------------
+
+PAIRS = [("电影", "新闻"), ("my_data", "my-data"), ("mosi.v2", "mosi-v2"), ("x", "x-mae-by-label"), ("Own", "own")]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_each_dataset_is_shown_its_own_figures(tmp_path, pair):
+    for place, dataset in enumerate(pair):
+        write_run(tmp_path, dataset=dataset, error=0.3 + place)
+    report = build_report(tmp_path)
+    text = own_words(render(report))
+    ids = Reader(text).ids
+    assert len(ids) == len(set(ids))
+    shown = {}
+    for anchor, dataset, figures in re.findall(
+        r'<h3 id="(figures-[^"]+)" class="group">(\S+) .*?</h3>(.*?)(?=<h3|</section>)', text, re.S
+    ):
+        assert f'data-figure="{anchor}--mae-by-label"' in figures
+        shown[dataset] = drawn(text)[f"{anchor}--mae-by-label"][0][0]["data"][0]["y"]
+    expected = {one.dataset: mae_by_label(one)["mean"].tolist() for one in report.collection.systems}
+    assert sorted(shown) == sorted(pair)
+    for dataset in pair:
+        assert shown[dataset] == pytest.approx(expected[dataset], rel=1e-4)
+
+
+def drawn(text):
+    return json.loads(re.search(r'<script type="application/json" id="specs">(.*?)</script>', text, re.S)[1])["figures"]
+
+
+def test_two_figures_of_one_anchor_are_an_error():
+    chart = Chart("weights", "", "", ())
+    with pytest.raises(ValueError, match="both called figures-a"):
+        specs([("figures-a", chart), ("figures-a", chart)])
+
+
+def test_subjects_that_share_their_words_are_told_apart(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, called="my own", changes={"fusion.epochs": 7})
+    write_run(tmp_path, called="my-own", data_hash="f" * 60)
+    found = {subject.full.recipe_name: subject for subject in subjects(collect(tmp_path).systems)}
+    assert {name: subject.slug for name, subject in found.items()} == {
+        "dmmsa": "mosi",
+        "my own": "mosi-my-own",
+        "my-own": "mosi-my-own-2",
+    }
+    assert found["my own"].place == "MOSI (data c0ffeec0, recipe my own)"
+    assert len({subject.place for subject in found.values()}) == 3
+
+
+def test_tables_have_ids_of_their_own(tmp_path):
+    for variant in ("full", "no-msc"):
+        changes = {"objective.msc.enabled": False} if variant == "no-msc" else None
+        for dataset in ("a", "a-b"):
+            write_run(tmp_path / "runs", dataset=dataset, variant=variant, changes=changes)
+    text = "title: Mine\nvariants: [{name: full}, {name: no-msc}]\n"
+    studies = [tmp_path / name for name in ("c.yaml", "b-c.yaml", "other/c.yaml", "runs.yaml")]
+    for path in studies:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    tables = build_tables(collect(tmp_path / "runs").systems, studies=[str(path) for path in studies])
+    ids = [table.id for table in tables]
+    assert len(set(ids)) == len(ids)
+    assert {"a-runs", "a-b-c", "a-b-runs", "a-b-c-2"} <= set(ids)
