@@ -21,7 +21,8 @@ from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.files import atomic_path
 
 COLUMNS = ("id", "text", "y_true", "y_pred")  # of a finished run; columns of its model's heads follow
-_TEXT = ("split", "id", "text")
+MADE_FROM = ("weights", "data")  # hashes of what the predictions were made from, the same in every row
+_TEXT = ("split", "id", "text", *MADE_FROM)
 
 # What a spreadsheet takes for the beginning of a formula, the full-width forms too. Such a cell gets an apostrophe, and
 # so does one that would look as if it had been given one.

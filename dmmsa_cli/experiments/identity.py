@@ -7,6 +7,7 @@ their seed alone, and in what the others differ.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,17 @@ SHORT = 12  # characters of a hash that are shown
 _AGAIN = "Train the run again: delete its folder, then the command that made it."
 
 BASE_TEXT = "the base text encoder"
+SETTINGS = 2  # settings of the recipe that a label names at most
 
 T = TypeVar("T")
+
+
+def encoder_name(modality: str) -> str:
+    """Return what a message calls the pretrained encoder of a modality."""
+    return f"the {MODALITY_NAMES[modality]} encoder"
+
+
+_ENCODERS = {encoder_name(modality) for modality in MODALITY_NAMES}
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Identity:
     """Everything that decides what a run computes."""
 
     dataset: str
+    synthetic: bool
+    """Whether its clips are made up."""
     data_hash: str
     """Of the content of its splits."""
     recipe: Mapping[str, Any]
@@ -55,6 +67,7 @@ class Identity:
         """Return what environment.json keeps of it; the recipe lies in recipe.yaml."""
         return {
             "dataset": self.dataset,
+            "synthetic": self.synthetic,
             "data_hash": self.data_hash,
             "modalities": list(self.modalities),
             "from_scratch": self.from_scratch,
@@ -75,12 +88,20 @@ class Identity:
         """Stands for what runs share that differ in their seed alone."""
         return digest({key: value for key, value in self._compared().items() if key not in self._by_seed()})
 
+    @property
+    def setting(self) -> str:
+        """Stands for what systems share that differ in their objective, and in what their encoders are, alone."""
+        left_out = self._by_seed() | _ENCODERS
+        facts = {key: value for key, value in self._compared().items() if key not in left_out}
+        return digest({key: value for key, value in facts.items() if not key.startswith("objective.")})
+
     def _compared(self) -> dict[str, Any]:
         """Every single fact that decides, under the name that a message gives it."""
-        encoders = {f"the {MODALITY_NAMES[m]} encoder": value for m, value in self.encoders.items()}
+        encoders = {encoder_name(m): value for m, value in self.encoders.items()}
         return {
             **flat(self.recipe),
             "dataset": self.dataset,
+            "SYNTHETIC": self.synthetic,
             "data": self.data_hash,
             "modalities": list(self.modalities),
             "--from-scratch": self.from_scratch,
@@ -94,9 +115,8 @@ class Identity:
         """Names of the facts that follow from the seed."""
         if not self.recipe["pretraining"]["per_seed"]:
             return {"seed"}
-        own = {f"the {name} encoder" for name in MODALITY_NAMES.values()}
         made = {BASE_TEXT} if self.recipe["text"]["source"] == "tiny" else set()
-        return {"seed", *own, *made}
+        return {"seed", *_ENCODERS, *made}
 
     def difference(self, other: Identity, *, ignoring: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
         """Return in what another run differs: name of the fact -> this one's value and the other's."""
@@ -137,6 +157,7 @@ def identity_of(
     text = fingerprint(base_text(experiment, seed)) if experiment.has_text_encoder else None
     return Identity(
         dataset=experiment.dataset,
+        synthetic=experiment.store.spec.synthetic,
         data_hash=experiment.store.manifest.data_hash,
         recipe={key: value for key, value in recipe.items() if key != "seeds"},
         modalities=experiment.modalities,
@@ -164,6 +185,7 @@ def identity_in(run: RunFolder) -> Identity:
         raise RunMismatch(error.what, _AGAIN) from error
     return Identity(
         dataset=facts["dataset"],
+        synthetic=facts.get("synthetic", False),
         data_hash=facts["data_hash"],
         recipe={key: value for key, value in recipe.items() if key != "seeds"},
         modalities=tuple(facts["modalities"]),
@@ -233,24 +255,51 @@ def by_system(items: Iterable[T], identity: Callable[[T], Identity], name: Calla
     return [sorted(group, key=lambda item: identity(item).seed) for group in found.values()]
 
 
-def tell_apart(names: Sequence[str], identities: Sequence[Identity]) -> list[str]:
+def tell_apart(names: Sequence[str], identities: Sequence[Identity], places: Sequence[str] = ()) -> list[str]:
     """Add to equal names in what the systems behind them differ, so that no two rows have the same one.
 
-    Example: twice `dmmsa full` becomes `dmmsa full, data c0ffee12...` and `dmmsa full, data deadbeef...`.
+    Args:
+        names: of rows.
+        identities: of any run of the system behind each.
+        places: recipe and variant of each, named where what lies outside the recipe does not tell them apart.
+
+    Example: twice `ours` becomes `ours, data c0ffee12` and `ours, data deadbeef`.
     """
     labels = list(names)
-    for name in {name for name in names if names.count(name) > 1}:
-        places = [place for place, other in enumerate(names) if other == name]
-        alike = [identities[place] for place in places]
-        for place, one in zip(places, alike, strict=True):
-            words = _apart(one, [other for other in alike if other is not one])
-            labels[place] = f"{name}, {words}" if words else name
+    named = list(zip(identities, places or [""] * len(names), strict=True))
+    for describe in (*_OUTSIDE, lambda alike: [place for _, place in alike], _settings, _pretrained):
+        for name in [label for label, count in Counter(labels).items() if count > 1]:
+            alike = [at for at, label in enumerate(labels) if label == name]
+            words = describe([named[at] for at in alike])
+            if len(set(words)) > 1:
+                for at, word in zip(alike, words, strict=True):
+                    labels[at] = f"{name}, {word}" if word else name
     return labels
 
 
-def _apart(one: Identity, others: Sequence[Identity], most: int = 2) -> str:
-    differing: dict[str, Any] = {}
-    for other in others:
-        differing |= {name: mine for name, (mine, _) in one.difference(other, ignoring=one._by_seed()).items()}
-    order = sorted(differing, key=lambda name: (name in flat(one.recipe), name))  # what lies outside the recipe first
-    return ", ".join(f"{name} {short(differing[name])}" for name in order[:most])
+_Named = Sequence[tuple[Identity, str]]  # and the place of each
+
+
+def _base_text(alike: _Named) -> list[str]:
+    if len({one.base_text for one, _ in alike}) == 1:
+        return []
+    return [f"text encoder {one.text_encoder or 'unnamed'} ({short(one.base_text)[:8]})" for one, _ in alike]
+
+
+def _pretrained(alike: _Named) -> list[str]:
+    return [", ".join(f"{encoder_name(m)} {value[:8]}" for m, value in one.encoders.items()) for one, _ in alike]
+
+
+_OUTSIDE: tuple[Callable[[_Named], list[str]], ...] = (
+    lambda alike: [f"data {one.data_hash[:8]}" for one, _ in alike],
+    lambda alike: [one.precision for one, _ in alike],
+    _base_text,
+    lambda alike: ["from scratch" if one.from_scratch else "pretrained" for one, _ in alike],
+)
+
+
+def _settings(alike: _Named) -> list[str]:
+    recipes = [flat(one.recipe) for one, _ in alike]
+    keys = sorted({key for recipe in recipes for key in recipe})
+    differing = [key for key in keys if len({repr(recipe.get(key)) for recipe in recipes}) > 1][:SETTINGS]
+    return [", ".join(f"{key} {recipe.get(key)}" for key in differing) for recipe in recipes]

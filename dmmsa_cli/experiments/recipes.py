@@ -162,8 +162,23 @@ def load_recipe(path: Path, settings: Iterable[str] = (), changes: Mapping[str, 
     values = read_recipe(path)
     defaults = to_dict(parse(Recipe, values, TABLES, f"Recipe {path}"))
     values = with_settings(values, settings, defaults)
-    flags = [f"{key}={json.dumps(value, default=str)}" for key, value in (changes or {}).items()]
-    return parse(Recipe, with_settings(values, flags, defaults), TABLES, f"Recipe {path} with its settings")
+    values = with_settings(values, _as_settings(changes or {}), defaults)
+    return parse(Recipe, values, TABLES, f"Recipe {path} with its settings")
+
+
+def with_changes(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain values of a resolved recipe under changes by dotted path.
+
+    Raises:
+        InvalidRecipe: the recipe has no such keys.
+    """
+    values = with_settings(recipe, _as_settings(changes), recipe)
+    resolved: dict[str, Any] = to_dict(parse(Recipe, values, TABLES, "A recipe with changes"))
+    return resolved
+
+
+def _as_settings(changes: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value, default=str)}" for key, value in changes.items()]
 
 
 def from_values(values: Mapping[str, Any], origin: str) -> Recipe:

@@ -6,6 +6,7 @@ have theirs. Under such a name nothing else is trained, and nothing else stands 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,8 +107,13 @@ def shipped_recipe(name: str, family: str, changes: Mapping[str, Any] | None = N
         family: the dataset's folder of recipes.
         changes: by dotted path.
     """
+    return _shipped(name, family, json.dumps(dict(changes or {}), sort_keys=True))
+
+
+@cache
+def _shipped(name: str, family: str, changes: str) -> dict[str, Any] | None:
     try:
-        values: dict[str, Any] = to_dict(load_recipe(find_recipe(name, family), changes=changes))
+        values: dict[str, Any] = to_dict(load_recipe(find_recipe(name, family), changes=json.loads(changes)))
     except InvalidRecipe:  # none of this name, or the changes are of another objective
         return None
     return values

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dmmsa_cli.data.specs import MODALITIES
-from dmmsa_cli.errors import InvalidRecipe, RunMismatch, RunMissing
-from dmmsa_cli.experiments.recipes import from_values
+from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.experiments.identity import Identity, by_system, check_place, identity_in
 from dmmsa_cli.metrics import Metrics
-from dmmsa_cli.recipe import to_dict
+from dmmsa_cli.plain import from_json, read_json
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import SPLIT, Run, System, evaluate_again
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import MADE_FROM, RunFolder
 
 METRIC_NAMES = [{metric for column in columns for metric in column.metrics} for columns in COLUMNS.values()]
 
@@ -36,8 +34,7 @@ class Collection:
 
 def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
     """Read every run of a fused model below `runs_dir`, or those of one dataset; what can't be read is told."""
-    found = Collection()
-    groups: dict[str, list[Run]] = {}
+    found, runs = Collection(), list[Run]()
     begun = {path.parent for name in ("recipe.yaml", "summary.json") for path in runs_dir.glob(f"*/*/*/seed-*/{name}")}
     for folder in sorted(begun, key=_by_seed):
         if dataset not in (None, folder.parents[2].name):
@@ -46,90 +43,90 @@ def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
             found.unfinished.append(folder)
             continue
         try:
-            run = read_run(RunFolder(folder))
+            runs.append(read_run(RunFolder(folder)))
         except RunMissing:
             found.unevaluated.append(folder)
         except RunMismatch as error:
             found.damaged.append(error)
-        else:
-            groups.setdefault(_identity(run), []).append(run)
-    found.systems.extend(System(tuple(sorted(runs, key=lambda run: run.seed))) for runs in groups.values())
+    groups = by_system(runs, lambda run: run.identity, lambda run: f"{run.facts['recipe']}/{run.facts['variant']}")
+    found.systems.extend(System(tuple(group)) for group in groups)
     return found
 
 
-def read_run(run: RunFolder) -> Run:
+def read_run(folder: RunFolder) -> Run:
     """Read a finished run.
 
     Raises:
         RunMissing: it has not been evaluated on the test split.
-        RunMismatch: a file of it is damaged, or it lies in the folder of another.
+        RunMismatch: a file of it is damaged, it lies in the folder of another, or it has been trained anew since it was
+            evaluated.
     """
-    if not run.started:
-        raise RunMismatch(f"{run.path / 'recipe.yaml'} is missing.", _TRAIN)
-    facts = run.environment
-    _check_facts(run.path, facts)
-    try:
-        recipe = to_dict(from_values(run.recipe, str(run.path / "recipe.yaml")))
-    except InvalidRecipe as error:
-        raise RunMismatch(f"{error.what}", _TRAIN) from error
-    summary, log = run.summary, _log(run.path)
-    if not (run.path / "metrics.json").exists():
-        raise RunMissing(f"{run.path} has not been evaluated.", evaluate_again(run.path))
-    measured = _measured(run.path)
+    if not folder.started:
+        raise RunMismatch(f"{folder.path / 'recipe.yaml'} is missing.", _TRAIN)
+    check_place(folder)
+    identity, facts, summary = identity_in(folder), folder.environment, folder.summary
+    log = _log(folder.path)
+    metrics, made_from = _measured(folder, identity, summary)
     return Run(
-        folder=run.path,
+        folder=folder.path,
+        identity=identity,
         facts=facts,
-        recipe=recipe,
         log=log,
         summary=summary,
-        metrics=measured.pop("fused"),
-        alone=measured,
+        metrics=metrics.pop("fused"),
+        alone=metrics,
+        made_from=made_from,
+        machines=_machines(folder, facts),
     )
 
 
-def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    """A copied folder, or an edited environment.json, must not pass for a run of its own."""
-    *_, dataset, recipe, variant, seed = folder.absolute().parts  # not resolved: any of them may be a link
-    there = {"dataset": dataset, "recipe": recipe, "variant": variant, "seed": seed.removeprefix("seed-")}
-    for name, value in there.items():
-        if str(facts[name]) != value:
-            raise RunMismatch(
-                f"{folder} lies where {name} is {value}, but its environment.json says {facts[name]}.",
-                "Move a copy out of the folder of runs; a damaged run is to be trained again.",
-            )
-    kinds = {"encoders": dict, "encoder_hashes": dict, "modalities": list, "synthetic": bool, "from_scratch": bool}
-    wrong = [name for name, kind in kinds.items() if not isinstance(facts.get(name), kind)]
-    if wrong or not isinstance(facts.get("source", {}), dict) or not {*facts["modalities"]} <= {*MODALITIES}:
-        raise RunMismatch(
-            f"{folder / 'environment.json'} is damaged: see {', '.join(wrong) or 'source, modalities'}.", _TRAIN
-        )
+def _machines(folder: RunFolder, facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    resumed = facts.get("resumed", [])
+    encoders = [folder.path.parents[2] / "encoders" / name / "environment.json" for name in facts["encoders"].values()]
+    return [facts, *(resumed if isinstance(resumed, list) else []), *filter(None, map(_environment, encoders))]
 
 
-def _measured(folder: Path) -> dict[str, Metrics]:
-    path = folder / "metrics.json"
+def _environment(path: Path) -> dict[str, Any] | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
+    except (OSError, ValueError):
+        return None  # whether an encoder is gone is evaluation's to tell
+    return values if isinstance(values, dict) else None
+
+
+def _measured(
+    folder: RunFolder, identity: Identity, summary: Mapping[str, Any]
+) -> tuple[dict[str, Metrics], dict[str, str]]:
+    """Read metrics.json: what was found on the test split, and the hashes of what it was found with."""
+    path, again = folder.path / "metrics.json", evaluate_again(folder.path)
+    if not path.exists():
+        raise RunMissing(f"{folder.path} has not been evaluated.", again)
+    try:
+        values = read_json(path)
     except (OSError, ValueError) as error:
-        raise RunMismatch(f"{path} is damaged: {error}", evaluate_again(folder)) from error
-    if isinstance(values, dict) and SPLIT not in values:
-        raise RunMissing(f"{folder} has not been evaluated on the {SPLIT} split.", evaluate_again(folder))
+        raise RunMismatch(f"{path} is damaged: {error}", again) from error
+    if isinstance(values, dict) and (SPLIT not in values or MADE_FROM not in values):
+        raise RunMissing(f"{folder.path} has not been evaluated on the {SPLIT} split by this dmmsa.", again)
     try:
         measured = {
             name: {metric: float("nan") if value is None else float(value) for metric, value in metrics.items()}
             for name, metrics in values[SPLIT].items()
         }
+        made_from = {name: str(values[MADE_FROM][SPLIT][name]) for name in ("weights", "data")}
         whole = "fused" in measured and all(metrics.keys() in METRIC_NAMES for metrics in measured.values())
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         whole = False
     if not whole:
-        raise RunMismatch(f"{path} is damaged: it lacks metrics, or one is no number.", evaluate_again(folder))
-    return measured
+        raise RunMismatch(f"{path} is damaged: it lacks metrics, or one is no number.", again)
+    if made_from != {"weights": summary.get("weights") or folder.weights_hash(), "data": identity.data_hash}:
+        raise RunMismatch(f"{path} was measured on other weights or data than the run now has.", again)
+    return measured, made_from
 
 
 def _log(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         numbers = [n for line in lines for part in ("losses", "weights") for n in line[part].values()]
         maes = [line["validation"]["mae"] for line in lines]
         math.fsum([*numbers, *(mae for mae in maes if mae is not None), *(line["epoch"] for line in lines)])
@@ -138,14 +135,6 @@ def _log(folder: Path) -> list[dict[str, Any]]:
     if all(mae is None for mae in maes):
         raise RunMismatch(f"{path} is damaged: no epoch has a validation MAE.", _TRAIN)
     return lines
-
-
-def _identity(run: Run) -> str:
-    """What two runs must share to be averaged: everything but the seed, and the encoders where each has its own."""
-    recipe = {key: value for key, value in run.recipe.items() if key != "seeds"}
-    facts = ["dataset", "data_hash", "recipe", "variant", "modalities", "from_scratch", "precision", "base_text"]
-    facts += [] if run.recipe["pretraining"]["per_seed"] else ["encoder_hashes"]
-    return json.dumps([recipe, *(run.facts[key] for key in facts)], sort_keys=True)
 
 
 def _by_seed(folder: Path) -> tuple[str, int]:

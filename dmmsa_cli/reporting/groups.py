@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from dmmsa_cli.experiments.studies import load_study, study_names
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.runs import System
+from dmmsa_cli.reporting.standing import from_name
 
 Task = Literal["msc", "cl", "gdwg", "uni"]
 
@@ -22,6 +22,8 @@ def label(system: System) -> str:
     `DMMSA`, `ConFEDE`, `w/o MSC`, `w/o MSC, CL`; what a shipped study calls its variant (`τ = 2`, `Regression alone`);
     or `recipe/variant` where its name says more than its objective.
     """
+    if from_name(system):  # it is not what its name promises
+        return f"{system.recipe_name}/{system.variant}"
     if system.variant == "full" and system.objective["name"] == "confede":
         return "ConFEDE"
     if system.objective["name"] == "dmmsa":
@@ -70,14 +72,8 @@ def groups(systems: Sequence[System]) -> list[tuple[System, ...]]:
     """
     by_setting: dict[str, list[System]] = {}
     for system in systems:
-        by_setting.setdefault(_setting(system), []).append(system)
+        by_setting.setdefault(system.first.identity.setting, []).append(system)
     return [tuple(sorted(group, key=lambda system: not is_reference(system))) for group in by_setting.values()]
-
-
-def _setting(system: System) -> str:
-    recipe = {key: value for key, value in system.first.recipe.items() if key not in ("objective", "seeds")}
-    facts = ("dataset", "synthetic", "data_hash", "modalities", "from_scratch", "precision", "base_text")
-    return json.dumps([recipe, *(system.first.facts.get(key) for key in facts)], sort_keys=True)
 
 
 def common_seeds(first: System, second: System) -> tuple[int, ...]:
@@ -90,12 +86,12 @@ def obstacle(first: System, second: System) -> str:
 
     Example: `they have no seed in common`.
     """
-    if _setting(first) != _setting(second):
+    if first.first.identity.setting != second.first.identity.setting:
         return "they differ in more than their objective"
     seeds = common_seeds(first, second)
     if not seeds:
         return "they have no seed in common"
-    encoders = [{run.seed: run.facts.get("encoder_hashes") for run in system.runs} for system in (first, second)]
+    encoders = [{run.seed: run.identity.encoders for run in system.runs} for system in (first, second)]
     if any(encoders[0][seed] != encoders[1][seed] for seed in seeds):
         return "they stand on different pretrained encoders"
     return ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
 
 from dmmsa_cli.reporting.contents import Row
 from dmmsa_cli.reporting.marks import has_marks
@@ -44,16 +45,45 @@ def about_data(systems: Sequence[System]) -> list[str]:
     return list(dict.fromkeys(f"Data {s.data_hash[:HASH]}: {_source(s)}." for s in systems))
 
 
+def about_machines(rows: Sequence[Row]) -> list[str]:
+    """Name the rows whose runs, or whose encoders, come from more than one device or version: their bits may differ."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        machines = [machine for run in row.system.runs for machine in run.machines] if row.system else []
+        for name, read in _MACHINE.items():
+            values = list(dict.fromkeys(value for machine in machines if (value := read(machine))))
+            if len(values) > 1:
+                found.setdefault(f"{name}: {', '.join(values)}", []).append(row.label)
+    return [f"Not all of one machine: {'; '.join(labels)} ({what})." for what, labels in found.items()]
+
+
+def _package(name: str) -> Callable[[Mapping[str, Any]], str]:
+    def read(machine: Mapping[str, Any]) -> str:
+        packages = machine.get("packages")
+        return f"{name} {packages[name]}" if isinstance(packages, Mapping) and packages.get(name) else ""
+
+    return read
+
+
+_MACHINE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "devices": lambda machine: str(machine.get("device") or ""),
+    "threads": lambda machine: str(machine.get("threads") or ""),
+    "versions of dmmsa": lambda machine: str(machine.get("dmmsa") or ""),
+    "versions of torch": _package("torch"),
+    "versions of transformers": _package("transformers"),
+}
+
+
 def about_missing(missing: Sequence[tuple[str, Ours]], elsewhere: str) -> list[str]:
     """Name the commands that fill the rows that nothing of ours stands under."""
     by_commands: dict[tuple[str, ...], list[str]] = {}
     for name, ours in missing:
         by_commands.setdefault(ours.commands, []).append(name)
-    told = [
+    listed = [
         f"{', '.join(names)} ({', then '.join(f'`{command}{elsewhere}`' for command in commands)})"
         for commands, names in by_commands.items()
     ]
-    return [f"Not run here yet: {'; '.join(told)}."] if told else []
+    return [f"Not run here yet: {'; '.join(listed)}."] if listed else []
 
 
 def _source(system: System) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from dmmsa_cli.data.prediction_table import read_predictions
+from dmmsa_cli.data.prediction_table import MADE_FROM, read_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.experiments.identity import Identity
 from dmmsa_cli.metrics import Metrics, Summary, summarise
+from dmmsa_cli.plain import read_json
 
 SPLIT = "test"  # all that stands in a table is measured on the test split
 
@@ -30,10 +31,10 @@ class Run:
     """One finished and evaluated run."""
 
     folder: Path
+    identity: Identity
+    """What it is."""
     facts: Mapping[str, Any]
-    """environment.json."""
-    recipe: Mapping[str, Any]
-    """The resolved recipe, as plain values."""
+    """environment.json: the same, with names, versions and machine."""
     log: Sequence[Mapping[str, Any]]
     """metrics.jsonl: an epoch each."""
     summary: Mapping[str, Any]
@@ -43,10 +44,20 @@ class Run:
     alone: Mapping[str, Metrics]
     """Of each pretrained encoder alone, by `text`, `vision`, `audio`."""
 
+    made_from: Mapping[str, str]
+    """Hashes of the `weights` and the `data` that its metrics were measured on."""
+    machines: Sequence[Mapping[str, Any]]
+    """Where it ran, wherever it went on, and where its encoders were trained: device, threads, versions."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The resolved recipe, as plain values, without seeds."""
+        return self.identity.recipe
+
     @property
     def seed(self) -> int:
         """Of the fusion."""
-        return int(self.facts["seed"])
+        return self.identity.seed
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -60,11 +71,16 @@ class Run:
         """
         path = self.folder / "predictions.csv"
         try:
-            return read_predictions(path)
+            table = read_predictions(path)
         except FileNotFoundError as error:
             raise RunMissing(f"{path} is missing.", evaluate_again(self.folder)) from error
         except InvalidInput as error:
             raise RunMismatch(error.what, evaluate_again(self.folder)) from error
+        if any(name not in table or (table[name] != self.made_from[name]).any() for name in MADE_FROM):
+            raise RunMismatch(
+                f"{path} was made from other weights or data than metrics.json beside it.", evaluate_again(self.folder)
+            )
+        return table.drop(columns=list(MADE_FROM))
 
     @property
     def similarity(self) -> pd.DataFrame | None:
@@ -77,7 +93,7 @@ class Run:
         if not path.exists():
             return None
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))[SPLIT]
+            kept = read_json(path)[SPLIT]
             names = [str(name) for name in kept["names"] if str(name).isidentifier()]
             return pd.DataFrame(kept["cosine"], index=names, columns=names, dtype=float)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -99,7 +115,7 @@ class System:
     @property
     def dataset(self) -> str:
         """Name of the dataset."""
-        return str(self.first.facts["dataset"])
+        return self.first.identity.dataset
 
     @property
     def synthetic(self) -> bool:
@@ -109,7 +125,7 @@ class System:
     @property
     def data_hash(self) -> str:
         """Content hash of the data."""
-        return str(self.first.facts["data_hash"])
+        return self.first.identity.data_hash
 
     @property
     def published_data(self) -> bool:
@@ -135,7 +151,7 @@ class System:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Which of t, v, a."""
-        return tuple(self.first.facts["modalities"])
+        return self.first.identity.modalities
 
     @property
     def text_encoder(self) -> str:
@@ -145,8 +161,9 @@ class System:
             return ""
         if text["source"] != "encoder":
             return "tiny BERT" if text["source"] == "tiny" else "the file's own text features"
-        spec = SPECS.get(self.dataset)
-        return str(text["encoder"] or (spec.text_encoder if spec else "")).rstrip("/").rsplit("/", 1)[-1]
+        spec = SPECS.get(self.dataset)  # of runs of an older dmmsa, which did not keep the name
+        name = self.first.identity.text_encoder or text["encoder"] or (spec.text_encoder if spec else "")
+        return str(name).rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def shares_encoders(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
+from dmmsa_cli.experiments.variants import in_words, meaning_of
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Cell, Row, Table
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
@@ -18,6 +19,7 @@ from dmmsa_cli.reporting.published import Ours, Published, PublishedRow, Publish
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
+from dmmsa_cli.reporting.standing import about_departures, from_name, from_shipped, from_variant
 
 FEWEST_DECIMALS = 3  # of MAE and Corr of ours beside published numbers
 USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
@@ -69,6 +71,7 @@ def published_table(
     decimals = [max(FEWEST_DECIMALS, table.decimals(column)) for column in columns]
     places = [(row.name, row.ours) for row in table.rows] + [(more.name, more.ours) for more in table.at_end]
     found = [(name, _answering(table, ours, systems)) for name, ours in places]
+    inside = [s for _, group in found for s in group]
     labels = iter(_labels_beside([(name, s) for name, group in found for s in group], table, published.recipes))
     rows: list[Row] = []
     for place, (_, group) in enumerate(found):
@@ -87,7 +90,9 @@ def published_table(
             *table.notes,
             *notes.about_marks(marked, "among the published rows"),
             *notes.about_spread(marked),
-            *notes.about_data([s for _, group in found for s in group]),
+            *notes.about_data(inside),
+            *notes.about_machines(marked),
+            *about_departures([s for _, ours in places if ours for s in _named_like(table, ours, systems)]),
             *notes.about_missing(missing, elsewhere),
         ),
         dataset=table.dataset,
@@ -95,14 +100,20 @@ def published_table(
 
 
 def _answering(table: PublishedTable, ours: Ours | None, systems: Sequence[System]) -> list[System]:
-    """Those of our systems that a published row is about; never one on synthetic data."""
+    """Those of our systems that a published row is about: by what they computed, and never on synthetic data."""
+    if ours is None:
+        return []
+    meaning = meaning_of(ours.variant)
     return [
         system
-        for system in systems
-        if ours is not None
-        and not system.synthetic
-        and (system.dataset, system.objective["name"], system.variant) == (table.dataset, ours.objective, ours.variant)
+        for system in _named_like(table, ours, systems)
+        if not from_shipped(system, meaning.set if meaning else {})
     ]
+
+
+def _named_like(table: PublishedTable, ours: Ours, systems: Sequence[System]) -> list[System]:
+    wanted = table.dataset, ours.objective, ours.variant
+    return [s for s in systems if not s.synthetic and (s.dataset, s.objective["name"], s.variant) == wanted]
 
 
 def _labels_beside(pairs: Sequence[tuple[str, System]], table: PublishedTable, recipes: Sequence[str]) -> list[str]:
@@ -147,9 +158,7 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
 def all_runs_table(systems: Sequence[System]) -> Table:
     """Build the table of everything that was run on a dataset, its pretrained encoders alone above it."""
     several = len({system.conditions for system in systems}) > 1
-    names = [
-        f"{s.recipe_name} {s.variant}" + (f", {s.conditions}" if several and s.conditions else "") for s in systems
-    ]
+    names = [_plain_name(system, conditions=several) for system in systems]
     alone = alone_rows(systems, _columns(systems[0]))
     dataset = systems[0].dataset
     return _own_table(
@@ -162,9 +171,17 @@ def all_runs_table(systems: Sequence[System]) -> Table:
     )
 
 
+def _plain_name(system: System, *, conditions: bool) -> str:
+    """Name a system by recipe and variant, by what it departs in from what these stand for, and by its conditions."""
+    found = from_name(system)
+    parts = [f"{system.recipe_name} {system.variant}", f"with {in_words(found)}" if found else ""]
+    return ", ".join(part for part in (*parts, system.conditions if conditions else "") if part)
+
+
 def study_table(name: str, study: Study, recipe: str, systems: Sequence[System], elsewhere: str = "") -> Table | None:
     """Build the table of a study of one recipe; None where less than two of its variants have been run."""
-    found = [(variant, s) for variant in study.variants for s in systems if _is(s, variant, recipe)]
+    named = [(variant, s) for variant in study.variants for s in systems if _is_named(s, variant, recipe)]
+    found = [(variant, s) for variant, s in named if not from_variant(s, variant.set, systems)]
     if len({variant.title for variant, _ in found}) < 2:
         return None
     mine = [system for _, system in found]
@@ -175,28 +192,31 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
         _named([variant.title for variant, _ in found], mine),
         group_of=lambda row: row.system and row.system.data_hash,
         among="among rows of the same data",
-        remarks=_not_run(f"--study {shlex.quote(name)}", study, recipe, found, elsewhere),
+        remarks=[
+            *about_departures([system for _, system in named]),
+            *_not_run(f"--study {shlex.quote(name)}", study, recipe, found, elsewhere),
+        ],
     )
 
 
 def _not_run(
-    asked: str, study: Study, recipe: str, found: Sequence[tuple[Variant, System]], elsewhere: str
+    option: str, study: Study, recipe: str, found: Sequence[tuple[Variant, System]], elsewhere: str
 ) -> list[str]:
     """Say which variants are missing, and how to run them."""
     run, system = {variant.title for variant, _ in found}, found[0][1]
     missing = [v.title for v in study.variants if v.title not in run and v.metrics in (None, _metric_set(system))]
     base = f" --recipe {shlex.quote(recipe)}" if recipe != USUAL_RECIPE else ""
-    command = f"dmmsa ablate --dataset {shlex.quote(system.dataset)} {asked}{base}{elsewhere}"
+    command = f"dmmsa ablate --dataset {shlex.quote(system.dataset)} {option}{base}{elsewhere}"
     return [f"Not run yet: {', '.join(missing)} (`{command}`)."] if missing else []
 
 
 def _named(names: Sequence[str], systems: Sequence[System]) -> list[Row]:
-    told = tell_apart(names, systems)
+    labels = tell_apart(names, systems)
     columns = _columns(systems[0])
-    return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(told, systems, strict=True)]
+    return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(labels, systems, strict=True)]
 
 
-def _is(system: System, variant: Variant, recipe: str) -> bool:
+def _is_named(system: System, variant: Variant, recipe: str) -> bool:
     try:
         return (system.variant, system.recipe_name) == (variant.name, Path(variant.recipe_beside(recipe)).stem)
     except InvalidRecipe:  # the study knows no such variant of this recipe
@@ -231,6 +251,7 @@ def _own_table(
             *notes.about_marks(marked, among),
             *notes.about_spread(marked),
             *notes.about_data(systems),
+            *notes.about_machines(marked),
         ),
         synthetic=synthetic,
         dataset=systems[0].dataset,

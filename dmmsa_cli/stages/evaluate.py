@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES, DatasetSpec
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMismatch, RunMissing
@@ -20,7 +21,7 @@ from dmmsa_cli.experiments.encoders import load_unimodal
 from dmmsa_cli.experiments.identity import Identity, by_system, check_place, identity_in, tell_apart
 from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.reopen import reopen
-from dmmsa_cli.files import atomic_path, exclusive, write_json
+from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.metrics import Metrics, Summary, score, summarise, without_nan
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.runtime import DeviceName
@@ -297,7 +298,7 @@ def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], prediction
     run = fused.encoders.run
     made_from = {"weights": run.weights_hash(), "data": fused.experiment.store.manifest.data_hash}
     name = "predictions.csv" if split == "test" else f"predictions-{split}.csv"
-    write_csv(run.path / name, predictions_table(fused, split, predictions).assign(**made_from))
+    write_predictions(run.path / name, predictions_table(fused, split, predictions).assign(**made_from))
     if predictions.cosine is not None:
         cosine = predictions.cosine.round(6).tolist()
         _add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
@@ -316,9 +317,3 @@ def _add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None 
         before = known.get(MADE_FROM)
         found = found | {MADE_FROM: (before if isinstance(before, dict) else {}) | made_from}
     write_json(path, known | found)
-
-
-def write_csv(target: Path, table: pd.DataFrame) -> None:
-    """Write a table by rename; floats keep every digit that float32 has."""
-    with atomic_path(target) as partial:
-        table.to_csv(partial, index=False, float_format="%.9g")

@@ -15,7 +15,7 @@ from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.build import Fused, fusion_objective
 from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
-from dmmsa_cli.experiments.identity import Identity, identity_in, identity_of, short
+from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
 from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.variants import check_names
 from dmmsa_cli.files import exclusive
@@ -152,7 +152,7 @@ def _refuse_another(run: RunFolder, identity: Identity, unknown: Iterable[str] =
     Raises:
         RunMismatch: it differs; the message says in what.
     """
-    ignored = [f"the {MODALITY_NAMES[modality]} encoder" for modality in unknown]
+    ignored = [encoder_name(modality) for modality in unknown]
     found = identity_in(run).difference(identity, ignoring=ignored)
     if found:
         words = [f"{key} is {short(there)} there, {short(here)} here" for key, (there, here) in found.items()]
@@ -196,7 +196,6 @@ def _facts(
         "recipes": spec.recipes,
         "variant": variant,
         "encoders": {modality: folder.path.name for modality, folder in encoders.items()},
-        "synthetic": spec.synthetic,
         "score_range": spec.score_range,
         "source": experiment.store.manifest.source,
         "remarks": fusion_objective(experiment).remarks(),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dmmsa_cli.data.features import Features, read_features
+from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.errors import InvalidInput
@@ -17,7 +18,7 @@ from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.evaluate import head_columns, write_csv
+from dmmsa_cli.stages.evaluate import head_columns
 from dmmsa_cli.training.run import RunFolder
 
 
@@ -58,7 +59,7 @@ def predict(
     _check_modalities(fused.experiment, features, source, run)
     splits = _chosen(features, split, source)
     tables = [_predict_split(fused, name, rows) for name, rows in splits.items()]
-    write_csv(out, pd.concat(tables, ignore_index=True))
+    write_predictions(out, pd.concat(tables, ignore_index=True))
     return PredictReport(
         rows={name: len(rows) for name, rows in splits.items()},
         repairs=features.repairs,

@@ -13,6 +13,7 @@ from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.recipe import dump_yaml
 
 CLIPS, VIDEOS, EPOCHS = 120, 12, 5
+WEIGHTS = "ef" * 32
 FEATURES = {"t": ("T_s", "T_d"), "v": ("V_s", "V_d"), "a": ("A_s", "A_d")}
 
 
@@ -49,11 +50,13 @@ def write_run(
     said = (truth + noise).astype(np.float32)
     found = score(truth, said, metrics=metrics, score_range=limit)
     alone = score(truth, truth / 2, metrics=metrics, score_range=limit)  # an encoder alone is another system
-    _json(folder / "metrics.json", {"test": {"fused": without_nan(found), "text": without_nan(alone)}})
+    made_from = {"weights": WEIGHTS, "data": data_hash}
+    measured = {"fused": without_nan(found), "text": without_nan(alone)}
+    _json(folder / "metrics.json", {"test": measured, "made_from": {"test": made_from}})
     ids = [f"video{i % VIDEOS}$_${i // VIDEOS}" for i in range(CLIPS)]
     texts = [f'clip {i}, "quoted", <b>bold</b> & 情感' for i in range(CLIPS)]
     table = pd.DataFrame({"id": ids, "text": texts, "y_true": truth, "y_pred": said})
-    write_predictions(folder / "predictions.csv", table)
+    write_predictions(folder / "predictions.csv", table.assign(**made_from))
     names = [FEATURES[m][kind] for kind in (0, 1) for m in modalities]
     cosine = np.random.default_rng(seed).uniform(-1, 1, (len(names), len(names)))
     _json(folder / "features.json", {"test": {"names": names, "cosine": ((cosine + cosine.T) / 2).tolist()}})
@@ -76,6 +79,7 @@ def _write_facts(folder, dataset, recipe, variant, seed, modalities, data_hash, 
         "encoders": encoders,
         "encoder_hashes": {m: "ab" * 32 for m in modalities},
         "base_text": "cd" * 32,
+        "text_encoder": None,
         "remarks": [],
         "dmmsa": "0.1.0",
         "python": "3.11.7",
@@ -100,7 +104,13 @@ def _write_log(folder, seed, error):
         line = {"epoch": epoch, "losses": losses, "weights": weights, "validation": validation}
         lines.append(line | {"learning_rate": 1e-4, "seconds": 1.5, "best": epoch == EPOCHS})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    best = {"best_epoch": EPOCHS, "epochs": EPOCHS, "seconds": 7.5, "validation": lines[-1]["validation"]}
+    best = {
+        "weights": WEIGHTS,
+        "best_epoch": EPOCHS,
+        "epochs": EPOCHS,
+        "seconds": 7.5,
+        "validation": lines[-1]["validation"],
+    }
     _json(folder / "summary.json", best)
 
 

@@ -189,9 +189,9 @@ def test_a_linked_folder_of_runs_is_evaluated_where_it_is_linked(copy, prepared,
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"base_text": "ab" * 32, "text_encoder": "another"}, "the base text encoder another (abababababab)"),
-        ({"precision": "bf16"}, "settled precision bf16"),
-        ({"encoder_hashes": {"t": "cd" * 32, "v": "cd" * 32, "a": "cd" * 32}}, "the audio encoder cdcdcdcdcdcd"),
+        ({"base_text": "ab" * 32, "text_encoder": "another"}, "text encoder another (abababab)"),
+        ({"precision": "bf16"}, ", bf16"),
+        ({"encoder_hashes": {"t": "cd" * 32, "v": "cd" * 32, "a": "cd" * 32}}, "the audio encoder cdcdcdcd"),
     ],
 )
 def test_what_differs_in_more_than_its_seed_has_a_row_of_its_own(copy, prepared, monkeypatch, facts, words):
