@@ -137,8 +137,15 @@ class RunFolder:
         save_tensors(self.path / "weights.safetensors", dict(model.state_dict()), {})
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the run's weights."""
-        return content_hash(self.path / "weights.safetensors")
+        """Return the SHA-256 of the run's weights.
+
+        Raises:
+            RunMissing: there are none.
+        """
+        path = self.path / "weights.safetensors"
+        if not path.exists():
+            raise RunMissing(f"{self.path} holds no weights.", _GO_ON)
+        return content_hash(path)
 
     def load_weights(self, model: nn.Module) -> None:
         """Load the run's best weights.

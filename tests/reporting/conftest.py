@@ -50,18 +50,23 @@ def write_run(
     said = (truth + noise).astype(np.float32)
     found = score(truth, said, metrics=metrics, score_range=limit)
     alone = score(truth, truth / 2, metrics=metrics, score_range=limit)  # an encoder alone is another system
-    made_from = {"weights": WEIGHTS, "data": data_hash}
-    measured = {"fused": without_nan(found), "text": without_nan(alone)}
-    _json(folder / "metrics.json", {"test": measured, "made_from": {"test": made_from}})
     ids = [f"video{i % VIDEOS}$_${i // VIDEOS}" for i in range(CLIPS)]
     texts = [f'clip {i}, "quoted", <b>bold</b> & 情感' for i in range(CLIPS)]
     table = pd.DataFrame({"id": ids, "text": texts, "y_true": truth, "y_pred": said})
-    write_predictions(folder / "predictions.csv", table.assign(**made_from))
+    measured(folder, table, {"fused": without_nan(found), "text": without_nan(alone)})
     names = [FEATURES[m][kind] for kind in (0, 1) for m in modalities]
     cosine = np.random.default_rng(seed).uniform(-1, 1, (len(names), len(names)))
     _json(folder / "features.json", {"test": {"names": names, "cosine": ((cosine + cosine.T) / 2).tolist()}})
     _write_log(folder, seed, error)
     return folder
+
+
+def measured(folder, table, metrics):
+    """Give a run these predictions and metrics, as if it had been evaluated with its weights and data."""
+    data = json.loads((folder / "environment.json").read_text())["data_hash"]
+    made_from = {"weights": WEIGHTS, "data": data}
+    _json(folder / "metrics.json", {"test": metrics, "made_from": {"test": made_from}})
+    write_predictions(folder / "predictions.csv", table.assign(**made_from))
 
 
 def _write_facts(folder, dataset, recipe, variant, seed, modalities, data_hash, published, more):

@@ -11,7 +11,7 @@ from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.report import build_report
-from tests.reporting.conftest import write_run
+from tests.reporting.conftest import measured, write_run
 
 
 def test_runs_that_differ_in_seed_alone_are_one_system(runs_dir):
@@ -64,8 +64,8 @@ def test_an_unfinished_run_and_an_unevaluated_one_are_no_systems(tmp_path):
     [
         ("metrics.json", "{"),
         ("metrics.json", "[]"),
-        ("metrics.json", '{"test": {"fused": {"mae": "high"}}}'),
-        ("metrics.json", '{"test": {"text": {"mae": 1}}}'),
+        ("metrics.json", '{"test": {"fused": {"mae": "high"}}, "made_from": {}}'),
+        ("metrics.json", '{"test": {"text": {"mae": 1}}, "made_from": {}}'),
         ("environment.json", "{}"),
         ("recipe.yaml", "a: ["),
         ("metrics.jsonl", "no json\n"),
@@ -107,9 +107,8 @@ def test_labels_and_predictions_that_are_whole_numbers_are_no_damage(tmp_path):
     folder = write_run(tmp_path)
     labels, predictions = np.float32([1, -2, 0, 3]), np.float32([1, -1, 0, 2])
     table = pd.DataFrame({"id": list("abcd"), "text": "", "y_true": labels, "y_pred": predictions})
-    table.astype({"y_true": int, "y_pred": int}).to_csv(folder / "predictions.csv", index=False)
     metrics = score(labels, predictions, metrics="mosi", score_range=3.0)
-    (folder / "metrics.json").write_text(json.dumps({"test": {"fused": without_nan(metrics)}}))
+    measured(folder, table.astype({"y_true": int, "y_pred": int}), {"fused": without_nan(metrics)})
     built = build_report(tmp_path, "mosi")
     assert built.notes == ()
     assert built.collection.systems[0].first.predictions["y_pred"].tolist() == predictions.tolist()

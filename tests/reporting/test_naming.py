@@ -3,12 +3,15 @@
 import json
 import re
 import unicodedata
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmmsa_cli.data.specs import SPECS
+from dmmsa_cli.experiments.identity import Identity
+from dmmsa_cli.experiments.variants import shipped_recipe
 from dmmsa_cli.reporting import naming
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Cell, Report, Row, Table
@@ -21,6 +24,7 @@ from dmmsa_cli.reporting.page.figures import specs
 from dmmsa_cli.reporting.page.page import render
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import Column
+from dmmsa_cli.reporting.runs import Run, System
 from dmmsa_cli.reporting.tables import build_tables
 from tests.reporting.conftest import write_run
 from tests.reporting.test_page import Reader, own_words
@@ -57,21 +61,11 @@ def test_a_name_that_is_alone_stays_as_it_is():
 
 
 def system(dataset, *, synthetic=False):
-    """As much of a system as names are made of."""
-    facts = {"precision": "float32", "from_scratch": False, "dataset": dataset, "synthetic": synthetic}
-    recipe = {"objective": {"name": "dmmsa"} | {task: {"enabled": True} for task in ("gdwg", "msc", "cl", "uni")}}
-    return SimpleNamespace(
-        dataset=dataset,
-        synthetic=synthetic,
-        conditions="",
-        data_hash=dataset,
-        recipe_name="dmmsa",
-        variant="full",
-        modalities=("t", "v", "a"),
-        objective=recipe["objective"],
-        seeds=(1,),
-        first=SimpleNamespace(facts=facts, recipe=recipe),
-    )
+    """The whole of DMMSA on a dataset: as much of a run as names are made of."""
+    recipe = shipped_recipe("dmmsa", SPECS[dataset].recipes if dataset in SPECS else "default")
+    identity = Identity(dataset, synthetic, dataset, recipe, ("t", "v", "a"), False, "float32", None, None, {}, 1)
+    facts = {"recipe": "dmmsa", "variant": "full", "synthetic": synthetic, "encoders": {}, "from_scratch": False}
+    return System((Run(Path(), identity, facts, [], {}, {"mae": 1.0}, {}, {}, []),))
 
 
 @given(st.lists(DATASETS, min_size=1, max_size=8, unique=True))
@@ -153,7 +147,7 @@ def test_tables_have_ids_of_their_own(tmp_path):
         changes = {"objective.msc.enabled": False} if variant == "no-msc" else None
         for dataset in ("a", "a-b"):
             write_run(tmp_path / "runs", dataset=dataset, variant=variant, changes=changes)
-    text = "title: Mine\nvariants: [{name: full}, {name: no-msc}]\n"
+    text = "title: Mine\nvariants: [{name: full}, {name: no-msc, set: {objective.msc.enabled: false}}]\n"
     studies = [tmp_path / name for name in ("c.yaml", "b-c.yaml", "other/c.yaml", "runs.yaml")]
     for path in studies:
         path.parent.mkdir(exist_ok=True)

@@ -16,17 +16,16 @@ from dmmsa_cli.reporting.series.averages import over_seeds
 from dmmsa_cli.reporting.series.epochs import task_losses, task_weights, validation_curves
 from dmmsa_cli.reporting.series.predictions import clips
 from dmmsa_cli.reporting.series.scale import Scale, scale
-from tests.reporting.conftest import write_run
+from tests.reporting.conftest import measured, write_run
 
 
 def say(folder, truth, said, dataset="mosi"):
     """Give a run these predictions of clips c0, c1, ... of videos v0 (even) and v1 (odd)."""
     ids = [f"v{i % 2}$_$c{i}" for i in range(len(truth))]
     table = pd.DataFrame({"id": ids, "text": ids, "y_true": np.float32(truth), "y_pred": np.float32(said)})
-    table.to_csv(folder / "predictions.csv", index=False)
     metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
     found = score(np.float32(truth), np.float32(said), metrics=metrics, score_range=limit)
-    (folder / "metrics.json").write_text(json.dumps({"test": {"fused": without_nan(found)}}))
+    measured(folder, table, {"fused": without_nan(found)})
 
 
 def log(folder, maes):

@@ -84,9 +84,10 @@ def test_rows_that_would_share_a_label_are_told_apart(tmp_path):
 
 
 def test_settings_tell_apart_what_nothing_else_does(tmp_path):
-    write_run(tmp_path)
-    write_run(tmp_path, seed=12, changes={"fusion.epochs": 7})
-    assert "ours, fusion.epochs 7 (1 seed)" in ours(tables(tmp_path)["dmmsa-table-3-mosi"])
+    for seed, epochs in ((1, 5), (12, 7)):
+        write_run(tmp_path, called="mine", seed=seed, changes={"fusion.epochs": epochs})
+    found = ours(tables(tmp_path)["dmmsa-table-3-mosi"])
+    assert found == [f"ours, recipe mine, fusion.epochs {epochs} (1 seed)" for epochs in (5, 7)]
 
 
 def test_rows_below_different_published_ones_carry_their_names(tmp_path):
@@ -196,7 +197,8 @@ def test_the_data_are_named(tmp_path):
 def test_all_runs_stand_in_one_table_in_a_sensible_order(tmp_path):
     fractions = {"fraction-0.2": 0.2, "fraction-0.8": 0.8}
     for variant in ("other", "no-cl", "fraction-0.2", "full", "fraction-0.8"):
-        changes = {"data.fraction": fractions[variant]} if variant in fractions else None
+        changes = {"data.fraction": fractions[variant]} if variant in fractions else {}
+        changes |= {"objective.cl.enabled": False} if variant == "no-cl" else {}
         write_run(tmp_path, variant=variant, changes=changes)
     assert labels(tables(tmp_path)["mosi-runs"]) == [
         "text alone (the shared encoder)",
@@ -240,8 +242,9 @@ def test_the_comparison_with_confede_is_named_for_its_recipes(tmp_path):
 
 
 def test_own_rows_are_marked_among_those_of_the_same_conditions(tmp_path):
-    for place, variant in enumerate(("full", "no-cl", "no-msc")):
-        write_run(tmp_path, variant=variant, error=0.5 + 0.4 * place)
+    for place, task in enumerate((None, "cl", "msc")):
+        changes = {f"objective.{task}.enabled": False} if task else None
+        write_run(tmp_path, variant=f"no-{task}" if task else "full", changes=changes, error=0.5 + 0.4 * place)
     write_run(tmp_path, recipe="minilm", modalities=("t", "a"), error=0.1)
     rows = {row.label: row for row in tables(tmp_path)["mosi-runs"].rows}
     mae = {label: row.cells[4].marks[0] for label, row in rows.items()}
@@ -295,7 +298,7 @@ def test_rows_outside_every_group_are_never_marked():
 def test_a_study_of_ones_own_has_a_table_and_says_what_is_missing(tmp_path):
     for variant, width in (("narrow", 384), ("wide", 768)):
         write_run(tmp_path / "runs", variant=variant, changes={"model.width": width})
-    names = [{"name": "narrow", "label": "d = 384"}, {"name": "wide"}, {"name": "wider"}]
+    names = [{"name": "narrow", "label": "d = 384", "set": {"model.width": 384}}, {"name": "wide"}, {"name": "wider"}]
     path = tmp_path / "how wide.yaml"
     path.write_text(yaml.safe_dump({"title": "How wide?", "variants": names}))
     tables = build_tables(collect(tmp_path / "runs").systems, "mosi", " --runs-dir r", studies=[str(path)])
