@@ -15,8 +15,8 @@ from dmmsa_cli.bench.process import Facts, peak_memory
 from dmmsa_cli.data.ragged import Ragged
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.store import dataset_folder, open_store
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import embed_tokens
-from dmmsa_cli.experiments.encoders import base_text
 from dmmsa_cli.experiments.inputs import tokens
 from dmmsa_cli.files import PARTIAL
 from dmmsa_cli.layers.pretrained import load_encoder, make_tiny

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dmmsa_cli.data.sequences import Tokens
-from dmmsa_cli.experiments.encoders import Encoders, base_text
+from dmmsa_cli.experiments.base_text import base_text
+from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import digest
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.pretrained import fingerprint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,66 +13,21 @@ from torch import nn
 from dmmsa_cli.data.sequences import Frames, SplitFrames, frame_statistics
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment, digest
 from dmmsa_cli.experiments.rows import used_rows
-from dmmsa_cli.files import PARTIAL, exclusive
 from dmmsa_cli.layers.pretrained import (
     copy_description,
     empty_encoder,
     encoder_width,
-    find_encoder,
     fingerprint,
     load_encoder,
-    make_tiny,
 )
 from dmmsa_cli.layers.sequence import SequenceEncoder, SequenceOptions
 from dmmsa_cli.layers.text import TextEncoder
 from dmmsa_cli.models.unimodal import Unimodal
 from dmmsa_cli.recipe import to_dict
 from dmmsa_cli.training.run import RunFolder
-
-# --- the text encoder before any training here ----------------------------------------------------------------------
-
-
-def base_text(experiment: Experiment, seed: int) -> Path:
-    """Return the folder of the text encoder as it is before any training here; a tiny one is made if it is missing.
-
-    Raises:
-        EncoderUnavailable: it is not on this machine and can't be fetched.
-        InvalidRecipe: the dataset has no transcripts.
-    """
-    if not experiment.store.manifest.transcripts:
-        raise InvalidRecipe(
-            f"{experiment.dataset} has no transcripts for a text encoder to read.",
-            "Use the pickle's own features: --set text.source=features",
-        )
-    if experiment.recipe.text.source == "tiny":
-        return _tiny(experiment, seed)
-    return find_encoder(experiment.recipe.text.encoder or experiment.store.spec.text_encoder)
-
-
-def _tiny(experiment: Experiment, seed: int) -> Path:
-    text, rows = experiment.recipe.text, used_rows(experiment, "train", seed)
-    facts = {
-        "data": experiment.store.manifest.data_hash,
-        "tiny": to_dict(text.tiny),
-        "max_tokens": text.max_tokens,
-        "seed": experiment.recipe.pretraining.seed,
-        "fraction": len(rows),
-    }
-    if len(rows) < len(experiment.store.split("train")) and experiment.recipe.pretraining.per_seed:
-        facts["rows"] = seed  # each seed has a subset, and so a vocabulary, of its own
-    folder = experiment.folder / "encoders" / f"tiny-{digest(facts)}"
-    with exclusive(folder.parent, wait=True):
-        if not folder.exists():
-            texts = experiment.store.split("train").texts
-            partial = folder.with_name(folder.name + PARTIAL)
-            shutil.rmtree(partial, ignore_errors=True)
-            chosen = [texts[row] for row in rows]
-            make_tiny(partial, chosen, text.tiny, max_tokens=text.max_tokens, seed=experiment.recipe.pretraining.seed)
-            partial.replace(folder)
-    return folder
-
 
 # --- one encoder ----------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from dmmsa_cli.data.sequences import Frames, SplitFrames, Tokens
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.views import View
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import cached_embeddings, embed_tokens
-from dmmsa_cli.experiments.encoders import Encoders, base_text, check_text_features, frames
+from dmmsa_cli.experiments.encoders import Encoders, check_text_features, frames
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.layers.pretrained import tokenize

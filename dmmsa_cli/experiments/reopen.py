@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
-from dmmsa_cli.experiments.encoders import Encoders, base_text
+from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, identity_in
 from dmmsa_cli.experiments.recipes import from_values

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
-from dmmsa_cli.experiments.identity import Identity, by_system, check_place, identity_in
+from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
+from dmmsa_cli.experiments.systems import by_system
 from dmmsa_cli.metrics import Metrics
 from dmmsa_cli.plain import from_json, read_json
 from dmmsa_cli.reporting.results import COLUMNS

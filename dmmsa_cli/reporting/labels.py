@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dmmsa_cli.experiments import identity
+from dmmsa_cli.experiments import systems as runs_alike
 from dmmsa_cli.reporting.runs import System
 
 
 def tell_apart(names: Sequence[str], systems: Sequence[System]) -> list[str]:
-    """Add to equal names what the systems behind them differ in (see `experiments/identity.py`).
+    """Add to equal names what the systems behind them differ in (see `experiments/systems.py`).
 
     Example: twice `ours` becomes `ours, data c0ffee12` and `ours, data deadbeef`.
     """
@@ -20,7 +20,7 @@ def tell_apart(names: Sequence[str], systems: Sequence[System]) -> list[str]:
         )
         for s in systems
     ]
-    return identity.tell_apart(names, [system.first.identity for system in systems], places)
+    return runs_alike.tell_apart(names, [system.first.identity for system in systems], places)
 
 
 def seeds_of(system: System) -> str:

@@ -18,9 +18,10 @@ from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import load_unimodal
-from dmmsa_cli.experiments.identity import Identity, by_system, check_place, identity_in, tell_apart
+from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
 from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.reopen import reopen
+from dmmsa_cli.experiments.systems import by_system, tell_apart
 from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.metrics import Metrics, Summary, score, summarise, without_nan
 from dmmsa_cli.plain import read_json

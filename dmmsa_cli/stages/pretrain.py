@@ -12,8 +12,9 @@ from torch import nn
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import InvalidInput, RunMismatch
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import pretraining_objective, unimodal_model
-from dmmsa_cli.experiments.encoders import base_text, encoder_folder, fresh_encoder, what_decides
+from dmmsa_cli.experiments.encoders import encoder_folder, fresh_encoder, what_decides
 from dmmsa_cli.experiments.experiment import Experiment, digest
 from dmmsa_cli.experiments.inputs import embedded_views, unimodal_view
 from dmmsa_cli.experiments.measure import metrics_of
