@@ -168,6 +168,16 @@ def test_bad_input_gets_one_clear_message(trained, prepared, micro, case):
     assert sorted(path for path in cwd.rglob("*") if path.name != ".lock") == before
 
 
+def test_want_of_memory_is_told_in_words(prepared, micro, tmp_path):
+    line = ["fuse", "-d", "mini", "--recipe", micro, "--seed", "1", "--from-scratch", "--data-dir", prepared]
+    too_large = ["--set", "model.width=1000000000000000", "--set", "data.modalities=[v, a]", "--name", "x"]
+    done = dmmsa(*line, *too_large, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Error: This machine has not enough memory" in done.stderr
+    assert "model.width" in done.stderr
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = dmmsa("fuse", "--dataset", "mosi", "--debug", cwd=tmp_path)
     assert done.returncode == 1
