@@ -143,6 +143,14 @@ ERRORS = {
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--name", "a/b"],
         ["no name for a folder"],
     ),
+    "a seed below 0": (
+        ["fuse", "--dataset", "mini", "--seed", "1", "-1"],
+        ["--seed: -1 is no seed", "9,007,199,254,740,991"],
+    ),
+    "a seed that no generator takes": (
+        ["pretrain-unimodal", "--dataset", "mini", "--seed", "99999999999999999999999"],
+        ["--seed: 99999999999999999999999 is no seed"],
+    ),
     "--force with --resume": (["fuse", "--dataset", "mini", "--force", "--resume"], ["Give one of them"]),
     "a file where a folder should be": (
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--runs-dir", "MICRO"],
