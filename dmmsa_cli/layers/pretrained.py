@@ -137,11 +137,13 @@ def encoder_width(folder: Path) -> int:
     """
     try:
         width = read_json(folder / "config.json").get("hidden_size")
-    except (OSError, ValueError, AttributeError) as error:
+        if width is not None:
+            return int(width)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {error}", _WAYS_OUT) from error
+    # Some kinds of encoder call it otherwise. Importing transformers takes two seconds, which most runs go without.
     with _in_words(folder, "text encoder that can be loaded"):
-        # Some kinds of encoder call it otherwise; asking transformers costs two seconds at start.
-        return int(_config(folder).hidden_size if width is None else width)
+        return int(_config(folder).hidden_size)
 
 
 def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:
