@@ -89,11 +89,13 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _tell(error: DmmsaError) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+    from dmmsa_cli.cli.console import open_console
+
+    console, soft_wrap = open_console(stderr=True), not sys.stderr.isatty()
     head = "Stopped: " if isinstance(error, Interrupted) else "Error: "
-    console.print(Text(head, style="bold yellow" if isinstance(error, Interrupted) else "bold red") + Text(error.what))
+    style = "bold yellow" if isinstance(error, Interrupted) else "bold red"
+    console.print(Text.assemble((head, style), error.what), soft_wrap=soft_wrap)
     if error.remedy:
-        console.print(Text(error.remedy))
+        console.print(error.remedy, soft_wrap=soft_wrap)
