@@ -125,24 +125,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, numpy, Arrow or torch is one for want of memory; none of them is imported."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    told = isinstance(error, RuntimeError | ValueError) and bool(_NO_MEMORY.search(str(error)))
-    return told or isinstance(error, MemoryError)
+    described = isinstance(error, RuntimeError | ValueError) and bool(_NO_MEMORY.search(str(error)))
+    return described or isinstance(error, MemoryError)
 
 
 def _out_of_memory(error: BaseException) -> OutOfMemory:
     text = str(error)
     gpu = re.search(r"CUDA|CUBLAS|CUDNN|MPS|HIP", text)
     size = re.search(r"allocate ([\d.]+) ?(bytes|[KMGTPE]i?B)", text)
-    asked = f": {_size(float(size[1]), size[2])} more were asked for" if size else ""
+    amount = f": {_size(float(size[1]), size[2])} more were asked for" if size else ""
     remedy = (
         "A smaller batch (--set fusion.batch_size=8, pretraining.text.batch_size=8), a narrower model (model.width), "
-        "shorter texts (text.max_tokens) and fewer --jobs at a time need less"
+        "shorter texts (text.max_tokens) and fewer --jobs at a time need less; a file given to --from has to fit whole"
     )
     return OutOfMemory(
-        f"{'The GPU' if gpu else 'This machine'} has not enough memory{asked}.",
+        f"{'The GPU' if gpu else 'This machine'} has not enough memory{amount}.",
         f"{remedy}; --device cpu uses the machine's own memory." if gpu else f"{remedy}.",
     )
 
 
-def _size(amount: float, unit: str) -> str:
-    return f"{amount / 2**30:,.1f} GiB" if unit == "bytes" else f"{amount:,.1f} {unit}"
+def _size(number: float, unit: str) -> str:
+    return f"{number / 2**30:,.1f} GiB" if unit == "bytes" else f"{number:,.1f} {unit}"

@@ -108,8 +108,8 @@ def _show(console: Console, report: PrepareReport) -> None:
 def _show_best(console: Console, report: PrepareReport) -> None:
     best = report.manifest.notes.get("best_reachable_mae")
     if best:
-        told = ", ".join(f"{split} {value:.3f}" for split, value in best.items())
-        console.print(f"best reachable MAE, SYNTHETIC: {told}")
+        values = ", ".join(f"{split} {value:.3f}" for split, value in best.items())
+        console.print(f"best reachable MAE, SYNTHETIC: {values}")
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -99,9 +99,9 @@ class TextEncoder(nn.Module):
             return
         stack = getattr(getattr(self.backbone, "encoder", None), "layer", None)
         if stack is None or not hasattr(self.backbone, "embeddings") or layers > len(stack):
-            there = "no such layers" if stack is None else f"{len(stack)} layers"
+            available = "no such layers" if stack is None else f"{len(stack)} layers"
             raise InvalidRecipe(
-                f"text.frozen_layers is {layers}; this text encoder has {there}.", "Leave it out, or choose fewer."
+                f"text.frozen_layers is {layers}; this text encoder has {available}.", "Leave it out, or choose fewer."
             )
         for part in (self.backbone.embeddings, *stack[:layers]):
             part.requires_grad_(False)
