@@ -186,6 +186,16 @@ def test_want_of_memory_is_told_in_words(prepared, micro, tmp_path):
     assert "model.width" in done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_folder_whose_name_is_no_utf_8_is_printed_all_the_same(tmp_path, encoding):
+    if sys.platform != "linux":
+        pytest.skip("only Linux's file systems take any bytes as a name")
+    folder = os.fsdecode(bytes(tmp_path) + b"/d\xff[/]\xc3\xbc")
+    done = dmmsa("prepare", "toy", "--data-dir", folder, PYTHONIOENCODING=encoding, COLUMNS="300")
+    assert done.returncode == 0, done.stderr
+    assert r"d\udcff[/]" in done.stdout
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = dmmsa("fuse", "--dataset", "mosi", "--debug", cwd=tmp_path)
     assert done.returncode == 1
