@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import re
+
 
 class DmmsaError(Exception):
     """What went wrong, in words for the person at the keyboard; the command line prints it and exits with 1.
@@ -90,3 +93,56 @@ class DiskFull(DmmsaError):
 
 class Interrupted(DmmsaError):
     """Stopped by Ctrl-C or SIGTERM; the message says what was saved."""
+
+
+class OutOfMemory(DmmsaError):
+    """The machine, or its GPU, has not the memory that was asked for."""
+
+
+def as_dmmsa_error(error: BaseException) -> DmmsaError | None:
+    """Return an error in words for its user; None for one that only whoever works on dmmsa can do something about."""
+    if isinstance(error, DmmsaError):
+        return error
+    if is_out_of_memory(error):
+        return _out_of_memory(error)
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return DmmsaError(
+            f"{error.strerror or error}{where}", "Look at the path, and whether you may read and write it."
+        )
+    return None
+
+
+# Where the libraries have no class for it: torch's allocators, sizes that no memory could have, a GPU's libraries.
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|(not enough|out of) memory|size calculation overflowed|multiplication overflow"
+    r"|array is too big|allowed dimension exceeded|STATUS_ALLOC_FAILED|STATUS_NOT_ENOUGH_WORKSPACE",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python, numpy, Arrow or torch is one for want of memory; none of them is imported."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    described = isinstance(error, RuntimeError | ValueError) and bool(_NO_MEMORY.search(str(error)))
+    return described or isinstance(error, MemoryError)
+
+
+def _out_of_memory(error: BaseException) -> OutOfMemory:
+    text = str(error)
+    gpu = re.search(r"CUDA|CUBLAS|CUDNN|MPS|HIP", text)
+    size = re.search(r"allocate ([\d.]+) ?(bytes|[KMGTPE]i?B)", text)
+    amount = f": {_size(float(size[1]), size[2])} more were asked for" if size else ""
+    remedy = (
+        "A smaller batch (--set fusion.batch_size=8, pretraining.text.batch_size=8), a narrower model (model.width), "
+        "shorter texts (text.max_tokens) and fewer --jobs at a time need less; a file given to --from has to fit whole"
+    )
+    return OutOfMemory(
+        f"{'The GPU' if gpu else 'This machine'} has not enough memory{amount}.",
+        f"{remedy}; --device cpu uses the machine's own memory." if gpu else f"{remedy}.",
+    )
+
+
+def _size(number: float, unit: str) -> str:
+    return f"{number / 2**30:,.1f} GiB" if unit == "bytes" else f"{number:,.1f} {unit}"

@@ -15,7 +15,7 @@ import yaml
 
 LONGEST = 2**18  # characters of a YAML text; PyYAML reads as many in some seconds
 DEEPEST = 32  # levels of lists and mappings in YAML
-MOST = 10_000  # values in a YAML text, what an alias stands for counted each time
+MOST = 20_000  # values in a YAML text, what an alias stands for counted each time
 
 WIDEST = 120  # characters of a value in a message
 DIGITS = 40  # of a number in a message; Python refuses to write out some thousands

@@ -15,9 +15,12 @@ import torch
 
 from dmmsa_cli import __version__
 from dmmsa_cli.errors import DeviceUnavailable
+from dmmsa_cli.plain import shown
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16"]
+
+LARGEST_SEED = 2**53 - 1
 
 _RECORDED = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
 
@@ -28,10 +31,10 @@ def choose_device(name: DeviceName) -> torch.device:
     Raises:
         DeviceUnavailable: the named device is not there.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(device for device, present in there.items() if present))
-    if not there[name]:
+        return torch.device(next(device for device, present in available.items() if present))
+    if not available[name]:
         raise DeviceUnavailable(f"There is no {name} device on this machine.", "Use --device auto or --device cpu.")
     return torch.device(name)
 
@@ -60,6 +63,16 @@ def _cpu_has(question: str) -> bool:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which a forward pass runs; float32 leaves everything as it is."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def check_seed(seed: int) -> None:
+    """See that a seed is one that every generator takes, and every reader of JSON holds exactly.
+
+    Raises:
+        ValueError: it is none, in words.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"{shown(seed)} is no seed, a whole number from 0 to {LARGEST_SEED:,}")
 
 
 def seed_everything(seed: int) -> None:

@@ -57,7 +57,7 @@ def made(place: Place, size: EncoderSize) -> Facts:
     )
     partial = place.encoder.with_name(place.encoder.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
-    least = TinyOptions(width=1, layers=1, heads=1, vocabulary=size.vocabulary)
+    least = TinyOptions(width=8, layers=1, heads=1, vocabulary=size.vocabulary)
     make_tiny(partial, texts, least, max_tokens=size.tokens, seed=SEED)  # for its vocabulary
     torch.manual_seed(SEED)
     BertModel(config).save_pretrained(partial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
 from dmmsa_cli.cli.pretrain import pretrain_unimodal
 from dmmsa_cli.cli.report import report
-from dmmsa_cli.errors import DmmsaError, Interrupted
+from dmmsa_cli.errors import DmmsaError, Interrupted, as_dmmsa_error
 
 STOPPED = 130  # exit status of what a signal stopped
 
@@ -33,8 +34,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"dmmsa {__version__}")
         raise typer.Exit
 
@@ -59,26 +60,22 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments or bool(os.environ.get("DMMSA_DEBUG"))
     arguments = spread_lists([argument for argument in arguments if argument != "--debug"])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no reason to fail
     try:
         app(args=arguments)
-    except DmmsaError as error:
-        if debug:
-            raise
-        _tell(error)
-        sys.exit(STOPPED if isinstance(error, Interrupted) else 1)
-    except OSError as error:
-        if debug:
-            raise
-        where = f": {error.filename}" if error.filename else ""
-        _tell(
-            DmmsaError(f"{error.strerror or error}{where}", "Look at the path, and whether you may read and write it.")
-        )
-        sys.exit(1)
     except SystemExit as ended:  # typer has made that of Ctrl-C and of SIGTERM
         if ended.code != STOPPED:
             raise
         print("Stopped. What was finished is kept; the same command goes on (fuse: with --resume).", file=sys.stderr)
         sys.exit(STOPPED)
+    except Exception as error:
+        known = as_dmmsa_error(error)
+        if debug or known is None:
+            raise
+        _tell(known)
+        sys.exit(STOPPED if isinstance(known, Interrupted) else 1)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -92,11 +89,13 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _tell(error: DmmsaError) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+    from dmmsa_cli.cli.console import open_console
+
+    console, soft_wrap = open_console(stderr=True), not sys.stderr.isatty()
     head = "Stopped: " if isinstance(error, Interrupted) else "Error: "
-    console.print(Text(head, style="bold yellow" if isinstance(error, Interrupted) else "bold red") + Text(error.what))
+    style = "bold yellow" if isinstance(error, Interrupted) else "bold red"
+    console.print(Text.assemble((head, style), error.what), soft_wrap=soft_wrap)
     if error.remedy:
-        console.print(Text(error.remedy))
+        console.print(error.remedy, soft_wrap=soft_wrap)

@@ -35,8 +35,8 @@ def ablate(
     Encoders and cached text features are shared. A run that fails stops no other; it is named at the end.
     """
     import torch
-    from rich.console import Console
 
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.study_view import StudyView
     from dmmsa_cli.experiments.studies import load_study
     from dmmsa_cli.stages.ablate import Place, ablate, plan
@@ -45,15 +45,14 @@ def ablate(
     place = Place(dataset, data_dir, runs_dir, device.value, precision.value if precision else None)
     runs = plan(chosen, place, recipe=recipe, seeds=seed or ())
     jobs = min(jobs, len(runs.jobs))
-    console = Console()
+    console = open_console()
     for title, reason in runs.left_out.items():
-        console.print(f"{title} is left out: {reason}.", markup=False, highlight=False)
+        console.print(f"{title} is left out: {reason}.")
     if jobs > 1:
         threads = max(1, torch.get_num_threads() // jobs)
         console.print(
             f"{jobs} runs at a time, {threads} thread{'s' * (threads > 1)} each; results are bit-equal only between "
-            "runs of equal thread counts.",
-            highlight=False,
+            "runs of equal thread counts."
         )
     view = StudyView(console, f"{chosen.title}: {dataset}", runs.jobs)
     try:
@@ -62,7 +61,7 @@ def ablate(
     finally:  # stopped or not
         _tell_failures(console, list(view.outcomes.values()))
     folders = options.elsewhere(data_dir, runs_dir)
-    console.print(f"Next: dmmsa evaluate --dataset {dataset}{folders}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Next: dmmsa evaluate --dataset {dataset}{folders}", soft_wrap=True)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 

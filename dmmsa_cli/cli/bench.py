@@ -78,12 +78,13 @@ def bench(
     Each measure runs alone, in a process of its own. Data are made up, with a dataset's sizes and nothing else of it,
     unless --from names a file. The text encoder is of BERT-base's size, with random weights.
     """
-    from rich.console import Console
+    from rich.text import Text
 
     from dmmsa_cli.bench.benchmark import MEASURES, RECIPES, bench
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.files import write_json
 
-    console = Console()
+    console = open_console()
     with _stopped_without_numbers(), console.status("") as status:
         found = bench(
             shape.value,
@@ -97,7 +98,7 @@ def bench(
             device=device.value,
             precision=precision.value if precision else None,
             settings=settings or (),
-            tell=status.update,
+            tell=lambda line: status.update(Text(line)),
         )
     if json_out:
         write_json(json_out, found.to_json())
@@ -114,10 +115,8 @@ def _stopped_without_numbers() -> Iterator[None]:
 
 
 def _show(console: Console, found: Benchmark) -> None:
-    from rich.text import Text
-
     for line in _head(found):
-        console.print(Text(line), soft_wrap=True)
+        console.print(line, soft_wrap=True)
     table = _table()
     for measure in found.measures:
         _add(table, measure)

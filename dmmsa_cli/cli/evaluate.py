@@ -53,14 +53,13 @@ def evaluate(
     if predictions:
         _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
         return
-    from rich.console import Console
-
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.files import write_json
     from dmmsa_cli.stages.evaluate import evaluate, find_runs
 
     found = find_runs(runs or (), dataset, runs_dir)
     evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
-    console = Console()
+    console = open_console()
     for table in evaluated.tables:
         _show(console, table)
     if json_out and evaluated.tables:
@@ -91,15 +90,14 @@ def _evaluate_predictions(
         raise InvalidInput(
             "--predictions scores one file under one dataset's metrics.", "Add --dataset NAME, and name no runs."
         )
-    from rich.console import Console
-
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.files import write_json
     from dmmsa_cli.metrics import without_nan
     from dmmsa_cli.reporting.results import LEGEND
     from dmmsa_cli.stages.score import evaluate_predictions
 
     spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)
-    console = Console()
+    console = open_console()
     grid = _grid(f"{path.name}, {rows} clips, metrics of {spec.name}", spec.metrics)
     _add(grid, spec.metrics, path.stem, metrics)
     console.print(grid)
@@ -121,7 +119,7 @@ def _show(console: Console, table: Evaluation) -> None:
             _add(grid, spec.metrics, f"  {summary.runs} seeds", summary.sd, spread=True)
     console.print(grid)
     for line in _notes(table):
-        console.print(line, style="dim", highlight=False)
+        console.print(line, style="dim")
     console.print(LEGEND[spec.metrics], style="dim")
 
 

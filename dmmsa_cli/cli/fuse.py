@@ -38,8 +38,7 @@ def fuse(
     """
     if force and resume:
         raise InvalidInput("--force begins again, --resume goes on.", "Give one of them.")
-    from rich.console import Console
-
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
     from dmmsa_cli.experiments.experiment import open_experiment
     from dmmsa_cli.experiments.variants import variant_name
@@ -59,7 +58,7 @@ def fuse(
         device=device.value,
     )
     seeds = seed or list(experiment.recipe.seeds)
-    with TrainingView(Console()) as view:
+    with TrainingView(open_console()) as view:
         view.say(data_note(experiment))
         for number in seeds:
             report = fuse(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dmmsa_cli.errors import InvalidInput
+
 
 class Device(StrEnum):
     """Where to run."""
@@ -26,6 +28,19 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+def _checked(seeds: list[int] | None) -> list[int] | None:
+    if not seeds:
+        return seeds
+    from dmmsa_cli.runtime import check_seed  # which imports torch
+
+    for seed in seeds:
+        try:
+            check_seed(seed)
+        except ValueError as error:
+            raise InvalidInput(f"--seed: {error}.", "Choose another.") from error
+    return seeds
+
+
 Dataset = Annotated[str, typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.")]
 RecipeName = Annotated[
     str | None,
@@ -38,7 +53,8 @@ Settings = Annotated[
     ),
 ]
 Seeds = Annotated[
-    list[int] | None, typer.Option("--seed", metavar="N ...", min=0, help="One or more seeds. Default: the recipe's.")
+    list[int] | None,
+    typer.Option("--seed", metavar="N ...", callback=_checked, help="One or more seeds. Default: the recipe's."),
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 PrecisionOption = Annotated[

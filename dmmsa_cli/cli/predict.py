@@ -19,14 +19,13 @@ def predict(
     data_dir: options.DataDir = options.DATA,
 ) -> None:
     """Score one's own clips with a finished run; no labels are needed."""
-    from rich.console import Console
-
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.data.specs import MODALITY_NAMES
     from dmmsa_cli.stages.predict import predict
     from dmmsa_cli.training.run import RunFolder
 
     report = predict(RunFolder(run), source, out, data_dir=data_dir, device=device.value, split=split)
-    console = Console(highlight=False)
+    console = open_console()
     for what, count in report.repairs.items():
         console.print(f"repaired: {what} ({count})")
     for modality, count in report.cut.items():

@@ -41,11 +41,10 @@ def prepare(
 
     The datasets are for research use, under the terms of those who made them.
     """
-    from rich.console import Console
-
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.stages.prepare import prepare
 
-    console = Console()
+    console = open_console()
     with _progress() as progress:
         report = prepare(
             dataset,
@@ -64,11 +63,12 @@ def prepare(
 def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Show a bar for each thing that is done, on a terminal, and clear them all in the end."""
     from rich import progress as bars
-    from rich.console import Console
 
-    console = Console(stderr=True)
+    from dmmsa_cli.cli.console import open_console
+
+    console = open_console(stderr=True)
     columns = (
-        bars.TextColumn("{task.description:<12}"),
+        bars.TextColumn("{task.description:<12}", markup=False),
         bars.BarColumn(BAR_WIDTH),
         bars.TaskProgressColumn(),
         bars.TimeRemainingColumn(),
@@ -85,28 +85,31 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def _show(console: Console, report: PrepareReport) -> None:
+    from rich.text import Text
+
     manifest = report.manifest
     name, folder = manifest.spec.name, report.store.folder
     if manifest.spec.synthetic:
-        console.print("[bold black on yellow] SYNTHETIC [/] every clip of this dataset is made up")
+        mark = (" SYNTHETIC ", "bold black on yellow")
+        console.print(Text.assemble(mark, " every clip of this dataset is made up"))
     state = "prepared in" if report.written else "was prepared before (--force does it again), in"
-    console.print(f"[bold]{name}[/] {state} {folder}", highlight=False)
+    console.print(Text.assemble((name, "bold"), f" {state} {folder}"))
     for warning in report.warnings:
-        console.print(f"[yellow]![/] {warning}", highlight=False)
+        console.print(Text.assemble(("! ", "yellow"), warning))
     for table in (_splits(report), _modalities(report), _scores(report, console), _repairs(report)):
         if table is not None:
             console.print()
             console.print(table)
     console.print()
     _show_best(console, report)
-    console.print(f"data hash [bold]{manifest.data_hash[:12]}[/]", highlight=False)
+    console.print(Text.assemble("data hash ", (manifest.data_hash[:12], "bold")))
 
 
 def _show_best(console: Console, report: PrepareReport) -> None:
     best = report.manifest.notes.get("best_reachable_mae")
     if best:
-        told = ", ".join(f"{split} {value:.3f}" for split, value in best.items())
-        console.print(f"best reachable MAE, SYNTHETIC: {told}", highlight=False)
+        values = ", ".join(f"{split} {value:.3f}" for split, value in best.items())
+        console.print(f"best reachable MAE, SYNTHETIC: {values}")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -123,16 +126,17 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _splits(report: PrepareReport) -> Table:
+    from rich.text import Text
+
     manifest = report.manifest
     published = manifest.spec.split_sizes
     of_paper = published is not None and not manifest.spec.synthetic
     whose = "the paper's" if manifest.spec.source else "expected"
     table = _table("Rows", "split", "rows", *([whose] if of_paper else []))
     for split, rows in manifest.rows.items():
-        beside = []
+        beside: list[Text] = []
         if of_paper and published is not None:
-            style = "yellow" if published[split] != rows else ""
-            beside = [f"[{style}]{published[split]:,}[/]" if style else f"{published[split]:,}"]
+            beside = [Text(f"{published[split]:,}", style="yellow" if published[split] != rows else "")]
         table.add_row(split, f"{rows:,}", *beside)
     return table
 

@@ -38,8 +38,7 @@ def pretrain_unimodal(
     Encoders are shared by all seeds, unless the recipe says pretraining.per_seed. An encoder that is there already is
     left alone; an unfinished one goes on where it was.
     """
-    from rich.console import Console
-
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
     from dmmsa_cli.experiments.experiment import open_experiment
     from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal, wanted_encoders
@@ -53,7 +52,7 @@ def pretrain_unimodal(
         changes=options.recipe_changes(fraction=fraction, precision=precision),
         device=device.value,
     )
-    with TrainingView(Console()) as view:
+    with TrainingView(open_console()) as view:
         view.say(data_note(experiment))
         if "t" in experiment.modalities and not experiment.has_text_encoder:
             view.say(NO_TEXT_ENCODER)

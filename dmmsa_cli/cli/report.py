@@ -44,20 +44,19 @@ def report(
 
     Files: tables.md, tables.tex, tables.csv with comparisons.csv, index.html, and figures/ beside them.
     """
-    from rich.console import Console
-
+    from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.reporting.formats.console import show, show_notes
     from dmmsa_cli.reporting.report import report
 
     requested = [one.value for one in formats or [Format.console]]
     built, written = report(runs_dir, requested, out, dataset, study or ())
-    console = Console()
+    console = open_console()
     if "console" in requested:
         show(console, built)
     else:
         show_notes(console, built)
     for path in written:
-        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+        console.print(str(path), soft_wrap=True)
     _tell_damage(built)
 
 

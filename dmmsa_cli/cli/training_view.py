@@ -68,7 +68,7 @@ class TrainingView:
             if self._live:
                 self._live.update(self._draw(title, done, epochs, progress))
             elif isinstance(event, EpochEnd):
-                self.console.print(self._line(title, event, epochs, progress), soft_wrap=True, highlight=False)
+                self.console.print(self._line(title, event, epochs, progress), soft_wrap=True)
 
         return watch
 

@@ -57,8 +57,8 @@ def fetch(spec: DatasetSpec, into: Path, progress: OnProgress) -> Fetched:
     """
     assert spec.source is not None, f"dataset {spec.name} is published nowhere"
     target = into / spec.name / Path(spec.source.path).name
-    if not _is_there(target, spec.source.sha256, progress):
-        with _told(by_hand(spec), target):
+    if not _has_hash(target, spec.source.sha256, progress):
+        with _in_words(by_hand(spec), target):
             url = DRIVE_FILE.format(id=find_in_drive(spec.source.path))
             _from_drive(url, target, spec.source.sha256, progress)
         _verify(target, spec.source.sha256, progress)
@@ -78,9 +78,9 @@ def fetch_url(url: str, into: Path, sha256: str | None, progress: OnProgress) ->
         DownloadFailed, HashMismatch, DiskFull: as for `fetch`.
     """
     target = into / (Path(unquote(urlsplit(url).path)).name or "download")
-    if sha256 is None or not _is_there(target, sha256, progress):
+    if sha256 is None or not _has_hash(target, sha256, progress):
         target.unlink(missing_ok=True)
-        with _told("Check the address, or fetch the file by other means and give its path to --from.", target):
+        with _in_words("Check the address, or fetch the file by other means and give its path to --from.", target):
             _from_web(url, target, sha256 is not None, progress)
         if sha256 is None:
             return Fetched(target, hash_file(target, progress))
@@ -110,7 +110,7 @@ def hash_file(path: Path, progress: OnProgress) -> str:
     return digest.hexdigest()
 
 
-def _is_there(path: Path, sha256: str, progress: OnProgress) -> bool:
+def _has_hash(path: Path, sha256: str, progress: OnProgress) -> bool:
     return path.is_file() and hash_file(path, progress) == sha256
 
 
@@ -126,7 +126,7 @@ def _verify(path: Path, expected: str, progress: OnProgress) -> None:
 
 
 @contextmanager
-def _told(remedy: str, target: Path) -> Iterator[None]:
+def _in_words(remedy: str, target: Path) -> Iterator[None]:
     """Turn what the libraries raise into errors for the person at the keyboard."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

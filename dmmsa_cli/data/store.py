@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
 
 def _batches(path: Path, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Map a file, and see that it can be read to its end: frames and scores may be anything, offsets may not."""
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    reader = pa.ipc.open_file(pa.memory_map(os.fsencode(path)))
     names = reader.schema.names
     if len(set(names)) < len(names) or not set(columns) <= set(reader.schema):
         raise ValueError("its columns are not those that the manifest says")

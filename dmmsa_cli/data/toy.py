@@ -110,15 +110,15 @@ def generate(seed: int = SEED) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _split(rng: np.random.Generator, rows: int, first_video: int) -> tuple[dict[str, Any], float]:
     mood = rng.normal(0, SHARED, rows)
-    wanted = np.clip(mood + rng.normal(0, OWN, rows), -RANGE, RANGE)
-    sentences, said = zip(*(_sentence(rng, value) for value in wanted), strict=True)
+    intended = np.clip(mood + rng.normal(0, OWN, rows), -RANGE, RANGE)
+    sentences, expressed = zip(*(_sentence(rng, value) for value in intended), strict=True)
     parts = {
-        "t": np.asarray(said),
+        "t": np.asarray(expressed),
         "v": np.clip(mood + rng.normal(0, OWN, rows), -RANGE, RANGE),
         "a": np.clip(mood + rng.normal(0, OWN, rows), -RANGE, RANGE),
     }
-    told = np.clip(sum(WEIGHTS[m] * values for m, values in parts.items()), -RANGE, RANGE)
-    score = np.clip(told + rng.normal(0, NOISE, rows), -RANGE, RANGE)
+    exact = np.clip(sum(WEIGHTS[m] * values for m, values in parts.items()), -RANGE, RANGE)
+    score = np.clip(exact + rng.normal(0, NOISE, rows), -RANGE, RANGE)
     words = np.array([len(sentence.split()) for sentence in sentences])
     audio, audio_lengths = _sequences(rng, parts["a"], words, AUDIO)
     vision, vision_lengths = _sequences(rng, parts["v"], words, VISION)
@@ -135,12 +135,12 @@ def _split(rng: np.random.Generator, rows: int, first_video: int) -> tuple[dict[
         "regression_labels_V": parts["v"].astype(np.float32),
         "regression_labels_A": parts["a"].astype(np.float32),
     }
-    return split, float(np.abs(score - told).mean())
+    return split, float(np.abs(score - exact).mean())
 
 
-def _sentence(rng: np.random.Generator, wanted: float) -> tuple[str, float]:
-    """Write a sentence of about the wanted intensity; give the intensity that its words have."""
-    (first, one), (second, two) = _phrase(rng, wanted), _phrase(rng, wanted)
+def _sentence(rng: np.random.Generator, intended: float) -> tuple[str, float]:
+    """Write a sentence of about the intended intensity; give the intensity that its words have."""
+    (first, one), (second, two) = _phrase(rng, intended), _phrase(rng, intended)
     thing, other = rng.permutation(len(THINGS))[:2]
     sentence = _one_of(rng, TEMPLATES).format(
         open=_one_of(rng, OPENERS),
@@ -157,11 +157,11 @@ def _one_of(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[int(rng.integers(len(choices)))]
 
 
-def _phrase(rng: np.random.Generator, wanted: float) -> tuple[str, float]:
-    """Choose a phrase of about the wanted intensity, and give the one it has."""
-    phrases = _NEGATED if rng.random() < NEGATIONS and abs(wanted) < -NEGATED * RANGE else _STATED
+def _phrase(rng: np.random.Generator, intended: float) -> tuple[str, float]:
+    """Choose a phrase of about the intended intensity, and give the one it has."""
+    phrases = _NEGATED if rng.random() < NEGATIONS and abs(intended) < -NEGATED * RANGE else _STATED
     strengths = np.array([strength for _, strength in phrases])
-    return phrases[int(np.argmin(np.abs(strengths - wanted) + rng.uniform(0, 0.3, len(strengths))))]
+    return phrases[int(np.argmin(np.abs(strengths - intended) + rng.uniform(0, 0.3, len(strengths))))]
 
 
 _GRADED = [

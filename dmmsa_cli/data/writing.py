@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 from collections import Counter
 from collections.abc import Mapping
@@ -121,7 +122,7 @@ def _write_split(
 ) -> str:
     """Write one split in chunks of rows and return the hash of its content; `longest` grows on the way."""
     schema, content, done = arrow_schema(layout), _ContentHash(), 0
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for chunk in repair.clean(raw, layout, repairs):
             writer.write_batch(record_batch(chunk, schema))
             content.update(chunk)

@@ -9,7 +9,10 @@ from typing import Literal
 
 from torch import nn
 
+from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.dropout import Dropout
+
+NARROWEST = 8  # of the encoders that a regression head fits on
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,13 @@ class Head:
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers through `widths`, GELU between, none after the last."""
+    """Linear layers through `widths`, GELU between, none after the last.
+
+    Raises:
+        ValueError: a layer would have no units; what follows it would be a constant.
+    """
+    if min(widths) < 1:
+        raise ValueError(f"one of the widths {', '.join(map(str, widths))} leaves a layer without units")
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.GELU()]
@@ -31,7 +40,16 @@ def mlp(widths: Sequence[int]) -> nn.Sequential:
 
 
 def regression_head(width: int, outputs: int = 1) -> nn.Sequential:
-    """D -> d/2 -> d/4 -> d/8 -> outputs, as every head of the method is shaped (SPEC sections 3 and 5)."""
+    """D -> d/2 -> d/4 -> d/8 -> outputs, as every head of the method is shaped (SPEC sections 3 and 5).
+
+    Raises:
+        InvalidRecipe: the encoder is narrower than `NARROWEST`.
+    """
+    if width < NARROWEST:
+        raise InvalidRecipe(
+            f"The encoder is {width} wide; its head narrows to an eighth of that, which leaves no units.",
+            f"Choose an encoder that is at least {NARROWEST} wide.",
+        )
     return mlp([width, width // 2, width // 4, width // 8, outputs])
 
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from dmmsa_cli.data.sequences import Tokens
-from dmmsa_cli.errors import EncoderUnavailable
+from dmmsa_cli.errors import EncoderUnavailable, is_out_of_memory
 from dmmsa_cli.files import content_hash
 from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
+from dmmsa_cli.layers.weights import check_weights, has_pooler
 from dmmsa_cli.plain import read_json
 
 # The same files as the hub's, shipped by a package: found without any network.
@@ -92,47 +91,42 @@ def load_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = None
     """Load a pretrained encoder from a local folder.
 
     Raises:
-        EncoderUnavailable: no readable safetensors weights, or `pooler` asked of an encoder that has none trained.
+        EncoderUnavailable: no readable safetensors weights, weights that are not those of the folder's config.json, or
+            `pooler` asked of an encoder that has none trained.
     """
-    from transformers import AutoModel
+    with _in_words(folder, "text encoder that can be loaded"):
+        from transformers import AutoModel
 
-    try:
-        with _quiet_transformers():
-            backbone, loaded = AutoModel.from_pretrained(
-                folder,
-                use_safetensors=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-                **_dropouts(dropout),
-            )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {reason}", _WAYS_OUT) from error
-    if pooling == "pooler" and (getattr(backbone, "pooler", None) is None or _untrained_pooler(loaded)):
-        raise EncoderUnavailable(
-            f"The text encoder in {folder} has no trained pooler.",
-            "Use its masked mean: --set text.pooling=mean",
+        backbone, loaded = AutoModel.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_weights` tells them
+            dtype=torch.float32,
+            **_dropouts(dropout),
         )
-    return TextEncoder(backbone, pooling=pooling)
-
-
-def _untrained_pooler(loaded: dict[str, Any]) -> bool:
-    return any("pooler" in key for key in loaded["missing_keys"])
-
-
-def _dropouts(dropout: float | None) -> dict[str, float]:
-    if dropout is None:
-        return {}
-    return {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        check_weights(folder, backbone, loaded)
+        if pooling == "pooler" and not has_pooler(backbone, loaded):
+            raise EncoderUnavailable(
+                f"The text encoder in {folder} has no trained pooler.",
+                "Use its masked mean: --set text.pooling=mean",
+            )
+        return _alone(backbone, pooling)
 
 
 def empty_encoder(folder: Path, *, pooling: Pooling, dropout: float | None = None) -> TextEncoder:
-    """Build the encoder that a folder's config.json describes, with weights still to be loaded."""
-    from transformers import AutoConfig, AutoModel
+    """Build the encoder that a folder's config.json describes, with weights still to be loaded.
 
-    config = AutoConfig.from_pretrained(folder, **_dropouts(dropout))
-    backbone = AutoModel.from_config(config).float()  # whatever type its weights were shipped in
-    return TextEncoder(backbone, pooling=pooling)
+    Raises:
+        EncoderUnavailable: config.json is not there, or describes none.
+    """
+    with _in_words(folder, "text encoder that can be loaded"):
+        from transformers import AutoModel
+
+        config = _config(folder, **_dropouts(dropout))
+        # In float32, whatever type its weights were shipped in.
+        return _alone(AutoModel.from_config(config, trust_remote_code=False).float(), pooling)
 
 
 def encoder_width(folder: Path) -> int:
@@ -142,37 +136,67 @@ def encoder_width(folder: Path) -> int:
         EncoderUnavailable: config.json is not there, or damaged.
     """
     try:
-        told = read_json(folder / "config.json").get("hidden_size")
-        if told is None:  # some kinds of encoder call it otherwise; asking transformers costs two seconds at start
-            from transformers import AutoConfig
-
-            told = AutoConfig.from_pretrained(folder).hidden_size
-        return int(told)
+        width = read_json(folder / "config.json").get("hidden_size")
+        if width is not None:
+            return int(width)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {error}", _WAYS_OUT) from error
+    # Some kinds of encoder call it otherwise. Importing transformers takes two seconds, which most runs go without.
+    with _in_words(folder, "text encoder that can be loaded"):
+        return int(_config(folder).hidden_size)
 
 
 def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:
     """Turn transcripts into token ids, lower-cased where the tokenizer does so, cut at `max_tokens`.
 
     Raises:
-        EncoderUnavailable: the folder has no tokenizer.
+        EncoderUnavailable: the folder has no tokenizer, or another encoder's.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    with _in_words(folder, "tokenizer that can be used"):
+        from transformers import AutoTokenizer
 
+        tokenizer, config = AutoTokenizer.from_pretrained(folder, trust_remote_code=False), _config(folder)
+        positions = getattr(config, "max_position_embeddings", max_tokens)
+        limit = min(max_tokens, tokenizer.model_max_length, positions)
+        rows = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if texts else []
+        ids = [np.array(row, np.int64) for row in rows]
+        highest = max((int(row.max()) for row in ids if len(row)), default=0)
+        if highest >= getattr(config, "vocab_size", highest + 1):
+            raise ValueError(f"it gives token {highest:,} where the encoder has {config.vocab_size:,} embeddings")
+        return Tokens(ids, tokenizer.pad_token_id or 0)
+
+
+def _config(folder: Path, **changes: float) -> Any:  # noqa: ANN401
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
+
+
+def _dropouts(dropout: float | None) -> dict[str, float]:
+    if dropout is None:
+        return {}
+    return {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+
+
+def _alone(backbone: Any, pooling: Pooling) -> TextEncoder:  # noqa: ANN401
+    if backbone.config.is_encoder_decoder:
+        raise ValueError(f"a {backbone.config.model_type} has a decoder too, and the text embedding is an encoder's")
+    return TextEncoder(backbone, pooling=pooling)
+
+
+@contextmanager
+def _in_words(folder: Path, what: str) -> Iterator[None]:
+    """Tell in one message what `transformers` makes of a folder's files: it raises errors of every class there is."""
     try:
         with _quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise EncoderUnavailable(f"{folder} holds no tokenizer: {error}", _WAYS_OUT) from error
-    positions = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", max_tokens)
-    limit = min(max_tokens, tokenizer.model_max_length, positions)
-    ids: list[NDArray[np.int64]] = []
-    if texts:
-        ids = [
-            np.array(row, np.int64) for row in tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-        ]
-    return Tokens(ids, tokenizer.pad_token_id or 0)
+            yield
+    except EncoderUnavailable:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise EncoderUnavailable(f"{folder} holds no {what}: {' '.join(lines[:2])}", _WAYS_OUT) from error
 
 
 def copy_description(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.dropout import Dropout
+from dmmsa_cli.layers.heads import NARROWEST
 from dmmsa_cli.layers.sequence import masked_mean
 
 Pooling = Literal["pooler", "mean"]
@@ -21,7 +22,7 @@ class TinyOptions:
     """A small BERT made on the spot, its WordPiece vocabulary learned from the training transcripts."""
 
     width: int = 64
-    """Hidden size."""
+    """Hidden size, at least 8."""
     layers: int = 2
     """Transformer layers."""
     heads: int = 4
@@ -33,6 +34,8 @@ class TinyOptions:
         for name in ("width", "layers", "heads", "vocabulary"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        if self.width < NARROWEST:
+            raise ValueError(f"width: {self.width} is below {NARROWEST}; a head narrows to an eighth of it")
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
 
@@ -96,9 +99,9 @@ class TextEncoder(nn.Module):
             return
         stack = getattr(getattr(self.backbone, "encoder", None), "layer", None)
         if stack is None or not hasattr(self.backbone, "embeddings") or layers > len(stack):
-            there = "no such layers" if stack is None else f"{len(stack)} layers"
+            available = "no such layers" if stack is None else f"{len(stack)} layers"
             raise InvalidRecipe(
-                f"text.frozen_layers is {layers}; this text encoder has {there}.", "Leave it out, or choose fewer."
+                f"text.frozen_layers is {layers}; this text encoder has {available}.", "Leave it out, or choose fewer."
             )
         for part in (self.backbone.embeddings, *stack[:layers]):
             part.requires_grad_(False)

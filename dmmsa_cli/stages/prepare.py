@@ -166,13 +166,13 @@ class _Way:
     """Where a dataset comes from.
 
     Attributes:
-        told: the same, in words.
+        name: the same, in words.
         look: raise at once if it can't be.
         same: whether a store's record of its source is of this one.
         obtain: get it, given the folder of downloads.
     """
 
-    told: str
+    name: str
     look: Callable[[], None]
     same: Callable[[dict[str, Any], OnProgress], bool]
     obtain: Callable[[Path, OnProgress], _Obtained]
@@ -197,8 +197,8 @@ def _generated(spec: DatasetSpec, source: str | None) -> _Way:
         raw, notes = toy.generate()
         return _Obtained(raw, record, notes)
 
-    told = f"version {toy.VERSION} of the generator"
-    return _Way(told, _nothing, lambda recorded, _: recorded == record, obtain)
+    name = f"version {toy.VERSION} of the generator"
+    return _Way(name, _nothing, lambda recorded, _: recorded == record, obtain)
 
 
 def _published(spec: DatasetSpec) -> _Way:
@@ -292,7 +292,7 @@ def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -
     if not way.same(store.manifest.source, progress):
         held = store.manifest.source
         origin = held.get("url") or held.get("path") or f"version {held.get('version')} of the generator"
-        raise StoreMismatch(f"{folder} holds what was prepared from {origin}, not from {way.told}.", anew)
+        raise StoreMismatch(f"{folder} holds what was prepared from {origin}, not from {way.name}.", anew)
     if store.spec != spec:
         raise StoreMismatch(f"{folder} was prepared under another description of {spec.name}.", anew)
     return store

@@ -143,6 +143,14 @@ ERRORS = {
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--name", "a/b"],
         ["no name for a folder"],
     ),
+    "a seed below 0": (
+        ["fuse", "--dataset", "mini", "--seed", "1", "-1"],
+        ["--seed: -1 is no seed", "9,007,199,254,740,991"],
+    ),
+    "a seed that no generator takes": (
+        ["pretrain-unimodal", "--dataset", "mini", "--seed", "99999999999999999999999"],
+        ["--seed: 99999999999999999999999 is no seed"],
+    ),
     "--force with --resume": (["fuse", "--dataset", "mini", "--force", "--resume"], ["Give one of them"]),
     "a file where a folder should be": (
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--runs-dir", "MICRO"],
@@ -166,6 +174,26 @@ def test_bad_input_gets_one_clear_message(trained, prepared, micro, case):
     for word in words:
         assert word in done.stderr
     assert sorted(path for path in cwd.rglob("*") if path.name != ".lock") == before
+
+
+def test_want_of_memory_is_told_in_words(prepared, micro, tmp_path):
+    line = ["fuse", "-d", "mini", "--recipe", micro, "--seed", "1", "--from-scratch", "--data-dir", prepared]
+    too_large = ["--set", "model.width=1000000000000000", "--set", "data.modalities=[v, a]", "--name", "x"]
+    done = dmmsa(*line, *too_large, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Error: This machine has not enough memory" in done.stderr
+    assert "model.width" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_folder_whose_name_is_no_utf_8_is_printed_all_the_same(tmp_path, encoding):
+    if sys.platform != "linux":
+        pytest.skip("only Linux's file systems take any bytes as a name")
+    folder = os.fsdecode(bytes(tmp_path) + b"/d\xff[/]\xc3\xbc")
+    done = dmmsa("prepare", "toy", "--data-dir", folder, PYTHONIOENCODING=encoding, COLUMNS="300")
+    assert done.returncode == 0, done.stderr
+    assert r"d\udcff[/]" in done.stdout
 
 
 def test_debug_shows_the_traceback(tmp_path):
