@@ -15,8 +15,9 @@ from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
-from dmmsa_cli.runtime import Precision
+from dmmsa_cli.runtime import Precision, check_seed
 from dmmsa_cli.training.schedule import Schedule, TextPretraining, TextSchedule
 
 TABLES: Tables = {
@@ -43,8 +44,10 @@ class Pretraining:
     """Train the encoders anew for every seed instead."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed: {self.seed} is below 0")
+        try:
+            check_seed(self.seed)
+        except ValueError as error:
+            raise ValueError(f"seed: {error}") from error
         if self.objective.name != "regression":
             raise ValueError(f"objective: one encoder alone is trained by regression, not by {self.objective.name}")
 
@@ -67,8 +70,13 @@ class Recipe:
     """float32, bf16, or auto: bf16 where the hardware computes it natively. Settled once a run."""
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds: {list(self.seeds)} holds none, one twice, or one below 0")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
+        try:
+            for seed in self.seeds:
+                check_seed(seed)
+        except ValueError as error:
+            raise ValueError(f"seeds: {error}") from error
 
 
 def recipes_folder() -> Path:
@@ -119,7 +127,7 @@ def _read_on(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return values
     if not isinstance(base, str) or path.resolve() in above:
-        fault = "stands on itself" if isinstance(base, str) else f"has {base!r} as its base"
+        fault = "stands on itself" if isinstance(base, str) else f"has {shown(base)} as its base"
         raise InvalidRecipe(f"Recipe {path} {fault}.", "base: NAME, of a recipe beside it, or of one shipped.")
     name = f"{base.removesuffix('.yaml')}.yaml"
     found = [folder / name for folder in (path.parent, recipes_folder()) if (folder / name).exists()]

@@ -62,7 +62,11 @@ class Variant:
         if lacking:
             return f"{spec.name} has no {', '.join(lacking)}"
         alone = self.recipe is None and len(self.set) == 1  # with nothing else changed, it is the recipe as it is
-        return f"{spec.name} has no more than that: it is the whole" if alone and {*wanted} == {*available} else ""
+        return (
+            f"{spec.name} has no more than that: it is the whole"
+            if alone and sorted(map(str, wanted)) == sorted(available)
+            else ""
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import warnings
@@ -17,9 +16,11 @@ import numpy as np
 
 from dmmsa_cli import __version__
 from dmmsa_cli.data.specs import SPECS
+from dmmsa_cli.data.store import check_name
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.files import write_text
 from dmmsa_cli.metrics import score
+from dmmsa_cli.plain import read_json
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report
@@ -68,6 +69,8 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
     Raises:
         InvalidInput: there is no such dataset.
     """
+    if dataset is not None:
+        check_name(dataset)
     collection = _readable(collect(runs_dir, dataset))
     elsewhere = "" if runs_dir == RUNS else f" --runs-dir {shlex.quote(str(runs_dir))}"
     tables = build_tables(collection.systems, dataset, elsewhere, studies)
@@ -209,7 +212,7 @@ def _about_runs(collection: Collection) -> list[str]:
 def _goes_on(folder: Path) -> str:
     """The command that a run was begun with, made to go on where it stopped."""
     try:
-        began = str(json.loads((folder / "environment.json").read_text(encoding="utf-8"))["command"])
+        began = str(read_json(folder / "environment.json")["command"])
     except (OSError, ValueError, KeyError, TypeError):
         began = ""
     if began.startswith("dmmsa ablate"):

@@ -19,7 +19,7 @@ import torch
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import dataset_folder, open_store
-from dmmsa_cli.errors import DmmsaError, Interrupted, InvalidInput, InvalidRecipe, RunMismatch
+from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe, RunMismatch, as_dmmsa_error
 from dmmsa_cli.experiments.experiment import Experiment, open_experiment
 from dmmsa_cli.experiments.studies import Study, Variant
 from dmmsa_cli.runtime import DeviceName
@@ -195,11 +195,11 @@ def run_job(job: Job, tell: Tell) -> Outcome:
     except RunMismatch as error:
         remedy = "Give the variant another `name` in the study, or replace the run: dmmsa fuse ... --force."
         return Outcome(job, "failed", problem=f"{error.what}\n{remedy}")
-    except DmmsaError as error:
-        return Outcome(job, "failed", problem=str(error))
     except Exception as error:  # whatever it is, the other runs are not to blame
-        traceback.print_exc()
-        return Outcome(job, "failed", problem=f"{type(error).__name__}: {error}")
+        known = as_dmmsa_error(error)
+        if known is None:
+            traceback.print_exc()
+        return Outcome(job, "failed", problem=str(known or f"{type(error).__name__}: {error}"))
     return Outcome(job, "was there" if report.skipped else "trained", report.folder, report.summary)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES, DatasetSpec
-from dmmsa_cli.data.store import Store
+from dmmsa_cli.data.store import Store, check_name
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import load_unimodal
@@ -103,6 +103,8 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
         InvalidInput: neither is given.
         RunMissing: there is none.
     """
+    if dataset is not None:
+        check_name(dataset)
     roots = list(places) or ([runs_dir / dataset] if dataset else [])
     if not roots:
         raise InvalidInput("Neither a run nor a dataset is named.", "Give run folders, or --dataset NAME.")

@@ -11,6 +11,7 @@ checkpoint.safetensors the whole state of the loop, while the run has not finish
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.files import atomic_path, content_hash, write_json, write_text
-from dmmsa_cli.plain import from_yaml, read_json
+from dmmsa_cli.plain import from_json, from_yaml, read_json
 
 # What environment.json of every run of a fused model holds, beside versions and machine.
 FACTS = (
@@ -103,7 +104,7 @@ class RunFolder:
             RunMismatch: it is damaged.
         """
         value = self._read("summary.json")
-        if not isinstance(value.get("validation"), dict) or not isinstance(value["validation"].get("mae"), float):
+        if not isinstance(value.get("validation"), dict) or not _is_number(value["validation"].get("mae")):
             raise RunMismatch(f"{self.path / 'summary.json'} is damaged: it lacks the validation MAE.", _AGAIN)
         return value
 
@@ -177,7 +178,7 @@ class RunFolder:
             return None
         try:
             with safe_open(path, "pt") as file:
-                facts = json.loads((file.metadata() or {})["facts"])
+                facts = from_json((file.metadata() or {})["facts"])
             return Checkpoint(load_file(path), facts)
         except (SafetensorError, KeyError, ValueError) as error:
             raise RunMismatch(f"{path} is damaged: {_first_lines(error)}", _AGAIN) from error
@@ -204,6 +205,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
             partial,
             metadata={"facts": json.dumps(facts)},
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _first_lines(error: Exception) -> str:
