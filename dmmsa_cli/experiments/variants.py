@@ -53,7 +53,7 @@ def variant_name(dropped: Sequence[str], fraction: float | None, from_scratch: b
     if changed:
         raise InvalidInput("--set changes the recipe, so the run needs a name of its own.", "Add --name NAME.")
     parts = [f"no-{task}" for task in dropped]
-    parts += [f"fraction-{fraction:g}"] if fraction is not None and fraction != 1 else []
+    parts += [f"fraction-{float(fraction)!r}"] if fraction is not None and fraction != 1 else []  # every digit of it
     parts += [FROM_SCRATCH] if from_scratch else []
     return "-".join(parts) or FULL
 
@@ -122,10 +122,12 @@ def _shipped(name: str, family: str, changes: str) -> dict[str, Any] | None:
 def departures(recipe: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return in what a resolved recipe departs from another: key -> its own value and the other's.
 
-    Seeds and precision are no departure; a key that the one lacks has the value None there.
+    Seeds and precision are no departure; a key that the one lacks has the value None there. Another model or objective
+    comes first: what else differs may follow from it.
     """
     own, other = flat(recipe), flat(reference)
-    keys = [key for key in sorted(own.keys() | other.keys()) if key.partition(".")[0] not in CONDITIONS]
+    order = sorted(own.keys() | other.keys(), key=lambda key: (not key.endswith(".name"), key))
+    keys = [key for key in order if key.partition(".")[0] not in CONDITIONS]
     return {key: (own.get(key), other.get(key)) for key in keys if own.get(key) != other.get(key)}
 
 
@@ -156,18 +158,25 @@ def check_names(experiment: Experiment, variant: str, *, from_scratch: bool) -> 
     meaning = meaning_of(variant)
     if meaning is None:
         return
-    wrong = "--from-scratch" if from_scratch != meaning.from_scratch else ""
-    if not wrong and experiment.recipe_file is not None:
-        try:
-            reference = to_dict(load_recipe(experiment.recipe_file, changes=meaning.set))
-        except InvalidRecipe:
-            reference = {}  # what the name stands for is not of this objective
-        wrong = in_words(departures(to_dict(experiment.recipe), reference))
+    wrong = _departure(experiment, meaning, from_scratch)
     if wrong:
         what = "a recipe as it is" if variant == FULL else f"{_stands_for(meaning)} and nothing else"
         raise InvalidInput(
             f"{variant!r} is the name of {what}; this run departs from that: {wrong}.", "Give it another --name."
         )
+
+
+def _departure(experiment: Experiment, meaning: Meaning, from_scratch: bool) -> str:
+    """Say in what a run departs from the meaning of its name; nothing where it does not."""
+    if from_scratch != meaning.from_scratch:
+        return "--from-scratch" if from_scratch else "no --from-scratch"
+    if experiment.recipe_file is None:
+        return ""
+    try:
+        reference = load_recipe(experiment.recipe_file, changes=meaning.set)
+    except InvalidRecipe:
+        return f"the objective {experiment.recipe.objective.name} has no such part"
+    return in_words(departures(to_dict(experiment.recipe), to_dict(reference)))
 
 
 def _check_recipe_name(experiment: Experiment) -> None:

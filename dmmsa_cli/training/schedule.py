@@ -19,7 +19,7 @@ class Schedule:
     """Rows a step."""
     epochs: int
     """At most; the decay reaches 0 here."""
-    warmup_epochs: float = 1
+    warmup_epochs: float = 1.0
     """Epochs of linear warm-up."""
     weight_decay: float = 1e-3
     """On everything but biases and norms."""
