@@ -13,8 +13,9 @@ import pytest
 import torch
 import yaml
 
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import cached_embeddings, what_decides_text
-from dmmsa_cli.experiments.encoders import Encoders, base_text, encoder_folder, what_decides
+from dmmsa_cli.experiments.encoders import Encoders, encoder_folder, what_decides
 from dmmsa_cli.experiments.experiment import Experiment, digest
 from dmmsa_cli.experiments.identity import identity_of
 from dmmsa_cli.experiments.recipes import find_recipe, from_values, load_recipe

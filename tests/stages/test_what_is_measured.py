@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.errors import RunMismatch
-from dmmsa_cli.experiments.encoders import base_text
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.layers.heads import regression_head
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.layers.sequence import SequenceEncoder
