@@ -191,7 +191,7 @@ def test_published_numbers_are_as_printed_and_ours_unrounded(built):
 
 
 def test_comparisons_are_a_row_a_metric(built):
-    difference = Difference(0.01, -0.02, 0.03, 0.01, math.nan)
+    difference = Difference(0.01, -0.02, 0.03, math.nan)
     first = built.collection.systems[0]
     sentence = 'A "quoted", sentence.'
     pair = Comparison(first, first, "A", "B", {"mae": difference, "acc7": difference}, 12, 120, sentence)
@@ -199,7 +199,7 @@ def test_comparisons_are_a_row_a_metric(built):
     assert [row["metric"] for row in rows] == ["mae", "acc7"]
     assert [float(row["difference"]) for row in rows] == [0.01, 1.0]  # accuracies in percentage points
     assert rows[0]["seeds_sd"] == ""
-    assert rows[0]["within_noise"] == "true"
+    assert rows[0]["verdict"] == "within noise"
     assert rows[0]["sentence"] == sentence
     assert (rows[0]["videos"], rows[0]["clips"]) == ("12", "120")
 

@@ -195,7 +195,7 @@ def test_parts_of_a_cell_are_marked_and_sorted_by_the_first(empty):
 
 def test_the_interval_stands_where_its_numbers_are(mosi):
     systems = mosi[:2]
-    noise, real = Difference(0.0, -0.1, 0.1, 0.0, 0.1), Difference(-0.2, -0.3, -0.1, -0.2, float("nan"))
+    noise, real = Difference(0.0, -0.1, 0.1, 0.1), Difference(-0.2, -0.3, -0.1, float("nan"))
     pairs = [Comparison(*systems, "A", "B", {"mae": one}, 12, 120, "So it is.") for one in (noise, real)]
     page = render(Report(Collection(systems=systems), (), tuple(pairs)))
     bars = re.findall(r'class="interval( noise)?" style="left:([\d.]+)%;width:([\d.]+)%"', page)
@@ -203,6 +203,9 @@ def test_the_interval_stands_where_its_numbers_are(mosi):
     assert [float(width) for *_, width in bars] == pytest.approx([43.1, 43.1], abs=0.01)  # both 0.2 of 0.464
     assert "−0.2000 [−0.3000, −0.1000]" in page
     assert "nan" not in Reader(page).text
+    text = Reader(re.search(r'<section id="comparisons".*?</section>', page, re.S)[0]).text
+    assert "120 clips of 12 videos; accuracies in percentage points." in text
+    assert "F1" not in text  # which is never compared
 
 
 def test_a_recipe_stands_once_for_each_system_and_only_differences_for_each_run(tmp_path):

@@ -15,8 +15,8 @@ TABLE_FIELDS = (
     *("metric", "unit", "statistic", "value", "data_hash", "synthetic"),
 )
 COMPARISON_FIELDS = (
-    *("dataset", "first", "second", "metric", "unit", "difference", "low", "high", "seeds_mean", "seeds_sd"),
-    *("within_noise", "videos", "clips", "sentence", "data_hash", "synthetic"),
+    *("dataset", "first", "second", "metric", "unit", "difference", "low", "high", "seeds_sd"),
+    *("verdict", "videos", "clips", "sentence", "data_hash", "synthetic"),
 )
 
 
@@ -59,7 +59,6 @@ def _pair(comparison: Comparison) -> Iterator[dict[str, object]]:
             "difference": found.value,
             "low": found.low,
             "high": found.high,
-            "seeds_mean": found.seeds_mean,
             "seeds_sd": found.seeds_sd,
         }
         yield {
@@ -69,8 +68,8 @@ def _pair(comparison: Comparison) -> Iterator[dict[str, object]]:
             "metric": metric,
             "unit": _unit(metric),
             **{name: "" if math.isnan(number) else factor * number for name, number in numbers.items()},
-            "within_noise": _yes(found.within_noise),
-            "videos": comparison.videos,
+            "verdict": comparison.verdict(metric),
+            "videos": "" if comparison.videos is None else comparison.videos,
             "clips": comparison.clips,
             "sentence": comparison.sentence,
             "data_hash": comparison.first.data_hash,
