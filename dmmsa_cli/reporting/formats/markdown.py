@@ -10,7 +10,6 @@ from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.notes import METHOD
 
 MARKS: dict[Mark, str] = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
-FIGURES = "figures"  # folder beside the files that show them
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~])")
 
 
