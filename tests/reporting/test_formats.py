@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from dmmsa_cli.data.prediction_table import unescape_formula
 from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.formats import latex, markdown
@@ -183,7 +184,7 @@ MACROS = re.compile(
 @given(st.one_of(NAMES, st.text(max_size=8), st.text(st.characters(max_codepoint=0x250), max_size=12)))
 def test_latex_is_given_nothing_that_it_reads(name):
     for written in (latex.plain(name), latex.escape(name.replace("`", ""))):
-        left = MACROS.sub("", written)
+        left = MACROS.sub("·", written)
         assert not set('\\{}$&%#_^~"|<>') & set(left), (name, written)
         assert all(c.isprintable() for c in left)
         assert not re.search("--(?!-)|,,", left) or re.search("[–—]", name)
@@ -271,6 +272,26 @@ def test_comparisons_are_a_row_a_metric(built):
     assert rows[0]["verdict"] == "within noise"
     assert rows[0]["sentence"] == sentence
     assert (rows[0]["videos"], rows[0]["clips"]) == ("12", "120")
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(st.sampled_from(["", "=", "+", "-", "@", "\t", "\r", "'=", "'"]), ANY_TEXT)
+def test_no_text_of_a_csv_is_a_formula_and_all_comes_back(before, name):
+    text = before + name
+    report = only(text, note="x")
+    report = replace(report, tables=(replace(report.tables[0], id=text, title=text, dataset=text),))
+    rows = list(csv.DictReader(io.StringIO(tables_csv(report), newline="")))
+    assert len(rows) == 2
+    for row in rows:
+        assert all(not row[column].startswith(("=", "+", "-", "@", "\t", "\r")) for column in row)
+        assert [unescape_formula(row[column]) for column in ("table", "title", "dataset", "row")] == [text] * 4
+
+
+def test_negative_numbers_stay_numbers(built):
+    rows = list(csv.DictReader(io.StringIO(comparisons_csv(built))))
+    assert any(row["difference"].startswith("-") for row in rows)
 
 
 def test_the_published_file_lies_in_the_package():
