@@ -14,7 +14,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 LAPTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TABLE = "#table-dmmsa-table-3-mosi"
-NAME, DATASET = '<b>x<b> &amp; "%{y}" <img src=x onerror=alert(1)>', "电影"
+NAME, DATASET = '<b>x<b> &amp; "%{y}" <img src=x onerror=alert(1)> $x$', "电影"
 
 
 @pytest.fixture(scope="module")
