@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.places import DATA as DATA
+from dmmsa_cli.places import RUNS as RUNS
+from dmmsa_cli.places import elsewhere as elsewhere
 
 
 class Device(StrEnum):
@@ -69,14 +72,6 @@ Fraction = Annotated[
     float | None, typer.Option("--fraction", metavar="SHARE", help="Use this share of the training rows, as 0.6.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Train anew and replace what is there.")]
-DATA = Path("data")
-RUNS = Path("runs")
-
-
-def elsewhere(data_dir: Path, runs_dir: Path) -> str:
-    """Return the options that a command named to the user needs, where folders are not the usual ones."""
-    options = [("--data-dir", data_dir, DATA), ("--runs-dir", runs_dir, RUNS)]
-    return "".join(f" {name} {folder}" for name, folder, usual in options if folder != usual)
 
 
 def recipe_changes(

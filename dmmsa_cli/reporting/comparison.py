@@ -1,14 +1,15 @@
 """Whether a difference between two of our own systems is more than noise.
 
 Two sources of noise are told apart. Which clips happen to be in the test split: a paired bootstrap over videos, since
-the clips of one video share a speaker and a topic and are not independent. Which seed the training had: mean and
-sample standard deviation of the difference over the seeds, and no test, for which five seeds are too few.
+the clips of one video share a speaker and a topic and are not independent (over clips, where their ids name no
+videos). Which seed the training had: the sample standard deviation of the difference over the seeds, and no test, for
+which five seeds are too few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,17 +17,16 @@ from numpy.typing import NDArray
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.metrics import Scores, mae
-from dmmsa_cli.reporting.contents import PRINTED, Comparison, Difference
+from dmmsa_cli.reporting.contents import FEW_DRAWN, PRINTED, Comparison, Difference
 from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System, evaluate_again
-from dmmsa_cli.reporting.series.predictions import predictions, same_clips
+from dmmsa_cli.reporting.series.predictions import names_videos, predictions, same_clips
 from dmmsa_cli.reporting.series.scale import Scale, scale
 
 RESAMPLES = 10_000
 LEVEL = 0.95
 BOOTSTRAP_SEED = 20250605  # fixed: the same runs give the same report
-FEW_VIDEOS = 10  # below this many, percentile intervals are known to be too narrow
 _DRAWS_AT_ONCE = 1_000  # bounds memory: (draws, videos) float64
 
 Floats = NDArray[np.float64]
@@ -81,20 +81,21 @@ def _compare(first: System, second: System, labels: tuple[str, str]) -> Comparis
     sides = _Side.of(first, seeds), _Side.of(second, seeds)
     if not same_clips(sides[0].clips, sides[1].clips):
         raise RunMismatch("Their predictions are of other clips or labels.", "Measure both again with dmmsa evaluate.")
-    videos = sides[0].clips["video"].nunique()
-    if videos < 2:
-        raise RunMismatch("All clips are of one video: there is nothing to draw from.")
-    differences = _differences(sides, videos)
-    return Comparison(
+    clips = sides[0].clips
+    drawn = clips["video"].nunique()
+    if drawn < 2:
+        what = "All clips are of one video" if len(clips) > 1 else "There is a single clip"
+        raise RunMismatch(f"{what}: there is nothing to draw from.")
+    comparison = Comparison(
         first=first,
         second=second,
         first_label=labels[0],
         second_label=labels[1],
-        differences=differences,
-        videos=videos,
-        clips=len(sides[0].clips),
-        sentence=_sentence(first, labels, differences, videos, len(seeds)),
+        differences=_differences(sides, drawn),
+        videos=drawn if names_videos(clips) else None,
+        clips=len(clips),
     )
+    return replace(comparison, sentence=_sentence(comparison))
 
 
 # --- a system's metrics over any draw of videos ---------------------------------------------------------------------
@@ -219,45 +220,41 @@ def _difference(by_seed: Floats, draws: Floats) -> Difference:
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     sd = float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan")
-    return Difference(float(by_seed.mean()), float(low), float(high), float(by_seed.mean()), sd)
+    return Difference(float(by_seed.mean()), float(low), float(high), sd)
 
 
 # --- in words -------------------------------------------------------------------------------------------------------
 
 
-def _sentence(
-    system: System, labels: tuple[str, str], differences: dict[str, Difference], videos: int, seeds: int
-) -> str:
-    main = differences["mae"]
-    beside = [part for part in ("SYNTHETIC data" if system.synthetic else "", system.conditions) if part]
-    place = f"{system.dataset} ({', '.join(beside)})" if beside else system.dataset
-    than = labels[1] + "'s" if labels[1].isalnum() else f"that of {labels[1]}"
-    few = "" if videos >= FEW_VIDEOS else ", too few to trust it"
-    spread = f"over {seeds} seeds {abs(main.seeds_mean):.4f} ± {main.seeds_sd:.4f}" if seeds > 1 else "one seed"
+def _sentence(comparison: Comparison) -> str:
+    main = comparison.differences["mae"]
+    first, second = comparison.first_label, comparison.second_label
+    than = second + "'s" if second.isalnum() else f"that of {second}"
+    count, drawn = comparison.drawn
+    few = "" if count >= FEW_DRAWN else ", too few to trust it"
+    seeds = len(common_seeds(comparison.first, comparison.second))
+    spread = f"sd over {seeds} seeds {main.seeds_sd:.4f}" if seeds > 1 else "one seed"
     more = [
-        f"{title} is {_amount(differences[name], percent)} ({_verdict(differences[name], videos)})"
-        for name, title, percent in _also(differences)
+        f"{title} is {_amount(comparison.differences[name], percent)} ({comparison.verdict(name)})"
+        for name, title, percent in _also(comparison.differences)
     ]
     return (
-        f"On {place}, {labels[0]}'s MAE is {_relation(main.value)} {than} "
-        f"(95 % interval over {videos} videos{few}: {_signed(main.low)} to {_signed(main.high)}; {spread}): "
-        f"{'; '.join([_verdict(main, videos), *more])}."
+        f"On {_place(comparison.first)}, {first}'s MAE is {_relation(main.value)} {than} "
+        f"(95 % interval over {count} {drawn}{few}: {_signed(main.low)} to {_signed(main.high)}; {spread}): "
+        f"{'; '.join([comparison.verdict('mae'), *more])}."
     )
 
 
-def _also(differences: dict[str, Difference]) -> list[tuple[str, str, bool]]:
+def _place(system: System) -> str:
+    conditions = [part for part in ("SYNTHETIC data" if system.synthetic else "", system.conditions) if part]
+    return f"{system.dataset} ({', '.join(conditions)})" if conditions else system.dataset
+
+
+def _also(differences: Mapping[str, Difference]) -> list[tuple[str, str, bool]]:
     """Corr and the first accuracy, as far as they are defined: metric, printed name, whether in percent."""
     columns = COLUMNS["sims" if "acc2" in differences else "mosi"]
     shown = [("corr", "Corr", False), (columns[0].metrics[0], columns[0].title, True)]
     return [one for one in shown if one[0] in differences]
-
-
-def _verdict(difference: Difference, videos: int) -> str:
-    if difference.within_noise:
-        return "within noise"
-    if videos < FEW_VIDEOS:
-        return "too few videos to tell"
-    return "more than the noise of the clips"
 
 
 def _relation(value: float) -> str:

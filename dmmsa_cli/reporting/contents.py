@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from dmmsa_cli.reporting.collection import Collection
@@ -11,6 +12,7 @@ from dmmsa_cli.reporting.results import Column
 from dmmsa_cli.reporting.runs import System
 
 PRINTED = 1e-4  # the last digit that is printed of a difference; of an accuracy, a hundredth of a point
+FEW_DRAWN = 10  # videos or clips; below this many, percentile intervals are known to be too narrow
 Mark = Literal["", "best", "second"]
 
 
@@ -70,19 +72,20 @@ class Difference:
     """Of one metric: first minus second."""
 
     value: float
-    """Fractions for accuracies, as in `Metrics`."""
+    """Mean over the seeds that both have; fractions for accuracies, as in `Metrics`."""
     low: float
-    """Of the 95 % interval, bootstrap over videos."""
+    """Of the 95 % interval, bootstrap over videos, or over clips where their ids name no videos."""
     high: float
-    seeds_mean: float
-    """Mean over the seeds that both have, of first minus second."""
     seeds_sd: float
-    """Sample standard deviation of the same; NaN for a single seed."""
+    """Sample standard deviation over the seeds; NaN for a single one."""
 
-    @property
-    def within_noise(self) -> bool:
-        """Whether the interval holds 0, or reaches from it no further than any digit that is printed."""
-        return self.low <= 0 <= self.high or max(abs(self.low), abs(self.high)) < PRINTED / 2
+
+class Verdict(StrEnum):
+    """What an interval says of a difference."""
+
+    NOISE = "within noise"
+    FEW = "too few to tell"
+    REAL = "more than the noise of the clips"
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,26 @@ class Comparison:
     second_label: str
     differences: Mapping[str, Difference]
     """By metric: `mae`, `corr`, and the accuracies of the metric set; what a seed has as NaN is left out."""
-    videos: int
+    videos: int | None
+    """How many the clips are of, which are what the bootstrap draws; none where ids name no videos: it draws clips."""
     clips: int
-    sentence: str
-    """One that a person can read, and that says when the difference is within noise."""
+    sentence: str = ""
+    """One that a person can read, and that says the verdict."""
+
+    @property
+    def drawn(self) -> tuple[int, str]:
+        """How many of what the bootstrap draws from: `(31, "videos")`."""
+        return (self.clips, "clips") if self.videos is None else (self.videos, "videos")
+
+    def verdict(self, metric: str) -> Verdict:
+        """Say whether a difference is more than noise.
+
+        Noise is where the interval holds 0, or reaches from it no further than any digit that is printed.
+        """
+        found = self.differences[metric]
+        if found.low <= 0 <= found.high or max(abs(found.low), abs(found.high)) < PRINTED / 2:
+            return Verdict.NOISE
+        return Verdict.FEW if self.drawn[0] < FEW_DRAWN else Verdict.REAL
 
 
 @dataclass(frozen=True)

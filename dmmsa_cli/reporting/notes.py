@@ -16,8 +16,9 @@ HASH = 12
 SYNTHETIC = "SYNTHETIC data: nothing in this table is a result of the method on real speech."
 METHOD = (
     "Each clip's absolute error is averaged over the seeds; videos, not clips, are drawn again and again, since clips "
-    "of one video are not independent. Where the 95 % interval holds 0, the difference is within noise. Nothing "
-    "corrects for many pairs: of twenty equal ones, one is expected outside by chance."
+    "of one video are not independent (clips, where their ids name no videos). Where the 95 % interval holds 0, the "
+    "difference is within noise. Nothing corrects for many pairs: of twenty equal ones, one is expected outside by "
+    "chance."
 )
 ALONE = "'alone': a pretrained encoder with its own head, scored against y."
 

@@ -20,6 +20,7 @@ from dmmsa_cli.data.store import check_name
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.files import write_text
 from dmmsa_cli.metrics import score
+from dmmsa_cli.places import elsewhere
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from dmmsa_cli.reporting.figures.write import WrittenFigure
 
 FIGURES = "figures"  # folder beside the files that show them
-RUNS = Path("runs")  # where runs lie unless a command is told otherwise
 
 
 def report(
@@ -72,17 +72,17 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
     if dataset is not None:
         check_name(dataset)
     collection = _readable(collect(runs_dir, dataset))
-    elsewhere = "" if runs_dir == RUNS else f" --runs-dir {shlex.quote(str(runs_dir))}"
-    tables = build_tables(collection.systems, dataset, elsewhere, studies)
+    folders = elsewhere(runs_dir=runs_dir)
+    tables = build_tables(collection.systems, dataset, folders, studies)
     empty = not (collection.systems or collection.unfinished or collection.unevaluated or collection.damaged)
     if dataset is not None and dataset not in SPECS and empty:
         raise InvalidInput(
             f"There is neither a run of {dataset} in {runs_dir} nor a published table of it.",
-            f"Train one (dmmsa fuse --dataset {dataset}{elsewhere}), or leave out --dataset.",
+            f"Train one (dmmsa fuse --dataset {shlex.quote(dataset)}{folders}), or leave out --dataset.",
         )
     problems: list[str] = []
     comparisons = compare(collection.systems, problems)
-    first = [_nothing_run(runs_dir, dataset, elsewhere)] if empty else []
+    first = [_nothing_run(runs_dir, dataset)] if empty else []
     return Report(
         collection=collection,
         tables=tables,
@@ -177,10 +177,11 @@ def _check_predictions(run: Run) -> None:
         )
 
 
-def _nothing_run(runs_dir: Path, dataset: str | None, elsewhere: str) -> str:
+def _nothing_run(runs_dir: Path, dataset: str | None) -> str:
     what = "There are no runs" + (f" of {dataset}" if dataset else "")
     if dataset is not None and dataset not in {table.dataset for table in load_published().tables}:
-        return f"{what} in {runs_dir} yet. To train: `dmmsa fuse --dataset {dataset}{elsewhere}`."
+        command = f"dmmsa fuse --dataset {shlex.quote(dataset)}{elsewhere(runs_dir=runs_dir)}"
+        return f"{what} in {runs_dir} yet. To train: `{command}`."
     return f"{what} in {runs_dir} yet: the tables are as published, and under each stands the command that fills it."
 
 

@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import math
 import time
@@ -8,8 +10,11 @@ import pytest
 
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting import comparison
-from dmmsa_cli.reporting.collection import collect
+from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
+from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.formats.tidy import comparisons_csv
+from dmmsa_cli.reporting.page.comparisons import comparison_groups
 from tests.reporting.conftest import measured, write_run
 
 NO_MSC = {"objective.msc.enabled": False}
@@ -57,13 +62,12 @@ def test_a_small_case_by_hand(tmp_path):
     # Video a: errors 0.5 0.5 against 1 2; video b: 0 1 against 0 1. Drawn are aa, ab, ba or bb.
     assert mae.value == pytest.approx((2.0 - 4.0) / 4)
     assert (mae.low, mae.high) == (pytest.approx((1.0 - 3.0) / 2), 0.0)
-    assert mae.within_noise
+    assert found.verdict("mae") == "within noise"
     assert found.differences["acc2_non0"].value == pytest.approx(1 - 2 / 3)
     assert found.differences["acc2_has0"].value == pytest.approx(1 - 2 / 4)
     assert found.differences["acc7"].value == pytest.approx((2 - 2) / 4)
     assert (found.videos, found.clips) == (2, 4)
     assert math.isnan(mae.seeds_sd)
-    assert mae.seeds_mean == mae.value
 
 
 @pytest.mark.parametrize("dataset", ["mosi", "sims"])
@@ -98,16 +102,18 @@ def test_a_known_difference_is_found(tmp_path):
     mae = found.differences["mae"]
     assert mae.low < mae.value < mae.high < 0
     assert mae.value == pytest.approx(-0.3, abs=0.1)
-    assert "more than the noise of the clips" in found.sentence
+    assert found.verdict("mae") == "more than the noise of the clips"
+    assert "): more than the noise of the clips" in found.sentence
 
 
 def test_systems_that_say_the_same_differ_by_nothing(tmp_path):
     ids, truth, first, _ = simulate(1)
     two_systems(tmp_path, ids, truth, first, first)
     found = only(tmp_path)
-    for difference in found.differences.values():
+    assert {"mae", "corr", "acc2_has0", "acc7"} < set(found.differences)
+    for metric, difference in found.differences.items():
         assert (difference.value, difference.low, difference.high) == (0, 0, 0)
-        assert difference.within_noise
+        assert found.verdict(metric) == "within noise"
     assert "MAE is equal to that of w/o MSC" in found.sentence
     assert "within noise" in found.sentence
 
@@ -215,7 +221,7 @@ def test_only_seeds_that_both_have_are_used(tmp_path):
     found = only(tmp_path)
     first, second = ({run.seed: run.metrics["mae"] for run in one.runs} for one in (found.first, found.second))
     assert found.differences["mae"].value == pytest.approx(np.mean([first[s] - second[s] for s in (12, 123)]))
-    assert "over 2 seeds" in found.sentence
+    assert f"sd over 2 seeds {found.differences['mae'].seeds_sd:.4f}" in found.sentence
 
 
 def _without_a_seed_in_common(folder):
@@ -283,12 +289,63 @@ def test_one_video_alone_is_no_sample(tmp_path):
     assert "one video" in problems[0]
 
 
+def test_one_clip_alone_is_no_sample(tmp_path):
+    with pytest.warns(UserWarning, match="constant|one"):
+        two_systems(tmp_path, ["a"], [1.0], [1.0], [2.0])
+    problems = []
+    assert compare(collect(tmp_path).systems, problems) == ()
+    assert "a single clip" in problems[0]
+
+
 def test_few_videos_and_synthetic_data_are_told(tmp_path):
     two_systems(tmp_path, *simulate(5, videos=6, better=0.9), dataset="toy")
     found = only(tmp_path)
     assert found.sentence.startswith("On toy (SYNTHETIC data, tiny BERT), ")
     assert "6 videos, too few to trust it" in found.sentence
-    assert "too few videos to tell" in found.sentence
+    assert "): too few to tell; " in found.sentence
+    assert found.verdict("mae") == "too few to tell"
+    (view,) = comparison_groups([found])[0].comparisons
+    assert view.bar.noise
+    (row,) = [row for row in view.rows if row["metric"] == "MAE"]
+    assert row["verdict"] == "too few to tell"
+    rows = csv.DictReader(io.StringIO(comparisons_csv(Report(Collection(), (), (found,)))))
+    verdicts = {row["metric"]: row["verdict"] for row in rows}
+    assert verdicts == {metric: found.verdict(metric) for metric in found.differences}
+    assert verdicts["mae"] == "too few to tell"
+
+
+def test_the_verdict_is_the_same_wherever_it_stands(tmp_path):
+    for place, better in enumerate((0.0, 0.02, 0.3)):
+        two_systems(tmp_path / "runs", *simulate(5, better=better), dataset=f"own{place}")
+    comparisons = compare(collect(tmp_path / "runs").systems)
+    assert len(comparisons) == 3
+    rows = list(csv.DictReader(io.StringIO(comparisons_csv(Report(Collection(), (), comparisons)))))
+    for found in comparisons:
+        verdicts = {metric: found.verdict(metric) for metric in found.differences}
+        assert {row["metric"]: row["verdict"] for row in rows if row["dataset"] == found.first.dataset} == verdicts
+        (view,) = comparison_groups([found])[0].comparisons
+        assert [row["verdict"] for row in view.rows] == list(verdicts.values())
+        assert f"): {verdicts['mae']}; Corr is " in found.sentence
+        assert f" ({verdicts['corr']}); Acc-2 is " in found.sentence
+        assert found.sentence.endswith(f" ({verdicts['acc2_has0']}).")
+        assert view.bar.noise == (verdicts["mae"] != "more than the noise of the clips")
+    assert {found.verdict("mae") for found in comparisons} > {"within noise"}
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_ids_that_name_no_videos_are_told_as_clips(tmp_path, few):
+    ids, *scores = simulate(5, videos=4 if few else 40, per_video=2, better=0.9)
+    two_systems(tmp_path, [name.replace("$_$", "-") for name in ids], *scores)
+    found = only(tmp_path)
+    assert found.videos is None
+    count = 8 if few else 80
+    assert f"95 % interval over {count} clips{', too few to trust it' * few}: " in found.sentence
+    assert "video" not in found.sentence
+    assert (found.verdict("mae") == "too few to tell") == few
+    (view,) = comparison_groups([found])[0].comparisons
+    assert view.clips == f"{count} clips, whose ids name no videos"
+    (row, *_) = csv.DictReader(io.StringIO(comparisons_csv(Report(Collection(), (), (found,)))))
+    assert (row["videos"], row["clips"]) == ("", str(count))
 
 
 def test_conditions_stand_in_the_sentence(tmp_path):
@@ -326,7 +383,8 @@ def test_a_difference_that_no_printed_digit_shows_is_not_called_real(tmp_path):
     (comparison,) = compare(collect(tmp_path).systems)
     assert comparison.differences["mae"].high < 0  # every draw of videos says so
     assert "MAE is equal to that of w/o GDWG" in comparison.sentence
-    assert "more than noise" not in comparison.sentence
+    assert comparison.verdict("mae") == "within noise"
+    assert "more than the noise" not in comparison.sentence
 
 
 def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):

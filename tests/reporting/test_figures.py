@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import matplotlib as mpl
 import numpy as np
@@ -22,10 +23,11 @@ def drawn(folder, problems=None):
     return {drawing.id: drawing for drawing in draw(collect(folder).systems, problems)}
 
 
-def three(folder, **kind):
+def three(folder, others=None, **kind):
     """DMMSA, without MSC, without CL."""
-    for variant, changes in (("full", None), ("no-msc", NO_MSC), ("no-cl", NO_CL)):
-        write_run(folder, variant=variant, changes=changes, error=0.8 + 0.1 * bool(changes), **kind)
+    for variant, dropped in (("full", {}), ("no-msc", NO_MSC), ("no-cl", NO_CL)):
+        changes = (others or {}) | dropped
+        write_run(folder, variant=variant, changes=changes, error=0.8 + 0.1 * bool(dropped), **kind)
 
 
 def words(drawing):
@@ -176,7 +178,7 @@ def test_figure_5_writes_every_value_on_one_scale(tmp_path):
     assert [axes.get_title() for axes in panels] == ["with CL", "w/o CL"]
     for axes in panels:
         assert axes.images[0].get_clim() == (-1, 1)
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["$T_s$", "$A_s$", "$T_d$", "$A_d$"]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["$T_{s}$", "$A_{s}$", "$T_{d}$", "$A_{d}$"]
         shown = [float(text.get_text().replace("−", "-")) for text in axes.texts]
         assert shown == pytest.approx(np.asarray(axes.images[0].get_array()).ravel(), abs=0.00501)
 
@@ -214,6 +216,31 @@ def test_mae_by_label_shows_confede_beside_dmmsa(tmp_path):
     bars = [container for container in axes.containers if hasattr(container, "patches")]
     assert [container.get_label() for container in bars] == ["DMMSA", "ConFEDE"]
     assert bars[0].patches[0].get_hatch() != bars[1].patches[0].get_hatch()
+
+
+@pytest.mark.parametrize("name", ["$x$", "a$b", "$\\frac{", "100 % \\alpha_{", "电影"])
+def test_a_name_is_drawn_as_it_is_and_never_read_as_a_formula(tmp_path, name):
+    three(tmp_path, others={"text.encoder": name})
+    by_task = {name: 1.0, "cl": 0.5}
+    for path in tmp_path.glob("*/*/full/seed-1/metrics.jsonl"):
+        lines = [json.loads(line) | {"losses": by_task, "weights": by_task} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    spelled = name.replace("电影", "[U+7535][U+5F71]").replace("$", "\\$")  # so that it is printed as a dollar
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a glyph that is missing
+        texts = {drawing.id.partition("-mosi")[0]: words(drawing) for drawing in drawn(tmp_path).values()}
+    assert list(texts) == ALL
+    assert all(f"MOSI · {spelled}" in found for found in texts.values())
+    assert spelled in texts["losses"] and spelled in texts["weights"]
+
+
+def test_names_of_features_may_be_any(tmp_path):
+    three(tmp_path)
+    names = ["text", "T_s_d", "_x", "é", "a__b", "A_d"]
+    for path in tmp_path.glob("*/*/*/*/features.json"):
+        path.write_text(json.dumps({"test": {"names": names, "cosine": np.eye(6).tolist()}}))
+    assert "figure-5-mosi" in drawn(tmp_path)
+    words(drawn(tmp_path)["figure-5-mosi"])
 
 
 # --- readable -------------------------------------------------------------------------------------------------------

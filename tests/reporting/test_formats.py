@@ -6,15 +6,21 @@ import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 
+from dmmsa_cli.data.prediction_table import unescape_formula
 from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.formats import latex, markdown
 from dmmsa_cli.reporting.formats.console import show
 from dmmsa_cli.reporting.formats.tidy import comparisons_csv, tables_csv
+from dmmsa_cli.reporting.naming import slug
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import Column
 
@@ -113,6 +119,40 @@ def test_markdown_reads_nothing_into_plain_text():
     assert markdown.escape("w/o a_b: `dmmsa a_b | c`, d_e") == "w/o a\\_b: `dmmsa a_b | c`, d\\_e"
 
 
+NAMES = st.one_of(
+    st.text("`*_[]()<>|~&$#!\\\\\"'-+=:@1.a /%{}^,;", max_size=12),
+    st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=12),
+    st.sampled_from(
+        ["`a|b`", "<img src=x>", "&lt;", "a ](x) [b", "a #", "$x$", "~~x~~", "**x**", "1. x", "- x", "[x]"]
+    ),
+)
+
+
+def as_rendered(text):
+    """What a reader of Markdown sees: the text of each heading, cell, picture and paragraph; paths of pictures."""
+    shown, sources = [], []
+    for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text):
+        assert token.type != "html_block", text
+        parts = token.children or []
+        assert all(part.content in ("<u>", "</u>") for part in parts if part.type == "html_inline"), text
+        pictures = [part for part in parts if part.type == "image"]
+        sources += [picture.attrs["src"] for picture in pictures]
+        shown += ["".join(part.content for part in inside if part.type == "text") for inside in
+                  [parts, *(picture.children for picture in pictures)]]  # fmt: skip
+    return shown, sources
+
+
+@given(NAMES)
+@example("`a|b`")
+def test_markdown_shows_names_as_they_are(name):
+    path = f"figures/{name.replace('/', '')}.png"
+    text = markdown.to_markdown(only(f"x {name} y"), [(path, Picture(f"x {name}", f"x {name} y"))])
+    shown, sources = as_rendered(text)
+    assert shown.count(" ".join(f"x {name} y".split())) == 2  # the row's label and the caption
+    assert shown.count(" ".join(f"x {name}".split())) == 2  # the heading and the picture
+    assert [unquote(source) for source in sources] == [path]
+
+
 def test_markdown_shows_figures_and_sentences(built):
     text = markdown.to_markdown(built, [("figures/x.png", Picture())])
     assert "![Figure 4, a\\_b](figures/x.png)" in text
@@ -131,7 +171,33 @@ def test_latex_escapes_everything():
     assert r"\{z\}" in text
     assert r"$\tau$" in text and r"$\pm$" in text and r"\textbackslash{}" in text
     assert latex.escape("--seed") == "-{}-seed"
-    assert latex.escape("情") == "[U+60C5]"
+    assert latex.escape("情 ħ é °\x07") == "[U+60C5] [U+0127] é °[U+0007]"
+
+
+MACROS = re.compile(
+    r"\\text(?:backslash|asciicircum|asciitilde|less|greater|bar|quotedbl|quotesingle|asciigrave)\{\}"
+    r"|\\[{}$&%#_]|\$\\(?:pm|uparrow|downarrow|geq|leq|tau|lambda|varphi|beta|times)\$|\$-\$|\\dots\{\}"
+    r"|\\allowbreak\{\}|(?<=[-,])\{\}"
+)
+
+
+@given(st.one_of(NAMES, st.text(max_size=8), st.text(st.characters(max_codepoint=0x250), max_size=12)))
+def test_latex_is_given_nothing_that_it_reads(name):
+    for written in (latex.plain(name), latex.escape(name.replace("`", ""))):
+        left = MACROS.sub("·", written)
+        assert not set('\\{}$&%#_^~"|<>') & set(left), (name, written)
+        assert all(c.isprintable() for c in left)
+        assert not re.search("--(?!-)|,,", left) or re.search("[–—]", name)
+
+
+def test_latex_keeps_pairs_of_hyphens_and_sets_dashes():
+    assert latex.plain("--a ,, – —") == "-{}-a ,{}, -- ---"
+
+
+@pytest.mark.parametrize("name", ["50%", "#1", "{x}", "a\\b", 'a"b', "~x"])
+def test_a_picture_that_latex_cannot_include_is_an_error(built, name):
+    with pytest.raises(ValueError, match="can't include"):
+        latex.to_latex(only(), [(f"figures/{name}.pdf", Picture())])
 
 
 def test_latex_has_a_table_environment_each_with_booktabs(built):
@@ -149,9 +215,13 @@ def test_latex_compiles_and_nothing_overflows(built, tmp_path):
     from matplotlib.figure import Figure
 
     Figure(figsize=(12, 3)).savefig(tmp_path / "figures/wide.pdf")
-    awkward = only(f"[x] {AWKWARD} 情", note=f"*{AWKWARD} `dmmsa --x_y` runs/{'long/' * 40}end")
+    alphabet = " ".join(map(chr, [*range(0x20, 0x7F), *range(0xA1, 0x250)]))
+    awkward = only(f"[x] {AWKWARD} 情", note=f"*{AWKWARD} `dmmsa --x_y` runs/{'long/' * 40}end {alphabet} `{alphabet}`")
+    names = [slug(name) for name in ("wide", "my recipe 50 % #1 (a) {x} $y$ ~z", "电影", "mosi.v2", "a_b", "é")]
+    for name in names[1:]:
+        shutil.copy(tmp_path / "figures/wide.pdf", tmp_path / f"figures/{name}.pdf")
     whole = replace(built, tables=(*built.tables, *awkward.tables), notes=(AWKWARD,), made={"a_b": "--x"})
-    text = latex.to_latex(whole, [("figures/wide.pdf", Picture())])
+    text = latex.to_latex(whole, [(f"figures/{name}.pdf", Picture(name, AWKWARD)) for name in names])
     (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"], cwd=tmp_path, capture_output=True
@@ -191,7 +261,7 @@ def test_published_numbers_are_as_printed_and_ours_unrounded(built):
 
 
 def test_comparisons_are_a_row_a_metric(built):
-    difference = Difference(0.01, -0.02, 0.03, 0.01, math.nan)
+    difference = Difference(0.01, -0.02, 0.03, math.nan)
     first = built.collection.systems[0]
     sentence = 'A "quoted", sentence.'
     pair = Comparison(first, first, "A", "B", {"mae": difference, "acc7": difference}, 12, 120, sentence)
@@ -199,9 +269,29 @@ def test_comparisons_are_a_row_a_metric(built):
     assert [row["metric"] for row in rows] == ["mae", "acc7"]
     assert [float(row["difference"]) for row in rows] == [0.01, 1.0]  # accuracies in percentage points
     assert rows[0]["seeds_sd"] == ""
-    assert rows[0]["within_noise"] == "true"
+    assert rows[0]["verdict"] == "within noise"
     assert rows[0]["sentence"] == sentence
     assert (rows[0]["videos"], rows[0]["clips"]) == ("12", "120")
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(st.sampled_from(["", "=", "+", "-", "@", "\t", "\r", "'=", "'"]), ANY_TEXT)
+def test_no_text_of_a_csv_is_a_formula_and_all_comes_back(before, name):
+    text = before + name
+    report = only(text, note="x")
+    report = replace(report, tables=(replace(report.tables[0], id=text, title=text, dataset=text),))
+    rows = list(csv.DictReader(io.StringIO(tables_csv(report), newline="")))
+    assert len(rows) == 2
+    for row in rows:
+        assert all(not row[column].startswith(("=", "+", "-", "@", "\t", "\r")) for column in row)
+        assert [unescape_formula(row[column]) for column in ("table", "title", "dataset", "row")] == [text] * 4
+
+
+def test_negative_numbers_stay_numbers(built):
+    rows = list(csv.DictReader(io.StringIO(comparisons_csv(built))))
+    assert any(row["difference"].startswith("-") for row in rows)
 
 
 def test_the_published_file_lies_in_the_package():

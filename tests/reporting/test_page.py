@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
+from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.groups import title
@@ -195,7 +196,7 @@ def test_parts_of_a_cell_are_marked_and_sorted_by_the_first(empty):
 
 def test_the_interval_stands_where_its_numbers_are(mosi):
     systems = mosi[:2]
-    noise, real = Difference(0.0, -0.1, 0.1, 0.0, 0.1), Difference(-0.2, -0.3, -0.1, -0.2, float("nan"))
+    noise, real = Difference(0.0, -0.1, 0.1, 0.1), Difference(-0.2, -0.3, -0.1, float("nan"))
     pairs = [Comparison(*systems, "A", "B", {"mae": one}, 12, 120, "So it is.") for one in (noise, real)]
     page = render(Report(Collection(systems=systems), (), tuple(pairs)))
     bars = re.findall(r'class="interval( noise)?" style="left:([\d.]+)%;width:([\d.]+)%"', page)
@@ -203,6 +204,9 @@ def test_the_interval_stands_where_its_numbers_are(mosi):
     assert [float(width) for *_, width in bars] == pytest.approx([43.1, 43.1], abs=0.01)  # both 0.2 of 0.464
     assert "−0.2000 [−0.3000, −0.1000]" in page
     assert "nan" not in Reader(page).text
+    text = Reader(re.search(r'<section id="comparisons".*?</section>', page, re.S)[0]).text
+    assert "120 clips of 12 videos; accuracies in percentage points." in text
+    assert "F1" not in text  # which is never compared
 
 
 def test_a_recipe_stands_once_for_each_system_and_only_differences_for_each_run(tmp_path):
@@ -240,6 +244,38 @@ def test_a_hover_shows_the_words_of_a_clip_and_no_markup(mosi):
     assert all("&lt;b&gt;bold&lt;/b&gt; &amp; 情感" in words.replace("<br>", " ") for _, words in said)
     places = [trace["customdata"] for panel in shown["figures"]["predictions"][0] for trace in panel["data"]]
     assert len(set(places)) == 1  # the texts of a split stand in the page once
+
+
+def strings(value):
+    """Every string of nested lists and dictionaries."""
+    if isinstance(value, dict | list | tuple):
+        parts = value.values() if isinstance(value, dict) else value
+        return [text for part in parts for text in strings(part)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_names_reach_plotly_escaped(tmp_path):
+    name = "<img src=x onerror=alert(1)> %{name}"
+    folder = write_run(tmp_path)
+    write_run(tmp_path, variant=name, changes={"objective.msc.enabled": False})
+    for path in tmp_path.glob("*/*/*/*/metrics.jsonl"):
+        lines = [json.loads(line) | {part: {name: 0.5} for part in ("losses", "weights")} for line in path.open()]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = read_predictions(folder / "predictions.csv")
+    table.loc[:1, "id"] = [name, f"{name}$_$2"]
+    table.loc[:1, "text"] = name
+    for path in tmp_path.glob("*/*/*/*/predictions.csv"):
+        write_predictions(path, table)
+    drawn = charts(collect(tmp_path).systems)
+    assert [chart.id for chart in drawn] == [
+        *("validation", "predictions", "weights", "losses", "confusion", "mae-by-label")
+    ]
+    panels = [panel for chart in drawn for variant in chart.variants for panel in variant.panels]
+    texts = [text for panel in panels for text in strings([panel.data, panel.layout])]
+    escaped = "&lt;img src=x onerror=alert(1)&gt; &#37;{name}"
+    assert {f"dmmsa/{escaped}", f"{escaped}$_$2", f"%{{y:.4f}}<extra>{escaped}</extra>"} <= set(texts)
+    assert sum(escaped in text for text in texts) > 10
+    assert not any("<img" in text or "%{name}" in text for text in texts)
 
 
 def test_plots_of_synthetic_data_say_so_themselves(mosi, toy):

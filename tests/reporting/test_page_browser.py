@@ -14,6 +14,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 LAPTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TABLE = "#table-dmmsa-table-3-mosi"
+NAME, DATASET = '<b>x<b> &amp; "%{y}" <img src=x onerror=alert(1)> $x$', "电影"
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +30,17 @@ def browser():
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A page of real and synthetic runs, and one of nothing."""
+    """A page of real and synthetic runs, one of nothing, and one of runs with awkward names."""
     folder = tmp_path_factory.mktemp("browser")
     for seed in (1, 12):
         for task in ("", "msc", "cl"):
             variant, changes = (f"no-{task}", {f"objective.{task}.enabled": False}) if task else ("full", None)
             write_run(folder / "runs", variant=variant, seed=seed, changes=changes)
     write_run(folder / "runs", dataset="toy")
-    for name in ("runs", "empty"):
+    for variant, error in (("full", 0.8), (NAME, 0.9)):
+        changes = {"objective.msc.enabled": False} if variant == NAME else None
+        write_run(folder / "names", dataset=DATASET, variant=variant, error=error, changes=changes)
+    for name in ("runs", "empty", "names"):
         write_page(build_report(folder / name), folder / f"{name}.html")
     return folder
 
@@ -69,7 +73,7 @@ def reader(browser, pages):
 def visit(reader):
     """Open a page; whatever it asks for or complains about fails the test."""
     yield reader
-    own = {(reader.folder / f"{name}.html").as_uri() for name in ("runs", "empty")}
+    own = {(reader.folder / f"{name}.html").as_uri() for name in ("runs", "empty", "names")}
     assert {address.partition("#")[0] for address in reader.asked} <= own
     assert reader.complaints == []
 
@@ -255,3 +259,16 @@ def test_printing_draws_what_was_never_seen(visit):
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator(filled).count() == page.locator(".panels").count()
     page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+
+def test_names_are_shown_as_they_are(visit):
+    page = visit("names")
+    figure = drawn(page, f"#figures-{DATASET}--mae-by-label")
+    assert figure.locator(".legendtext").all_text_contents() == ["DMMSA", f"dmmsa/{NAME}"]
+    figure.locator(".drawing").hover()
+    hover = figure.locator(".hoverlayer .legendtext").last
+    hover.wait_for()
+    assert hover.text_content().startswith(f"dmmsa/{NAME} : ")
+    assert page.locator("img").count() == 0
+    page.locator("nav a", has_text=DATASET).last.click()
+    assert page.locator(f"h3#figures-{DATASET}").is_visible()

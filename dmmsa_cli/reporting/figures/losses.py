@@ -27,7 +27,7 @@ def on_paper(subject: Subject) -> Drawing | None:
     panels = canvas.subplots(rows, 2, sharex=True, squeeze=False).ravel()
     for axes, task, style in zip(panels, tasks, paper.STYLES, strict=False):
         paper.line_with_band(axes, table[table["task"] == task], style, task)
-        axes.set_title(TITLES.get(task, task))
+        axes.set_title(TITLES.get(task, paper.plain(task)))
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
     canvas.supxlabel("Epoch", size=8)

@@ -56,7 +56,7 @@ def on_paper(subject: Subject) -> Drawing:
         spread = table["sd"].to_numpy() if table["sd"].notna().all() else None
         axes.bar(
             *(at, table["mean"], width), yerr=spread, color=style.color, hatch=style.hatch, edgecolor="white", lw=0,
-            label=label(system), error_kw={"elinewidth": 0.8, "capsize": 2},
+            label=paper.plain(label(system)), error_kw={"elinewidth": 0.8, "capsize": 2},
         )  # fmt: skip
     names = paper.short(tables[0]["name"])
     names = [f"{name}\nn={clips}" for name, clips in zip(names, tables[0]["clips"], strict=True)]
@@ -85,9 +85,8 @@ def _panels(*group: System) -> tuple[Panel, ...]:
         }
         line = {"color": style.color, "dash": style.dash, "width": 2}
         marker = {"symbol": style.symbol, "size": 8}
-        drawn = plots.trace(
-            table["name"], table["mean"], name=label(system), mode="lines+markers", line=line, marker=marker
-        )
+        name = plots.safe(label(system))
+        drawn = plots.trace(table["name"], table["mean"], name=name, mode="lines+markers", line=line, marker=marker)
         drawn["customdata"] = ["" if np.isnan(sd) else f" ± {sd:.3f}" for sd in table["sd"]]
         data.append(drawn | {"hovertemplate": "%{y:.3f}%{customdata}"})
     level = {"tickvals": list(ticks), "ticktext": list(ticks.values()), "tickangle": 0, "tickfont": {"size": 10}}

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, PURPLE, VERMILION
@@ -22,6 +23,7 @@ from dmmsa_cli.reporting.figures.subjects import Subject
 
 NARROW, WIDE = 3.5, 7.0  # inches: one and two columns of a page
 GREY, DARK = "#e4e4e4", "#444444"
+FONT = "DejaVu Sans"  # ships with matplotlib: the same on every machine
 _LETTERS_PER_INCH = 15  # of a heading
 
 
@@ -43,7 +45,7 @@ STYLES = (
 )
 
 LOOK: dict[Any, Any] = {  # matplotlib types the keys one by one, and each version has its own
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
+    "font.family": FONT,
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -87,7 +89,7 @@ def sheet(subject: Subject, width: float, height: float) -> Canvas:
     canvas = Canvas(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(canvas)
     mark = {"color": VERMILION, "weight": "bold"} if subject.full.synthetic else {"color": DARK}
-    canvas.suptitle(textwrap.fill(" · ".join(subject.words), round(_LETTERS_PER_INCH * width)), **mark)
+    canvas.suptitle(plain(" · ".join(subject.words), round(_LETTERS_PER_INCH * width)), **mark)
     return canvas
 
 
@@ -122,6 +124,22 @@ def grid(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
+
+
+def plain(text: str, letters: int = 1000) -> str:
+    r"""Write what somebody named: no dollar of it begins a formula, and what the font lacks is spelled out.
+
+    Args:
+        text: a name, or several.
+        letters: of a line, at most.
+
+    Example:
+        >>> plain("a$b 电")
+        'a\\$b [U+7535]'
+    """
+    known = get_font(findfont(FONT)).get_charmap()
+    spelled = "".join(c if c.isspace() or ord(c) in known else f"[U+{ord(c):04X}]" for c in text)
+    return textwrap.fill(spelled, letters).replace("$", r"\$")
 
 
 def short(names: Iterable[str]) -> list[str]:

@@ -81,13 +81,14 @@ def line_with_band(curve: pd.DataFrame, name: str, style: Style) -> list[Trace]:
 
     Args:
         curve: columns epoch, mean, sd, as `over_seeds` returns them.
-        name: in the legend.
+        name: in the legend; no markup.
         style: how it looks.
     """
     look = {
         "line": {"color": style.color, "dash": style.dash, "width": 2},
         "marker": {"symbol": style.symbol, "size": 6, "maxdisplayed": 12},
     }
+    name = safe(name)
     line = trace(curve["epoch"], curve["mean"], name=name, legendgroup=name, mode="lines+markers", **look)
     line["hovertemplate"] = f"%{{y:.4f}}<extra>{name}</extra>"
     if curve["sd"].isna().all():
@@ -161,8 +162,8 @@ def matrix(x: str = "", y: str = "") -> Layout:
 
 
 def safe(text: str) -> str:
-    """Escape a text: plotly reads a few tags, links among them; a clip's words are no markup."""
-    return html.escape(text, quote=False)
+    """Escape names and clips' words: plotly reads a few tags in its texts, links among them, and fills in `%{...}`."""
+    return html.escape(text, quote=False).replace("%{", "&#37;{")
 
 
 def hover_text(text: str) -> str:

@@ -43,7 +43,7 @@ def on_paper(subject: Subject) -> Drawing | None:
     panels = canvas.subplots(1, 2)
     for axes, table, name in zip(panels, known, ("with CL", "w/o CL"), strict=True):
         image = axes.imshow(table.to_numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
-        names = [f"${name}$" for name in table.columns]
+        names = list(map(_formula, table.columns))
         paper.grid(axes, names, names)
         axes.tick_params(labelsize=9)
         for (row, column), value in np.ndenumerate(table.to_numpy()):
@@ -58,6 +58,13 @@ def on_paper(subject: Subject) -> Drawing | None:
     )
     title = f"Figure 5 on {subject.place}: similarity of the features with and without CL"
     return Drawing(f"figure-5-{subject.slug}", title, caption, canvas)
+
+
+def _formula(name: str) -> str:
+    """Set the letter of `T_s` low, as the paper prints it."""
+    letter, _, low = name.partition("_")
+    low = low.replace("_", r"\_")
+    return f"${letter}_{{{low}}}$" if low else f"${letter}$"
 
 
 def on_page(systems: Sequence[System]) -> Chart:

@@ -25,7 +25,7 @@ def on_paper(subject: Subject) -> Drawing | None:
     axes = canvas.subplots()
     axes.axhline(1 / len(tasks), color=paper.DARK, lw=0.8, zorder=0)
     for task, style in zip(tasks, paper.STYLES, strict=False):
-        name = rf"$\lambda_{{\mathrm{{{TASK_NAMES[task]}}}}}$"
+        name = rf"$\lambda_{{\mathrm{{{TASK_NAMES[task]}}}}}$" if task in TASK_NAMES else paper.plain(task)
         paper.line_with_band(axes, table[table["task"] == task], style, name)
     # At least this much of the axis: a λ that hardly moves shall look like one.
     reach = max(0.1, 1.1 * float((table["mean"] - 1 / len(tasks)).abs().max()))

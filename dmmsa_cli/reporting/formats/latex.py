@@ -2,6 +2,7 @@ r"""A report in LaTeX: one document that compiles by itself, one `table` environ
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,7 @@ _NAMES = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
     "±": r"$\pm$",
     "↑": r"$\uparrow$",
@@ -73,18 +75,25 @@ _NAMES = {
 }
 
 
+_NOT_IN_T1 = frozenset("ĦħĸĿŀŉŦŧſ")  # of the letters below U+0180
+_NO_PATH = re.compile(r"""[%#{}\\"~^$&]""")
+
+
 def to_latex(report: Report, figures: Sequence[tuple[str, Shown]] = ()) -> str:
-    """Write a report as one document.
+    r"""Write a report as one document.
 
     Args:
         report: what to write.
         figures: path of each picture, as seen from the document, and what it shows.
+
+    Raises:
+        ValueError: a path holds what `\includegraphics` can't be given; `reporting.naming.slug` makes none such.
     """
     return PREAMBLE + "\n".join(_lines(report, figures)) + "\n\\end{document}\n"
 
 
 def escape(text: str) -> str:
-    r"""Write plain text so that LaTeX prints it; what stands in backticks is set as code.
+    r"""Write a sentence so that LaTeX prints it; what stands in backticks is set as code.
 
     Example:
         >>> escape("50 % of a_b, `--seed 1`")
@@ -92,25 +101,36 @@ def escape(text: str) -> str:
     """
     pieces = " ".join(text.split()).split("`")
     closed = len(pieces) % 2  # an odd backtick is none that opens code
-    return "".join(
-        rf"\texttt{{{_plain(piece)}}}" if i % 2 and (closed or i < len(pieces) - 1) else _plain(piece)
-        for i, piece in enumerate(pieces)
-    )
+    if not closed:
+        pieces[-2:] = ["`".join(pieces[-2:])]
+    return "".join(rf"\texttt{{{_words(piece)}}}" if i % 2 else _words(piece) for i, piece in enumerate(pieces))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    r"""Write what somebody named so that LaTeX prints it, backticks too.
+
+    Example:
+        >>> plain("50 % of `a_b`")
+        '50 \\% of \\textasciigrave{}a\\_b\\textasciigrave{}'
+    """
+    return _words(" ".join(text.split()))
+
+
+def _words(text: str) -> str:
     return " ".join(_word(word) for word in unicodedata.normalize("NFC", text).split(" "))
 
 
 def _word(word: str) -> str:
-    printed = re.sub("-(?=-)", "-{}", "".join(_character(c) for c in word))
+    pairs = itertools.pairwise(word + " ")  # two hyphens would become a dash, two commas a quote
+    printed = "".join(_character(c) + "{}" * (c in "-," and c == after) for c, after in pairs)
     return printed.replace("/", r"/\allowbreak{}") if len(word) > LONG_WORD else printed
 
 
 def _character(c: str) -> str:
     if c in _NAMES:
         return _NAMES[c]
-    return c if c.isascii() or (c.isalpha() and ord(c) < 0x180) else f"[U+{ord(c):04X}]"  # T1 has Latin letters only
+    latin = ord(c) < 0x100 or (c.isalpha() and ord(c) < 0x180 and c not in _NOT_IN_T1)
+    return c if latin and c.isprintable() else f"[U+{ord(c):04X}]"
 
 
 def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str]:
@@ -138,7 +158,7 @@ def _table(table: Table) -> Iterator[str]:
     label = r">{\raggedright\arraybackslash}p{48mm}" if breaks else "l"
     yield ""
     yield r"\begin{table}[H]"
-    yield rf"\caption{{\textbf{{{escape(table.title)}}}}}\small"
+    yield rf"\caption{{\textbf{{{plain(table.title)}}}}}\small"
     yield rf"\fit{{\begin{{tabular}}{{@{{}}{label}{'r' * len(table.columns)}@{{}}}}"
     yield r"\toprule"
     yield " & ".join(["", *(_heading(column.heading) for column in table.columns)]) + r" \\"
@@ -153,11 +173,11 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _heading(text: str) -> str:
-    return escape(text).replace(r" $\uparrow", r"~$\uparrow").replace(r" $\downarrow", r"~$\downarrow")
+    return plain(text).replace(r" $\uparrow", r"~$\uparrow").replace(r" $\downarrow", r"~$\downarrow")
 
 
 def _row(row: Row) -> str:
-    label = escape(row.label)
+    label = plain(row.label)
     if row.ours:
         label = rf"\textit{{{label}}}"
     elif label.startswith(("[", "*")):  # the end of the line above would take these for its own
@@ -172,8 +192,10 @@ def _cell(cell: Cell) -> str:
 
 
 def _figure(path: str, figure: Shown) -> Iterator[str]:
+    if _NO_PATH.search(path):
+        raise ValueError(f"LaTeX can't include a picture called {path}.")
     yield ""
     yield r"\begin{figure}[H]"
     yield rf"\fit{{\includegraphics{{{path}}}}}"
-    yield rf"\caption{{\textbf{{{escape(figure.title)}}} {escape(figure.caption)}}}"
+    yield rf"\caption{{\textbf{{{plain(figure.title)}}} {plain(figure.caption)}}}"
     yield r"\end{figure}"

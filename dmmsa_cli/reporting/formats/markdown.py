@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
+from urllib.parse import quote
 
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.notes import METHOD
 
 MARKS: dict[Mark, str] = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
-FIGURES = "figures"  # folder beside the files that show them
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#])")
 
 
 class Shown(Protocol):
@@ -52,13 +52,13 @@ def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str
         yield from (f"- {escape(comparison.sentence)}" for comparison in report.comparisons)
     yield from ("", "## Figures") if figures else ()
     for path, figure in figures:
-        yield from ("", f"### {escape(figure.title)}", "", f"![{escape(figure.title)}]({path})", "")
-        yield escape(figure.caption)
+        yield from ("", f"### {plain(figure.title)}", "", f"![{plain(figure.title)}]({quote(path)})", "")
+        yield plain(figure.caption)
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield from ("", f"### {escape(table.title)}", "")
-    yield _line(["", *(escape(column.heading) for column in table.columns)])
+    yield from ("", f"### {plain(table.title)}", "")
+    yield _line(["", *(plain(column.heading) for column in table.columns)])
     yield _line(["---", *("---:" for _ in table.columns)])
     yield from (_row(row) for row in table.rows)
     yield ""
@@ -68,7 +68,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _row(row: Row) -> str:
-    label = escape(row.label)
+    label = plain(row.label)
     return _line([f"*{label}*" if row.ours else label, *(_cell(cell) for cell in row.cells)])
 
 
@@ -83,7 +83,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Keep Markdown from reading what is plain text; what stands in backticks stays code.
+    r"""Keep Markdown from reading a sentence's words; what stands in backticks stays code.
 
     Example:
         >>> escape("w/o a_b | `--seed 1`")
@@ -95,3 +95,13 @@ def escape(text: str) -> str:
         piece if i % 2 and (closed or i < len(pieces) - 1) else _SPECIAL.sub(r"\\\1", piece)
         for i, piece in enumerate(pieces)
     )
+
+
+def plain(text: str) -> str:
+    r"""Keep Markdown from reading what somebody named, backticks too.
+
+    Example:
+        >>> plain("a_b `c`")
+        'a\\_b \\`c\\`'
+    """
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

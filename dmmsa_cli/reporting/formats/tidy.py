@@ -1,4 +1,4 @@
-"""A report as tidy CSV: one row a value, for programs."""
+"""A report as tidy CSV: one row a value, for programs; no text in it is a formula to a spreadsheet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from dmmsa_cli.data.prediction_table import escape_formula
 from dmmsa_cli.reporting.contents import Comparison, Report, Row, Table
 from dmmsa_cli.reporting.results import SCORES
 
@@ -15,8 +16,8 @@ TABLE_FIELDS = (
     *("metric", "unit", "statistic", "value", "data_hash", "synthetic"),
 )
 COMPARISON_FIELDS = (
-    *("dataset", "first", "second", "metric", "unit", "difference", "low", "high", "seeds_mean", "seeds_sd"),
-    *("within_noise", "videos", "clips", "sentence", "data_hash", "synthetic"),
+    *("dataset", "first", "second", "metric", "unit", "difference", "low", "high", "seeds_sd"),
+    *("verdict", "videos", "clips", "sentence", "data_hash", "synthetic"),
 )
 
 
@@ -59,7 +60,6 @@ def _pair(comparison: Comparison) -> Iterator[dict[str, object]]:
             "difference": found.value,
             "low": found.low,
             "high": found.high,
-            "seeds_mean": found.seeds_mean,
             "seeds_sd": found.seeds_sd,
         }
         yield {
@@ -69,8 +69,8 @@ def _pair(comparison: Comparison) -> Iterator[dict[str, object]]:
             "metric": metric,
             "unit": _unit(metric),
             **{name: "" if math.isnan(number) else factor * number for name, number in numbers.items()},
-            "within_noise": _yes(found.within_noise),
-            "videos": comparison.videos,
+            "verdict": comparison.verdict(metric),
+            "videos": "" if comparison.videos is None else comparison.videos,
             "clips": comparison.clips,
             "sentence": comparison.sentence,
             "data_hash": comparison.first.data_hash,
@@ -86,9 +86,14 @@ def _yes(value: bool) -> str:
     return "true" if value else "false"
 
 
+def _cell(value: object) -> object:
+    return escape_formula(value) if isinstance(value, str) else value
+
+
 def _csv(fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    # All texts are quoted, or a lone carriage return in one would end its row.
+    writer = csv.DictWriter(text, fields, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()

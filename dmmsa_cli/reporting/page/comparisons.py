@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dmmsa_cli.reporting.contents import Comparison, Difference
+from dmmsa_cli.reporting.contents import Comparison, Verdict
+from dmmsa_cli.reporting.results import SCORES
 
 METRIC_NAMES = {"mae": "MAE", "corr": "Corr", "has0": " (neg. / non-neg.)", "non0": " (neg. / pos.)"}
-IN_UNITS = {"mae", "corr"}  # all others are shares, printed in percent
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class ComparisonView:
     comparison: Comparison
     bar: Bar | None
     rows: Sequence[Mapping[str, str]]
+    clips: str
+    """How many there are, and what was drawn."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,13 @@ def comparison_groups(comparisons: Iterable[Comparison]) -> list[ComparisonGroup
 
 
 def _group(dataset: str, synthetic: bool, comparisons: list[Comparison]) -> ComparisonGroup:
-    told = [one.differences["mae"] for one in comparisons if "mae" in one.differences]
-    ends = [0.0, *(end for one in told for end in (one.low, one.high) if math.isfinite(end))]
+    differences = [one.differences["mae"] for one in comparisons if "mae" in one.differences]
+    ends = [0.0, *(end for one in differences for end in (one.low, one.high) if math.isfinite(end))]
     low, high = min(ends), max(ends)
     room = 0.08 * (high - low) or 1.0
     axis = (low - room, high + room)
     views = [
-        ComparisonView(
-            one, _bar(one.differences.get("mae"), axis), [_reading(*item) for item in one.differences.items()]
-        )
+        ComparisonView(one, _bar(one, axis), [_reading(one, metric) for metric in one.differences], _clips(one))
         for one in comparisons
     ]
     ticks = [{"at": _place(tick, axis), "text": _signed(tick, digits)} for tick, digits in _ticks(*axis)]
@@ -72,13 +72,20 @@ def _place(value: float, axis: tuple[float, float]) -> float:
     return round(100 * (value - axis[0]) / (axis[1] - axis[0]), 2)
 
 
-def _bar(difference: Difference | None, axis: tuple[float, float]) -> Bar | None:
+def _clips(comparison: Comparison) -> str:
+    videos = f" of {comparison.videos} videos" if comparison.videos is not None else ", whose ids name no videos"
+    return f"{comparison.clips} clips{videos}"
+
+
+def _bar(comparison: Comparison, axis: tuple[float, float]) -> Bar | None:
+    difference = comparison.differences.get("mae")
     if difference is None or not all(map(math.isfinite, (difference.value, difference.low, difference.high))):
         return None
     left, right = _place(difference.low, axis), _place(difference.high, axis)
     interval = f"[{_signed(difference.low, 4)}, {_signed(difference.high, 4)}]"
     label = f"{_signed(difference.value, 4)} {interval}"
-    return Bar(left, round(right - left, 2), _place(difference.value, axis), difference.within_noise, label)
+    noise = comparison.verdict("mae") is not Verdict.REAL
+    return Bar(left, round(right - left, 2), _place(difference.value, axis), noise, label)
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, int]]:
@@ -95,23 +102,24 @@ def _signed(value: float, digits: int) -> str:
     return text[1:] if float(f"{value:.{digits}f}") == 0 else text
 
 
-def _reading(metric: str, difference: Difference) -> Mapping[str, str]:
-    factor, digits = (1, 4) if metric in IN_UNITS else (100, 2)
+def _reading(comparison: Comparison, metric: str) -> Mapping[str, str]:
+    difference = comparison.differences[metric]
+    factor, digits = (1, 4) if metric in SCORES else (100, 2)
 
     def number(value: float) -> str:
         return _signed(factor * value, digits) if math.isfinite(value) else "-"
 
-    spread = f" ± {factor * difference.seeds_sd:.{digits}f}" if math.isfinite(difference.seeds_sd) else ""
+    spread = f"{factor * difference.seeds_sd:.{digits}f}" if math.isfinite(difference.seeds_sd) else "-"
     return {
         "metric": _metric_name(metric),
         "value": number(difference.value),
         "interval": f"[{number(difference.low)}, {number(difference.high)}]",
-        "seeds": number(difference.seeds_mean) + spread,
-        "reading": "within noise" if difference.within_noise else "beyond noise",
+        "spread": spread,
+        "verdict": comparison.verdict(metric),
     }
 
 
 def _metric_name(metric: str) -> str:
     """Print a metric's name as the papers do: `Acc-2 (neg. / pos.)` for `acc2_non0`."""
     name, _, which = metric.partition("_")
-    return METRIC_NAMES.get(name, name.replace("acc", "Acc-").replace("f1", "F1")) + METRIC_NAMES.get(which, "")
+    return METRIC_NAMES.get(name, name.replace("acc", "Acc-")) + METRIC_NAMES.get(which, "")

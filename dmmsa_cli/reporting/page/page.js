@@ -127,6 +127,7 @@ const CONFIG = {
   responsive: true, displaylogo: false, displayModeBar: fingers.matches ? false : "hover",
   modeBarButtons: [["toImage", "resetScale2d"]],
   showSendToCloud: false, plotlyServerURL: "", // else plotly offers to send the plot to its own server
+  typesetMath: false, // a price in a transcript is no formula
 };
 
 function draw(figure) {

@@ -47,6 +47,11 @@ def _clips_of(run: Run) -> pd.DataFrame:
     return table.assign(seed=run.seed, video=video)[["seed", "id", "video", "text", "y_true", "y_pred"]]
 
 
+def names_videos(table: pd.DataFrame) -> bool:
+    """Say whether the ids of clips name videos; where they do not, each clip counts as a video of its own."""
+    return bool(table["id"].str.contains(VIDEO_END, regex=False).any())
+
+
 def same_clips(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     """Say whether two tables, each sorted by id, hold the same clips with the same labels."""
     ids = list(first["id"]) == list(second["id"])
