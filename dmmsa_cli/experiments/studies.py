@@ -11,7 +11,16 @@ from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import recipes_folder
+from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import parse, read_yaml
+
+LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255
+
+
+def is_folder_name(name: str) -> bool:
+    """Say whether a variant may be called so: a folder can, on every system, and a person can type it."""
+    plain = name == name.strip() and name.isprintable() and not name.startswith(".") and not set(name) & {"/", "\\"}
+    return bool(name) and plain and len(name.encode()) <= LONGEST_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +101,9 @@ class Study:
             if times > 1:
                 name = twice if isinstance(twice, str) else twice[0]
                 raise ValueError(f"variants: {name} is named twice; tell them apart by `name` and `label`")
-        wrong = [v.name for v in self.variants if not v.name.strip() or v.name.startswith(".") or "/" in v.name]
+        wrong = [v.name for v in self.variants if not is_folder_name(v.name)]
         if wrong:
-            raise ValueError(f"variants: {wrong[0]!r} is no name for a folder")
+            raise ValueError(f"variants: {shown(wrong[0])} is no name for a folder")
 
 
 def study_names() -> list[str]:

@@ -17,8 +17,10 @@ from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_f
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
 from dmmsa_cli.experiments.measure import metrics_of
+from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.experiments.variants import check_names
 from dmmsa_cli.files import exclusive
+from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal
@@ -99,8 +101,10 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
         InvalidRecipe: the recipe asks for what the dataset, or its metrics, do not have.
         EncoderUnavailable: the text encoder can't be had.
     """
-    if not variant.strip() or variant.startswith(".") or "/" in variant or "\\" in variant:
-        raise InvalidInput(f"--name {variant!r} is no name for a folder.", "Use letters, digits, '-', '_' and '.'.")
+    if not is_folder_name(variant):
+        raise InvalidInput(
+            f"--name {shown(variant)} is no name for a folder.", "Use letters, digits, '-', '_' and '.', not too many."
+        )
     check_names(experiment, variant, from_scratch=from_scratch)
     fusion_objective(experiment)
     check_modalities(experiment, seed)

@@ -119,7 +119,7 @@ def test_what_cant_work_leaves_nothing_behind(prepared, micro, tmp_path, setting
     assert left == []
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", " "])
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "..", ".hidden", " ", "", "a\0b", "a\nb", "a ", "é" * 120])
 def test_a_variant_is_named_as_a_folder_can_be(prepared, micro, tmp_path, name):
     with pytest.raises(InvalidInput, match="no name for a folder"):
         run_fuse(open_mini(prepared, micro, tmp_path), name)
