@@ -22,28 +22,3 @@ def damaged(what: str, remedy: str = COMPARE) -> DamagedPickle:
 def truncated() -> DamagedPickle:
     """Return the error for a file that ends before its pickle does."""
     return damaged("is truncated: it ends before its pickle does")
-
-
-def shown(text: str, most: int = 80) -> str:
-    """Return a stranger's text for a message: short, and without what a terminal would obey."""
-    short = text if len(text) <= most else text[:most] + "..."
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in short)
-
-
-def kind(value: object) -> str:
-    """Say what kind of thing a value is."""
-    name = type(value).__name__
-    if name in _IN_WORDS:
-        return _IN_WORDS[name]
-    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
-
-
-_IN_WORDS = {
-    "NoneType": "nothing",
-    "str": "a text",
-    "bytes": "bytes",
-    "Array": "an array",
-    "ByteArray": "a bytearray",
-    "Dtype": "a type",
-    "Name": "a name",
-}

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, kind
+from dmmsa_cli.data.unpickling.faults import REWRITE, damaged
+from dmmsa_cli.data.words import kind_of
 
 MOST_ODD = 1000  # tuples, frozensets, large integers
 LONGEST_TUPLE = 16
@@ -42,7 +43,7 @@ class Keys:
         else:
             fine = type(key) in (int, complex, frozenset) or isinstance(key, np.generic)
         if not fine:
-            raise damaged(f"uses {kind(key)} as a key that can be none", REWRITE)
+            raise damaged(f"uses {kind_of(key)} as a key that can be none", REWRITE)
         if self._odd_left < 0:
             raise damaged(f"uses more than {MOST_ODD:,} tuples or large numbers as keys", REWRITE)
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from dmmsa_cli.data.memory import Headroom
-from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, kind, shown, unsafe
+from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, unsafe
 from dmmsa_cli.data.unpickling.keys import Keys
 from dmmsa_cli.data.unpickling.literals import LITERALS, uint32, uint64
 from dmmsa_cli.data.unpickling.names import Calls, find
 from dmmsa_cli.data.unpickling.runs import RUNS, Run
 from dmmsa_cli.data.unpickling.stream import Stream
+from dmmsa_cli.data.words import kind_of, printable
 from dmmsa_cli.errors import DamagedPickle
 
 _CHECK_EVERY = 2**15  # opcodes between looks at the memory
@@ -95,13 +96,13 @@ class Machine:
     def _append(self, values: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not list:
-            raise unsafe(f"appends to {kind(target)}")
+            raise unsafe(f"appends to {kind_of(target)}")
         target.extend(values)
 
     def _set_items(self, values: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not dict:
-            raise unsafe(f"sets items of {kind(target)}")
+            raise unsafe(f"sets items of {kind_of(target)}")
         target.update(self._dict(values))
 
     def _dict(self, values: list[Any]) -> dict[Any, Any]:
@@ -114,7 +115,7 @@ class Machine:
     def _add(self, values: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not set:
-            raise unsafe(f"adds to {kind(target)}")
+            raise unsafe(f"adds to {kind_of(target)}")
         target.update(self._members(values))
 
     def _members(self, values: list[Any]) -> list[Any]:
@@ -141,7 +142,7 @@ class Machine:
     def _stack_global(self) -> None:
         module, name = self._pair()
         if type(module) is not str or type(name) is not str:
-            raise unsafe(f"asks for {kind(name)} of {kind(module)}")
+            raise unsafe(f"asks for {kind_of(name)} of {kind_of(module)}")
         self._stack.append(find(module, name))
 
     def _reduce(self) -> None:
@@ -155,7 +156,7 @@ class Machine:
     def _instance(self) -> None:
         """Protocol 0's object of a class."""
         module, name = (self.stream.line(_LONGEST_NAME).decode("utf-8") for _ in range(2))
-        raise unsafe(f"asks for an object of {shown(module)}.{shown(name)}, which is no data")
+        raise unsafe(f"asks for an object of {printable(module)}.{printable(name)}, which is no data")
 
     def _numbers(self, run: Run) -> None:
         """Push numbers of one kind that stand side by side: lists of features are little else."""

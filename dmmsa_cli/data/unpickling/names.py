@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, kind, shown, unsafe
+from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, unsafe
 from dmmsa_cli.data.unpickling.keys import Keys
 from dmmsa_cli.data.unpickling.notes import Array, ByteArray, Dtype, as_bytes, check_values, contradicts
+from dmmsa_cli.data.words import kind_of, printable
 
 
 class Name:
@@ -41,10 +42,10 @@ class Calls:
             UnsafePickle: what is called is no name, or the arguments are none that a pickler writes.
         """
         if type(name) is not Name:
-            raise unsafe(f"calls {kind(name)}")
+            raise unsafe(f"calls {kind_of(name)}")
         maker = _MAKERS.get(name.text)
         if maker is None or type(arguments) is not tuple:
-            raise unsafe(f"calls {name.text} with {kind(arguments)}")
+            raise unsafe(f"calls {name.text} with {kind_of(arguments)}")
         try:
             return maker(self, *arguments)
         except TypeError as error:  # too many arguments, or too few
@@ -63,7 +64,7 @@ class Calls:
         elif type(note) is Dtype:
             note.set_state(state)
         else:
-            raise unsafe(f"sets what {kind(note)} consists of")
+            raise unsafe(f"sets what {kind_of(note)} consists of")
 
     def _spend(self, count: int) -> None:
         self._bytes_left -= count
@@ -73,7 +74,7 @@ class Calls:
     def _reconstruct(self, of: object, shape: object, code: object) -> Array:
         """Note the empty array that numpy's pickles then fill."""
         if type(of) is not Name or of.text != "numpy.ndarray":
-            raise unsafe(f"makes an array of {kind(of)}")
+            raise unsafe(f"makes an array of {kind_of(of)}")
         return Array()
 
     def _frombuffer(self, content: object, dtype: object, shape: object, order: object, axes: object = None) -> Array:
@@ -107,7 +108,7 @@ class Calls:
 
     def _hashable(self, values: object) -> Collection[Any]:
         if not isinstance(values, list | tuple):
-            raise unsafe(f"makes a set of {kind(values)}")
+            raise unsafe(f"makes a set of {kind_of(values)}")
         self._spend(len(values))
         self._keys.check(values)
         return values
@@ -123,13 +124,13 @@ class Calls:
             self._spend(len(content))
             return content.encode("latin-1")
         if encoding is not None:
-            raise unsafe(f"makes bytes of {kind(content)} in {_encoding(encoding)}")
+            raise unsafe(f"makes bytes of {kind_of(content)} in {_encoding(encoding)}")
         if type(content) is list:
             self._spend(len(content))
             if all(type(value) is int and 0 <= value < 256 for value in content):
                 return bytes(content)
         if type(content) is not bytes:
-            raise unsafe(f"makes bytes of {kind(content)}")
+            raise unsafe(f"makes bytes of {kind_of(content)}")
         return content
 
     def _bytearray(self, content: object = b"", encoding: object = None) -> ByteArray:
@@ -140,13 +141,13 @@ class Calls:
     def _encode(self, text: object, encoding: object) -> bytes:
         """Bytes in pickles of protocol 0 to 2, which spell them as `_codecs.encode(text, "latin1")`."""
         if type(text) is not str or not _is_latin(encoding):
-            raise unsafe(f"asks for _codecs.encode of {kind(text)} to {_encoding(encoding)}")
+            raise unsafe(f"asks for _codecs.encode of {kind_of(text)} to {_encoding(encoding)}")
         return self._bytes(text, "latin1")
 
     def _ordered(self, pairs: object = ()) -> dict[Any, Any]:
         """A dict, which keeps its order as well; Python 2 gives its items as a list of pairs."""
         if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-            raise unsafe(f"makes a dict of {kind(pairs)}")
+            raise unsafe(f"makes a dict of {kind_of(pairs)}")
         self._spend(len(pairs))
         self._keys.check([key for key, _ in pairs])
         return dict(pairs)
@@ -157,7 +158,7 @@ def _is_latin(encoding: object) -> bool:
 
 
 def _encoding(name: object) -> str:
-    return shown(name) if type(name) is str else kind(name)
+    return printable(name) if type(name) is str else kind_of(name)
 
 
 _NUMPY: Mapping[str, Callable[..., Any]] = {
@@ -194,4 +195,4 @@ def find(module: str, name: str) -> Name:
     try:
         return ALLOWED[module, name]
     except KeyError:
-        raise unsafe(f"asks for {shown(module)}.{shown(name)}, which is no data") from None
+        raise unsafe(f"asks for {printable(module)}.{printable(name)}, which is no data") from None

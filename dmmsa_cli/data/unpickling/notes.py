@@ -14,7 +14,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, kind, shown, unsafe
+from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, unsafe
+from dmmsa_cli.data.words import kind_of, printable
 from dmmsa_cli.errors import DamagedPickle
 
 MOST_AXES = 32  # numpy 1's bound
@@ -44,7 +45,7 @@ class Dtype:
 
     def __init__(self, name: object) -> None:
         if type(name) is not str or not _NAME.fullmatch(name):
-            raise unsafe(f"holds an array of {repr(shown(name)) if type(name) is str else kind(name)}")
+            raise unsafe(f"holds an array of {repr(printable(name)) if type(name) is str else kind_of(name)}")
         self.real: np.dtype[Any] = np.dtype(name)
         self._ordered = False
 
@@ -156,7 +157,7 @@ def as_bytes(content: object) -> bytes:
         return content.content
     if type(content) is str:
         return content.encode("utf-8", "surrogatepass")  # as `literals` decoded it
-    raise unsafe(f"takes the content of an array from {kind(content)}")
+    raise unsafe(f"takes the content of an array from {kind_of(content)}")
 
 
 def check_values(content: bytes, dtype: np.dtype[Any]) -> None:

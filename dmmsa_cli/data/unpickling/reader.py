@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dmmsa_cli.data.memory import Headroom
-from dmmsa_cli.data.unpickling.faults import COMPARE, damaged, shown, truncated
+from dmmsa_cli.data.unpickling.faults import COMPARE, damaged, truncated
 from dmmsa_cli.data.unpickling.machine import Machine
 from dmmsa_cli.data.unpickling.settling import settle
 from dmmsa_cli.data.unpickling.stream import Stream
+from dmmsa_cli.data.words import printable
 from dmmsa_cli.errors import DamagedPickle, InvalidInput, UnsafePickle
 
 _WEB_PAGE = ("is a web page, not the file that was to be downloaded", "Fetch it with a browser, signed in.")
@@ -75,7 +76,7 @@ def _read(file: BinaryIO) -> Any:  # noqa: ANN401
         left = Machine(stream, headroom).run()
     except _NONSENSE as error:
         where = f"near byte {stream.position:,}"
-        raise damaged(f"is no pickle, or a broken one ({where}: {shown(str(error))})") from error
+        raise damaged(f"is no pickle, or a broken one ({where}: {printable(str(error))})") from error
     headroom.check()
     return settle(left, stream.size)
 
