@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmmsa_cli.data.validation import CHUNK_ROWS, FEATURES, LABELS, Layout
-
-CHUNK_BYTES = 32 * 2**20  # a chunk of one modality as float32: several copies of it are alive at a time
+from dmmsa_cli.data import chunks
+from dmmsa_cli.data.validation import FEATURES, LABELS, Layout
+from dmmsa_cli.data.validation.strings import is_encodable, whole_characters
+from dmmsa_cli.data.validation.values import shape_of
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ def clean(split: Mapping[str, Any], layout: Layout, repairs: Counter[str]) -> It
         repairs: counts of repairs, to which this adds.
     """
     rows = len(split["id"])
-    step = min([CHUNK_ROWS, *(_rows_within(split[FEATURES[m]]) for m in layout.widths)])
+    step = min([chunks.CHUNK_ROWS, *(_rows_within(split[FEATURES[m]]) for m in layout.widths)])
     for start in range(0, rows, step):
         part = slice(start, min(start + step, rows))
         yield Chunk(
             ids=[str(value) for value in split["id"][part]],
-            texts=[str(value) for value in split["raw_text"][part]] if layout.transcripts else [""] * _width(part),
+            texts=_texts(split["raw_text"][part], repairs) if layout.transcripts else [""] * _width(part),
             labels={key: _label_chunk(split[LABELS[key]][part], layout) for key in layout.labels},
             sequences={m: _sequence_chunk(split, FEATURES[m], part, repairs) for m in layout.widths},
         )
@@ -61,8 +62,17 @@ def _width(part: slice) -> int:
 
 def _rows_within(values: Any) -> int:  # noqa: ANN401
     """Rows of a feature array that fill a chunk."""
-    steps, width = np.shape(values[0])
-    return max(1, CHUNK_BYTES // (4 * steps * width)) if steps else CHUNK_ROWS
+    steps, width = shape_of(values[0], 2) or (0, 0)
+    return chunks.rows_within(steps, width)
+
+
+def _texts(values: Any, repairs: Counter[str]) -> list[str]:  # noqa: ANN401
+    """Transcripts, of which every character can be written to a file."""
+    texts = [str(value) for value in values]
+    halved = sum(not is_encodable(text) for text in texts)
+    if halved:
+        repairs["raw_text: half of a character replaced by U+FFFD (clips)"] += halved
+    return [whole_characters(text) for text in texts] if halved else texts
 
 
 def _label_chunk(values: Any, layout: Layout) -> NDArray[np.float32]:  # noqa: ANN401
@@ -102,9 +112,12 @@ def _set_finite(values: NDArray[np.float32], key: str, repairs: Counter[str]) ->
 
 
 def _text_valid(split: Mapping[str, Any], part: slice, filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    if split.get("text_bert") is None:
+    """Which tokens are none of padding, (n, T): text_bert's mask, or else those that are not all zero."""
+    tokens = split.get("text_bert")  # (N, 3, T)
+    if tokens is None:
         return filled
-    return np.asarray(split["text_bert"][part])[:, 1] > 0
+    mask = tokens[part, 1] if isinstance(tokens, np.ndarray) else np.array([row[1] for row in tokens[part]], np.float32)
+    return np.asarray(mask > 0)
 
 
 def _repaired_lengths(
@@ -120,7 +133,7 @@ def _repaired_lengths(
     if given is None:
         repairs[f"{key}_lengths: missing, recomputed (clips)"] += len(filled)
         return last
-    lengths = np.asarray(given[part]).astype(np.int64)
+    lengths = np.clip(np.asarray(given[part], np.float64), -1, steps + 1).astype(np.int64)
     wrong = {
         "0 or negative, recomputed": (lengths <= 0) & (last > 0),
         "above the array, recomputed": lengths > steps,

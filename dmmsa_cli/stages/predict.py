@@ -32,6 +32,8 @@ class PredictReport:
     """What was repaired in the features, and how often."""
     cut: dict[str, int]
     """Sequences that were longer than the run has positions, by modality."""
+    warnings: tuple[str, ...]
+    """What the reader should know of the file: labels that can't be used, characters that were replaced."""
     out: Path
 
 
@@ -64,6 +66,7 @@ def predict(
         rows={name: len(rows) for name, rows in splits.items()},
         repairs=features.repairs,
         cut=_cut(fused.experiment, splits),
+        warnings=features.layout.warnings,
         out=out,
     )
 

@@ -43,7 +43,7 @@ def assert_equal_to(raw, split):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(validation, "CHUNK_ROWS", 2)
+    monkeypatch.setattr("dmmsa_cli.data.chunks.CHUNK_ROWS", 2)
 
 
 def test_the_store_gives_back_what_was_pickled(tmp_path, raw, spec, small_chunks):
@@ -87,7 +87,7 @@ def test_no_such_row(tmp_path, raw, spec):
 
 def test_the_hash_is_of_the_content_alone(tmp_path, raw, spec, monkeypatch):
     first = write(tmp_path / "one", raw, spec)
-    monkeypatch.setattr(validation, "CHUNK_ROWS", 2)
+    monkeypatch.setattr("dmmsa_cli.data.chunks.CHUNK_ROWS", 2)
     second = write(tmp_path / "two", raw, spec)
     assert first.files != second.files
     assert first.data_hash == second.data_hash

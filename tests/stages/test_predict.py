@@ -43,6 +43,19 @@ def test_new_clips_get_what_evaluation_gave_them(run, prepared, corpus, tmp_path
     assert set(told) >= {"split", "id", "text", "y_pred", "msc_3", "uni_T_s"}
 
 
+def test_clips_whose_labels_are_unknown_are_unlabelled(run, prepared, corpus, tmp_path):
+    """NaN is the usual filler; the predictions are those of a file without labels."""
+    split = corpus["test"]
+    filled = split | {
+        key: np.full(len(values), np.nan) for key, values in split.items() if key.startswith("regression")
+    }
+    for name, content in (("nan", filled), ("none", unlabelled(split))):
+        report = predict(run, save(tmp_path / name, {"test": content}), tmp_path / f"{name}.csv", data_dir=prepared)
+        told = [warning for warning in report.warnings if "regression_labels can't be used" in warning]
+        assert len(told) == (name == "nan")
+    assert (tmp_path / "nan.csv").read_bytes() == (tmp_path / "none.csv").read_bytes()
+
+
 def test_a_flat_pickle_without_splits(run, prepared, corpus, tmp_path):
     source = save(tmp_path / "flat.pkl", unlabelled(corpus["valid"]))
     report = predict(run, source, tmp_path / "out.csv", data_dir=prepared, device="cpu")

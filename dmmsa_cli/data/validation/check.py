@@ -1,0 +1,95 @@
+"""The way through a file: its splits, then what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmmsa_cli.data.specs import MODALITIES, SPLITS, DatasetSpec
+from dmmsa_cli.data.validation.faults import Fault, Findings, invalid
+from dmmsa_cli.data.validation.labels import find_labels, usable_labels
+from dmmsa_cli.data.validation.layout import FEATURES, LABELS, Layout
+from dmmsa_cli.data.validation.sequences import find_widths, is_everywhere
+from dmmsa_cli.data.validation.strings import Splits, check_strings, is_encodable
+from dmmsa_cli.data.validation.values import size_of
+from dmmsa_cli.data.words import kind_of, printable
+
+
+def check(raw: Any, spec: DatasetSpec, *, whole: bool = True) -> Layout:  # noqa: ANN401  (a stranger's pickle)
+    """Find every fault of a file in the field's layout.
+
+    Args:
+        raw: what was unpickled, `{split: {key: values}}`.
+        spec: the dataset that it should be.
+        whole: whether all three splits and their labels must be there; otherwise any splits, labels or not.
+
+    Raises:
+        InvalidDataset: with a table of all faults.
+    """
+    if not isinstance(raw, dict) or not raw:
+        raise invalid([Fault("-", "-", f"the file holds {kind_of(raw)} where a dict of splits should be")])
+    findings = Findings()
+    splits = _find_splits(findings, raw, SPLITS if whole else tuple(raw))
+    rows = {name: _count_rows(findings, name, split) for name, split in splits.items()}
+    check_strings(findings, splits, rows)
+    transcripts = is_everywhere(findings, splits, "raw_text")
+    widths = find_widths(findings, splits, rows, spec)
+    modalities = tuple(m for m in MODALITIES if m in widths or (m == "t" and transcripts and m in spec.modalities))
+    labels = (find_labels if whole else usable_labels)(findings, splits, rows, modalities, spec)
+    if not modalities:
+        findings.add("all", "-", "none of raw_text, text, vision, audio is there")
+    findings.raise_faults()
+    _compare_with_spec(findings, spec, rows, modalities)
+    if whole and spec.unimodal_labels and len(labels) < 2:
+        findings.warnings.append("No unimodal labels in this file.")
+    return Layout(
+        spec=spec,
+        modalities=modalities,
+        transcripts=transcripts,
+        widths=widths,
+        labels=labels,
+        rows=rows,
+        repairs=dict(findings.repairs),
+        warnings=tuple(findings.warnings),
+    )
+
+
+def _find_splits(findings: Findings, raw: Mapping[Any, Any], names: tuple[Any, ...]) -> Splits:
+    """Splits of these names that are dicts, as they should be."""
+    found = {}
+    for name in names:
+        if not isinstance(name, str):
+            findings.add("-", "-", f"the name of a split is {kind_of(name)} where a string should be")
+        elif not is_encodable(name):
+            findings.add("-", "-", f"the name of a split holds half of a character: {printable(name)}")
+        elif name not in raw:
+            findings.add(name, "-", "the split is missing")
+        elif not isinstance(raw[name], dict):
+            findings.add(name, "-", f"is {kind_of(raw[name])} where a dict of keys should be")
+        else:
+            found[name] = raw[name]
+    return found
+
+
+def _count_rows(findings: Findings, name: str, split: Mapping[str, Any]) -> int:
+    """Rows of a split: those of its ids, else of the first key that can be counted."""
+    for key in ("id", LABELS["y"], "raw_text", *FEATURES.values()):
+        size = size_of(split.get(key))
+        if size is not None:
+            if size == 0:
+                findings.add(name, key, "has no rows")
+            return size
+    return 0
+
+
+def _compare_with_spec(
+    findings: Findings, spec: DatasetSpec, rows: Mapping[str, int], modalities: tuple[str, ...]
+) -> None:
+    """Say in what a sound file differs from what is known of the dataset."""
+    expected = spec.split_sizes
+    if expected is not None and dict(expected) != dict(rows):
+        told = ", ".join(f"{name} {rows[name]} (published: {expected[name]})" for name in rows)
+        findings.warnings.append(f"The split sizes are not the published ones: {told}.")
+    absent = [FEATURES[m] for m in spec.modalities if m not in modalities]
+    if absent:
+        findings.warnings.append(f"Not in this file: {', '.join(absent)}.")

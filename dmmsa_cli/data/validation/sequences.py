@@ -1,0 +1,154 @@
+"""Features (N, T, F), and what tells their valid frames: lengths, and the mask of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dmmsa_cli.data.chunks import rows_within
+from dmmsa_cli.data.specs import DatasetSpec
+from dmmsa_cli.data.validation.faults import Findings, Tell, some
+from dmmsa_cli.data.validation.layout import FEATURES
+from dmmsa_cli.data.validation.strings import Splits
+from dmmsa_cli.data.validation.values import (
+    Shape,
+    check_count,
+    check_numeric,
+    check_room,
+    corner_shape,
+    shape_of,
+    size_of,
+    stranger_among,
+    vector,
+)
+from dmmsa_cli.data.words import kind_of
+
+_AXES = 3  # a list of lists of lists
+
+
+def is_everywhere(findings: Findings, splits: Splits, key: str) -> bool:
+    """Whether a key is in some split; where it is not in all, that is a fault."""
+    having = [name for name, split in splits.items() if split.get(key) is not None]
+    told = f"is missing, and is there in {some(having, between=' and ')}"
+    for name, split in splits.items():
+        if having and split.get(key) is None:
+            findings.add(name, key, told)
+    return bool(having)
+
+
+def find_widths(findings: Findings, splits: Splits, rows: Mapping[str, int], spec: DatasetSpec) -> dict[str, int]:
+    """Feature width of each modality that has sequences and that the spec lets in."""
+    found: dict[str, int] = {}
+    for modality, key in FEATURES.items():
+        if not is_everywhere(findings, splits, key):
+            continue
+        if modality not in spec.modalities:
+            findings.warnings.append(f"{key} is in the file, not among the dataset's modalities: left out.")
+            continue
+        widths = {name: _width(findings, name, key, split, rows[name]) for name, split in splits.items()}
+        known = {name: width for name, width in widths.items() if width is not None}
+        if len(set(known.values())) > 1:
+            told = ", ".join(f"{width} in {name}" for name, width in known.items())
+            findings.add("all", key, f"its width differs: {told}")
+        if known:
+            found[modality] = next(iter(known.values()))
+    return found
+
+
+def _width(findings: Findings, name: str, key: str, split: Mapping[str, Any], rows: int) -> int | None:
+    """F of one array (N, T, F), looked at with what tells its valid frames; None where it is no such array."""
+    values, tell = split.get(key), findings.at(name, key)
+    if values is None or not check_count(values, rows, tell):
+        return None
+    shape = _sequences_shape(values, tell)
+    if shape is None:
+        return None
+    if isinstance(values, list | tuple):
+        findings.repairs[f"{key}: list read as an array (splits)"] += 1
+    elif values.dtype == np.float64:
+        findings.repairs[f"{key}: float64 stored as float32 (splits)"] += 1
+    if key == "text":
+        _check_mask(findings.at(name, "text_bert"), split.get("text_bert"), (rows, 3, shape[1]))
+    else:
+        _check_lengths(findings.at(name, f"{key}_lengths"), split.get(f"{key}_lengths"), rows)
+    return shape[2]
+
+
+def _sequences_shape(values: Any, tell: Tell) -> Shape | None:  # noqa: ANN401
+    """Shape (N, T, F) of features that can be used, or None after telling why not."""
+    shape = values.shape if isinstance(values, np.ndarray) else _listed_shape(values, tell)
+    if shape is None:
+        return None
+    if len(shape) != _AXES or shape[2] == 0:
+        tell(f"has shape {shape} where (rows, steps, width) should be")
+    elif check_room(shape[1:], tell):
+        if isinstance(values, np.ndarray):
+            return shape if check_numeric(values, tell) else None
+        return shape if _check_listed(values, shape[1:], tell) else None
+    return None
+
+
+def _listed_shape(values: list[Any] | tuple[Any, ...], tell: Tell) -> Shape | None:
+    """Shape of what is stored as a list of rows, which must be the same for all; None after telling why not."""
+    first = None
+    for row, value in enumerate(values):
+        if not check_room(corner_shape(value, _AXES), tell):
+            return None
+        shape = shape_of(value, _AXES)
+        if shape is None:
+            tell(f"row {row} has steps of several widths: they make no array of numbers")
+            return None
+        first = shape if first is None else first
+        if shape != first:
+            tell(f"row {row} has shape {shape} where row 0 has {first}: pad them to one")
+            return None
+    return (len(values), *(first or ()))
+
+
+def _check_listed(values: list[Any] | tuple[Any, ...], row: Shape, tell: Tell) -> bool:
+    """Whether rows (T, F) in lists are numbers, looked at in chunks; if not, that is told."""
+    for number, value in enumerate(values):
+        stranger = stranger_among(value)
+        if stranger is not None:
+            tell(f"row {number} holds {stranger} where numbers should be")
+            return False
+    step = rows_within(*row)
+    for start in range(0, len(values), step):
+        try:
+            with np.errstate(over="ignore"):
+                np.asarray(values[start : start + step], np.float32)
+        except (TypeError, ValueError, OverflowError) as error:
+            tell(f"rows from {start} on make no array of numbers: {error}")
+            return False
+        except MemoryError:
+            tell(f"rows from {start} on take more memory than there is")
+            return False
+    return True
+
+
+def _check_lengths(tell: Tell, values: Any, rows: int) -> None:  # noqa: ANN401
+    if values is None or not check_count(values, rows, tell):
+        return
+    lengths = vector(values, tell)
+    if lengths is not None and not np.array_equal(lengths, np.rint(lengths)):
+        tell("holds what is no whole number")
+
+
+def _check_mask(tell: Tell, values: Any, expected: Shape) -> None:  # noqa: ANN401
+    """Look at text_bert (N, 3, T): token ids, mask, segments."""
+    if values is None:
+        return
+    if size_of(values) is None:
+        tell(f"is {kind_of(values)} where an array of shape {expected} should be")
+        return
+    found = values.shape if isinstance(values, np.ndarray) else _listed_shape(values, tell)
+    if found is None:
+        return
+    if found != expected:
+        tell(f"has shape {found} where {expected} should be")
+    elif isinstance(values, np.ndarray):
+        check_numeric(values, tell)
+    else:
+        _check_listed(values, expected[1:], tell)
