@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dmmsa_cli.data.prediction_table import read_predictions, unescape_formula
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.data.store import open_store
-from dmmsa_cli.errors import DmmsaError
+from dmmsa_cli.errors import InvalidDataset
 from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.reporting.report import report
@@ -110,12 +110,21 @@ def test_any_text_comes_back_as_it_was(corpus, micro, tmp_path_factory, texts, d
         assert {row["dataset"] for row in csv.DictReader(lines)} <= {dataset}
 
 
-@pytest.mark.parametrize("where", ["raw_text", "id"])
-def test_half_a_character_is_told_with_its_row_and_leaves_nothing(corpus, tmp_path, where):
+def with_half_a_character(corpus, folder, key):
     raw = {name: {key: values[:12] for key, values in split.items()} for name, split in corpus.items()}
-    raw["valid"][where] = [*raw["valid"][where][:3], "bad \ud800", *raw["valid"][where][4:]]
-    (tmp_path / "m.pkl").write_bytes(pickle.dumps(raw))
-    (tmp_path / "m.yaml").write_text(yaml.safe_dump(SPEC))
-    with pytest.raises(DmmsaError, match=rf"(?s){where}.*3"):
-        prepare("m", data_dir=tmp_path / "data", source=str(tmp_path / "m.pkl"), spec_file=tmp_path / "m.yaml")
+    raw["valid"][key] = [*raw["valid"][key][:3], "bad \ud800", *raw["valid"][key][4:]]
+    (folder / "m.pkl").write_bytes(pickle.dumps(raw))
+    (folder / "m.yaml").write_text(yaml.safe_dump(SPEC))
+    return prepare("m", data_dir=folder / "data", source=str(folder / "m.pkl"), spec_file=folder / "m.yaml")
+
+
+def test_half_a_character_of_a_transcript_is_replaced_and_told(corpus, tmp_path):
+    report = with_half_a_character(corpus, tmp_path, "raw_text")
+    assert report.store.split("valid").texts[3] == "bad \ufffd"
+    assert any("half of a character" in what for what in report.manifest.repairs)
+
+
+def test_half_a_character_of_an_id_is_refused_with_its_row_and_leaves_nothing(corpus, tmp_path):
+    with pytest.raises(InvalidDataset, match=r"valid +id +1 id is with half of a character, the first in row 3"):
+        with_half_a_character(corpus, tmp_path, "id")
     assert not list((tmp_path / "data").rglob("*.arrow*"))
