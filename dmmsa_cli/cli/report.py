@@ -49,10 +49,10 @@ def report(
     from dmmsa_cli.reporting.formats.console import show, show_notes
     from dmmsa_cli.reporting.report import report
 
-    asked = [one.value for one in formats or [Format.console]]
-    built, written = report(runs_dir, asked, out, dataset, study or ())
+    requested = [one.value for one in formats or [Format.console]]
+    built, written = report(runs_dir, requested, out, dataset, study or ())
     console = Console()
-    if "console" in asked:
+    if "console" in requested:
         show(console, built)
     else:
         show_notes(console, built)

@@ -90,8 +90,8 @@ def read_run(run: RunFolder) -> Run:
 def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """A copied folder, or an edited environment.json, must not pass for a run of its own."""
     *_, dataset, recipe, variant, seed = folder.absolute().parts  # not resolved: any of them may be a link
-    there = {"dataset": dataset, "recipe": recipe, "variant": variant, "seed": seed.removeprefix("seed-")}
-    for name, value in there.items():
+    expected = {"dataset": dataset, "recipe": recipe, "variant": variant, "seed": seed.removeprefix("seed-")}
+    for name, value in expected.items():
         if str(facts[name]) != value:
             raise RunMismatch(
                 f"{folder} lies where {name} is {value}, but its environment.json says {facts[name]}.",

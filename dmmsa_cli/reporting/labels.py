@@ -17,14 +17,14 @@ def tell_apart(names: Sequence[str], systems: Sequence[System]) -> list[str]:
 
     Example: twice `ours` becomes `ours, data c0ffee12` and `ours, data deadbeef`.
     """
-    told = list(names)
+    labels = list(names)
     for differing in (_data, _precision, _recipe, _variant, _start, _settings, _seeds):
-        counts = Counter(told)
+        counts = Counter(labels)
         for name in [name for name, count in counts.items() if count > 1]:
-            places = [i for i, other in enumerate(told) if other == name]
+            places = [i for i, other in enumerate(labels) if other == name]
             for place, words in zip(places, differing([systems[i] for i in places]), strict=True):
-                told[place] = f"{name}, {words}" if words else name
-    return told
+                labels[place] = f"{name}, {words}" if words else name
+    return labels
 
 
 def seeds_of(system: System) -> str:

@@ -50,11 +50,11 @@ def about_missing(missing: Sequence[tuple[str, Ours]], elsewhere: str) -> list[s
     by_commands: dict[tuple[str, ...], list[str]] = {}
     for name, ours in missing:
         by_commands.setdefault(ours.commands, []).append(name)
-    told = [
+    rows = [
         f"{', '.join(names)} ({', then '.join(f'`{command}{elsewhere}`' for command in commands)})"
         for commands, names in by_commands.items()
     ]
-    return [f"Not run here yet: {'; '.join(told)}."] if told else []
+    return [f"Not run here yet: {'; '.join(rows)}."] if rows else []
 
 
 def _source(system: System) -> str:

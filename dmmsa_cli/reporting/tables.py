@@ -180,20 +180,20 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
 
 
 def _not_run(
-    asked: str, study: Study, recipe: str, found: Sequence[tuple[Variant, System]], elsewhere: str
+    option: str, study: Study, recipe: str, found: Sequence[tuple[Variant, System]], elsewhere: str
 ) -> list[str]:
     """Say which variants are missing, and how to run them."""
     run, system = {variant.title for variant, _ in found}, found[0][1]
     missing = [v.title for v in study.variants if v.title not in run and v.metrics in (None, _metric_set(system))]
     base = f" --recipe {shlex.quote(recipe)}" if recipe != USUAL_RECIPE else ""
-    command = f"dmmsa ablate --dataset {shlex.quote(system.dataset)} {asked}{base}{elsewhere}"
+    command = f"dmmsa ablate --dataset {shlex.quote(system.dataset)} {option}{base}{elsewhere}"
     return [f"Not run yet: {', '.join(missing)} (`{command}`)."] if missing else []
 
 
 def _named(names: Sequence[str], systems: Sequence[System]) -> list[Row]:
-    told = tell_apart(names, systems)
+    labels = tell_apart(names, systems)
     columns = _columns(systems[0])
-    return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(told, systems, strict=True)]
+    return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(labels, systems, strict=True)]
 
 
 def _is(system: System, variant: Variant, recipe: str) -> bool:

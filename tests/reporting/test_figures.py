@@ -122,9 +122,9 @@ def test_damaged_predictions_cost_only_the_figures_made_of_them_and_are_told_onc
         path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
     problems = []
     assert list(drawn(tmp_path, problems)) == [f"{name}-mosi" for name in ("figure-4", "figure-5", "weights", "losses")]
-    (told,) = problems
-    assert told.startswith("A figure of MOSI is left out. ")
-    assert "dmmsa evaluate" in told
+    (problem,) = problems
+    assert problem.startswith("A figure of MOSI is left out. ")
+    assert "dmmsa evaluate" in problem
 
 
 def test_two_data_of_one_name_are_told_apart(tmp_path):

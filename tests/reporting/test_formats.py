@@ -226,10 +226,10 @@ def test_latex_compiles_and_nothing_overflows(built, tmp_path):
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"], cwd=tmp_path, capture_output=True
     )
-    told = done.stdout.decode("utf-8", "replace")
-    assert done.returncode == 0, told[-2000:]
+    output = done.stdout.decode("utf-8", "replace")
+    assert done.returncode == 0, output[-2000:]
     assert (tmp_path / "tables.pdf").exists()
-    assert "Overfull" not in told, told
+    assert "Overfull" not in output, output
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

@@ -27,9 +27,9 @@ class Reader(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.ids, self.references, self.said, self.inside = [], [], [], [], ""
+        self.elements, self.ids, self.references, self.words, self.inside = [], [], [], [], ""
         self.feed(text)
-        self.text = " ".join(" ".join(self.said).split())
+        self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
@@ -42,7 +42,7 @@ class Reader(HTMLParser):
 
     def handle_data(self, data):
         if not self.inside:
-            self.said.append(data)
+            self.words.append(data)
 
 
 def own_words(page):
@@ -239,9 +239,9 @@ def test_every_figure_is_one_that_plotly_knows(mosi):
 
 def test_a_hover_shows_the_words_of_a_clip_and_no_markup(mosi):
     shown = specs([(chart.id, chart) for chart in charts(mosi)])
-    said = [words for clips in shown["clips"] for words in clips if len(words) == 2]
-    assert said
-    assert all("&lt;b&gt;bold&lt;/b&gt; &amp; 情感" in words.replace("<br>", " ") for _, words in said)
+    hovers = [words for clips in shown["clips"] for words in clips if len(words) == 2]
+    assert hovers
+    assert all("&lt;b&gt;bold&lt;/b&gt; &amp; 情感" in words.replace("<br>", " ") for _, words in hovers)
     places = [trace["customdata"] for panel in shown["figures"]["predictions"][0] for trace in panel["data"]]
     assert len(set(places)) == 1  # the texts of a split stand in the page once
 

@@ -50,13 +50,13 @@ class Reader:
 
     def __init__(self, browser, folder):
         self.browser, self.folder = browser, folder
-        self.asked, self.complaints, self.pages = [], [], {}
+        self.requested, self.complaints, self.pages = [], [], {}
 
     def __call__(self, name="runs", viewport=LAPTOP):
         key = (name, viewport["width"])
         if key not in self.pages:
             page = self.browser.new_context(viewport=viewport, offline=True, reduced_motion="reduce").new_page()
-            page.on("request", lambda request: self.asked.append(request.url))
+            page.on("request", lambda request: self.requested.append(request.url))
             page.on("console", lambda message: self.complaints.append(message.text))
             page.on("pageerror", lambda error: self.complaints.append(str(error)))
             page.goto((self.folder / f"{name}.html").as_uri())
@@ -74,7 +74,7 @@ def visit(reader):
     """Open a page; whatever it asks for or complains about fails the test."""
     yield reader
     own = {(reader.folder / f"{name}.html").as_uri() for name in ("runs", "empty", "names")}
-    assert {address.partition("#")[0] for address in reader.asked} <= own
+    assert {address.partition("#")[0] for address in reader.requested} <= own
     assert reader.complaints == []
 
 

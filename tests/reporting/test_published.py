@@ -99,7 +99,7 @@ def damaged(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t["rows"][0].update(cells=["1.0"]), "has 1 cells for 4 metrics"),
         (lambda t: t["rows"][0].update(cells=["high", "1", "1", "1"]), "'high' is no number"),
@@ -109,10 +109,10 @@ def damaged(change):
         (lambda t: t.update(colums=[]), "did you mean columns?"),
     ],
 )
-def test_a_file_that_breaks_the_form_is_refused_in_words(tmp_path, change, told):
+def test_a_file_that_breaks_the_form_is_refused_in_words(tmp_path, change, message):
     path = tmp_path / "published.yaml"
     path.write_text(yaml.safe_dump(damaged(change)))
-    with pytest.raises(InvalidRecipe, match=told.replace("?", r"\?")):
+    with pytest.raises(InvalidRecipe, match=message.replace("?", r"\?")):
         load_published(path)
 
 

@@ -45,9 +45,9 @@ def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began,
     for seed in (1, 12):
         (write_run(tmp_path, seed=seed, facts={"command": began}) / "summary.json").unlink()
     built = build_report(tmp_path)
-    told = note(built, "Unfinished")
-    assert "seed-1, seed-12" in told
-    assert told.endswith(f"To go on: {goes_on}.")
+    message = note(built, "Unfinished")
+    assert "seed-1, seed-12" in message
+    assert message.endswith(f"To go on: {goes_on}.")
     assert len(built.tables) == 16
 
 
@@ -76,11 +76,11 @@ def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content):
     (folder / name).write_text(content)
     built = build_report(tmp_path)
     assert len(built.collection.damaged) == 1
-    told = note(built, "Damaged")
-    assert built.notes[0] == told
-    assert str(folder) in told
-    assert ("dmmsa evaluate" in told) == (name in ("metrics.json", "predictions.csv"))
-    assert any(way in told for way in ("delete its folder", "--force", "dmmsa evaluate"))
+    message = note(built, "Damaged")
+    assert built.notes[0] == message
+    assert str(folder) in message
+    assert ("dmmsa evaluate" in message) == (name in ("metrics.json", "predictions.csv"))
+    assert any(way in message for way in ("delete its folder", "--force", "dmmsa evaluate"))
     assert [s.seeds for s in built.collection.systems] == [(12,)]
 
 
