@@ -69,6 +69,7 @@ def test_nothing_is_dropped_and_nothing_wraps_a_number(built, width):
     text = printed(built, width)
     assert max(map(len, text.splitlines())) <= width
     words = set(text.split())
+    assert any(cell.spread for table in built.tables for row in table.rows for cell in row.cells)
     for table in built.tables:
         for row in table.rows:
             for cell in row.cells:
@@ -79,6 +80,8 @@ def test_nothing_is_dropped_and_nothing_wraps_a_number(built, width):
 
 def test_labels_and_sentences_are_told_in_full(built):
     together = "".join(printed(built, 80).split())
+    assert len(built.tables) > 16
+    assert any(table.notes for table in built.tables)
     for table in built.tables:
         assert all("".join(row.label.split()) in together for row in table.rows if not row.ours)
         assert all("".join(note.split()) in together for note in table.notes)

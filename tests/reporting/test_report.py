@@ -60,17 +60,17 @@ def test_unevaluated_runs_are_told_with_the_command_that_evaluates(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "remedy"),
     [
-        ("metrics.json", "{"),
-        ("environment.json", "{}"),
-        ("recipe.yaml", "objective: {name: dmmsa}"),
-        ("recipe.yaml", "text: 3"),
-        ("metrics.jsonl", "no json"),
-        ("predictions.csv", "id,text\n1,2\n"),
+        ("metrics.json", "{", "dmmsa evaluate {folder}"),
+        ("environment.json", "{}", "Run it again with --force"),
+        ("recipe.yaml", "objective: {name: dmmsa}", "Train the run again: delete its folder"),
+        ("recipe.yaml", "text: 3", "Train the run again: delete its folder"),
+        ("metrics.jsonl", "no json", "Train the run again: delete its folder"),
+        ("predictions.csv", "id,text\n1,2\n", "dmmsa evaluate {folder}"),
     ],
 )
-def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content):
+def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content, remedy):
     folder = write_run(tmp_path, seed=1)
     write_run(tmp_path, seed=12)
     (folder / name).write_text(content)
@@ -79,8 +79,7 @@ def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content):
     message = note(built, "Damaged")
     assert built.notes[0] == message
     assert str(folder) in message
-    assert ("dmmsa evaluate" in message) == (name in ("metrics.json", "predictions.csv"))
-    assert any(way in message for way in ("delete its folder", "--force", "dmmsa evaluate"))
+    assert remedy.format(folder=folder) in message
     assert [s.seeds for s in built.collection.systems] == [(12,)]
 
 
