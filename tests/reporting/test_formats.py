@@ -100,6 +100,13 @@ def test_a_label_is_no_markup():
     assert "[red]x[/red]" in printed(only("[red]x[/red]"), 80)
 
 
+def test_no_name_moves_the_cursor():
+    shown = printed(only("a\x1b[2Jb\rc\x07", note="d\x1b[31me\nf"), 80)
+    assert r"a\x1b[2Jb\rc\x07" in shown
+    assert "d\\x1b[31me\nf" in shown
+    assert not {"\x1b[2J", "\x1b[31m", "\r", "\x07"} & set(re.findall(r"\x1b\[\w+|\r|\x07", shown))
+
+
 # --- Markdown -------------------------------------------------------------------------------------------------------
 
 
