@@ -162,10 +162,10 @@ def _check_predictions(run: Run) -> None:
     Raises:
         RunMissing, RunMismatch: the predictions are not there, or say otherwise.
     """
-    table, read = run.predictions, scale(System((run,)))
+    table, scores = run.predictions, scale(System((run,)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that Corr is undefined was told when it was measured
-        found = score(table["y_true"], table["y_pred"], metrics=read.metrics, score_range=read.score_range)
+        found = score(table["y_true"], table["y_pred"], metrics=scores.metrics, score_range=scores.score_range)
     wrong = [
         name for name, value in found.items() if not np.isclose(value, run.metrics[name], atol=1e-6, equal_nan=True)
     ]

@@ -42,7 +42,7 @@ def build_tables(
     published = load_published()
     known = {name: load_study(name) for name in (*study_names(), *studies)}
     systems = in_order(systems)
-    names = dict.fromkeys(s.dataset for s in systems)
+    datasets = dict.fromkeys((s.dataset, s.synthetic) for s in systems)  # made-up data never share a table with real
     tables = (
         *(
             published_table(published, table, systems, elsewhere)
@@ -51,9 +51,11 @@ def build_tables(
         ),
         *(
             table
-            for name in names
+            for name, synthetic in datasets
             if dataset in (None, name)
-            for table in own_tables([s for s in systems if s.dataset == name], known, elsewhere)
+            for table in own_tables(
+                [s for s in systems if (s.dataset, s.synthetic) == (name, synthetic)], known, elsewhere
+            )
         ),
     )
     ids = unique(table.id for table in tables)  # a study and a dataset may be called as they please

@@ -19,18 +19,6 @@ def dmmsa(*arguments, cwd, **environment):
     )
 
 
-def test_help_imports_nothing_heavy():
-    heavy = ["torch", "transformers", "pandas", "numpy", "matplotlib", "plotly", "jinja2", "scipy", "yaml"]
-    code = (
-        "import sys\nfrom dmmsa_cli.cli import main\nsys.argv = ['dmmsa', 'report', '--help']\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        f"sys.exit(','.join(name for name in {heavy} if name in sys.modules) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "--format" in done.stdout
-
-
 def test_without_runs_the_published_tables_are_shown_with_commands(tmp_path):
     done = dmmsa("report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

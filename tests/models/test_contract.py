@@ -153,6 +153,7 @@ def gradients(model, subset, objective, batch):
 @contract
 def test_every_parameter_has_a_finite_gradient(name, subset, objective):
     found = gradients(build(name, subset, objective), subset, objective, batch_of(subset))
+    assert found
     assert [n for n, gradient in found.items() if gradient is None] == []
     assert [n for n, gradient in found.items() if not torch.isfinite(gradient).all()] == []
     unmoved = [n for n, gradient in found.items() if not gradient.any() and not n.startswith("encoders.t.")]
@@ -235,13 +236,15 @@ def test_embeddings_stand_in_for_the_sequences_of_any_modality(name, subset, obj
     whole, batch = build(name, subset, objective), batch_of(subset)
     expected = run(whole, batch)
     for modality in subset:
+        prefix = f"encoders.{modality}."
+        assert any(n.startswith(prefix) for n in whole.state_dict())
         with torch.no_grad():
             embedding = whole.encoders[modality](batch.inputs[modality])
         given = dataclasses.replace(batch, inputs={**batch.inputs, modality: embedding})
         assert_close(run(whole, given), expected)
         without = build(name, subset, objective, embedded=(modality,))
-        assert not [n for n in without.state_dict() if n.startswith(f"encoders.{modality}.")]
-        rest = {n: x for n, x in whole.state_dict().items() if not n.startswith(f"encoders.{modality}.")}
+        assert not [n for n in without.state_dict() if n.startswith(prefix)]
+        rest = {n: x for n, x in whole.state_dict().items() if not n.startswith(prefix)}
         without.load_state_dict(rest)
         assert_close(run(without, given), expected)
 

@@ -45,14 +45,14 @@ def write_run(
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(dump_yaml(resolved))
     _write_facts(folder, dataset, recipe, variant, seed, list(modalities), data_hash, published, facts or {})
-    truth = np.clip(np.random.default_rng(7).normal(0, limit / 2, CLIPS), -limit, limit).astype(np.float32)
+    labels = np.clip(np.random.default_rng(7).normal(0, limit / 2, CLIPS), -limit, limit).astype(np.float32)
     noise = np.random.default_rng([seed, len(variant), round(1000 * error)]).normal(0, error * limit / 3, CLIPS)
-    said = (truth + noise).astype(np.float32)
-    found = score(truth, said, metrics=metrics, score_range=limit)
-    alone = score(truth, truth / 2, metrics=metrics, score_range=limit)  # an encoder alone is another system
+    predictions = (labels + noise).astype(np.float32)
+    found = score(labels, predictions, metrics=metrics, score_range=limit)
+    alone = score(labels, labels / 2, metrics=metrics, score_range=limit)  # an encoder alone is another system
     ids = [f"video{i % VIDEOS}$_${i // VIDEOS}" for i in range(CLIPS)]
     texts = [f'clip {i}, "quoted", <b>bold</b> & 情感' for i in range(CLIPS)]
-    table = pd.DataFrame({"id": ids, "text": texts, "y_true": truth, "y_pred": said})
+    table = pd.DataFrame({"id": ids, "text": texts, "y_true": labels, "y_pred": predictions})
     measured(folder, table, {"fused": without_nan(found), "text": without_nan(alone)})
     names = [FEATURES[m][kind] for kind in (0, 1) for m in modalities]
     cosine = np.random.default_rng(seed).uniform(-1, 1, (len(names), len(names)))

@@ -16,10 +16,10 @@ from tests.reporting.conftest import measured, write_run
 
 def test_runs_that_differ_in_seed_alone_are_one_system(runs_dir):
     systems = collect(runs_dir).systems
-    told = {(s.dataset, s.variant): s.seeds for s in systems}
-    assert told["mosi", "full"] == told["mosi", "no-cl"] == (1, 12, 123)
-    assert told["toy", "full"] == (1,)
-    assert len(told) == len(systems) == 7
+    seeds = {(s.dataset, s.variant): s.seeds for s in systems}
+    assert seeds["mosi", "full"] == seeds["mosi", "no-cl"] == (1, 12, 123)
+    assert seeds["toy", "full"] == (1,)
+    assert len(seeds) == len(systems) == 7
     assert [s.synthetic for s in systems] == [s.dataset == "toy" for s in systems]
 
 
@@ -45,8 +45,8 @@ def test_the_mean_is_that_of_the_metrics_files(tmp_path):
 def test_departures_from_the_papers_conditions_are_told(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, recipe="minilm", modalities=("t", "a"), published=False)
-    told = {s.recipe_name: s.conditions for s in collect(tmp_path).systems}
-    assert told == {"dmmsa": "", "minilm": "MiniLM, text+audio, not the published file"}
+    conditions = {s.recipe_name: s.conditions for s in collect(tmp_path).systems}
+    assert conditions == {"dmmsa": "", "minilm": "MiniLM, text+audio, not the published file"}
 
 
 def test_an_unfinished_run_and_an_unevaluated_one_are_no_systems(tmp_path):
@@ -144,8 +144,8 @@ def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
     shutil.copytree(tmp_path / "mosi", tmp_path / "mosi-copy")
     found = collect(tmp_path)
     assert [s.seeds for s in found.systems] == [(1,)]
-    told = [str(error) for error in found.damaged]
-    assert len(told) == 3 and all("its environment.json says" in words for words in told)
+    messages = [str(error) for error in found.damaged]
+    assert len(messages) == 3 and all("its environment.json says" in message for message in messages)
 
 
 @pytest.mark.parametrize("depth", range(5), ids=["runs", "dataset", "recipe", "variant", "seed"])
@@ -185,8 +185,8 @@ def test_runs_on_other_encoders_are_not_averaged_unless_each_has_its_own(tmp_pat
 
 def test_a_finished_run_without_its_recipe_is_told(tmp_path):
     (write_run(tmp_path) / "recipe.yaml").unlink()
-    (told,) = collect(tmp_path).damaged
-    assert "recipe.yaml is missing" in str(told)
+    (error,) = collect(tmp_path).damaged
+    assert "recipe.yaml is missing" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_a_finished_run_without_its_recipe_is_told(tmp_path):
 def test_a_value_of_the_wrong_kind_is_damage(tmp_path, name, change):
     path = write_run(tmp_path) / name
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    (told,) = collect(tmp_path).damaged
-    assert name in str(told)
+    (error,) = collect(tmp_path).damaged
+    assert name in str(error)
 
 
 @pytest.mark.parametrize("change", [{"losses": ["a"]}, {"weights": {"cl": "x"}}, {"validation": {"mae": "x"}}])

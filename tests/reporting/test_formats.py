@@ -69,6 +69,7 @@ def test_nothing_is_dropped_and_nothing_wraps_a_number(built, width):
     text = printed(built, width)
     assert max(map(len, text.splitlines())) <= width
     words = set(text.split())
+    assert any(cell.spread for table in built.tables for row in table.rows for cell in row.cells)
     for table in built.tables:
         for row in table.rows:
             for cell in row.cells:
@@ -79,6 +80,8 @@ def test_nothing_is_dropped_and_nothing_wraps_a_number(built, width):
 
 def test_labels_and_sentences_are_told_in_full(built):
     together = "".join(printed(built, 80).split())
+    assert len(built.tables) > 16
+    assert any(table.notes for table in built.tables)
     for table in built.tables:
         assert all("".join(row.label.split()) in together for row in table.rows if not row.ours)
         assert all("".join(note.split()) in together for note in table.notes)
@@ -95,6 +98,13 @@ def test_the_spread_stands_below_the_mean():
 
 def test_a_label_is_no_markup():
     assert "[red]x[/red]" in printed(only("[red]x[/red]"), 80)
+
+
+def test_no_name_moves_the_cursor():
+    shown = printed(only("a\x1b[2Jb\rc\x07", note="d\x1b[31me\nf"), 80)
+    assert r"a\x1b[2Jb\rc\x07" in shown
+    assert "d\\x1b[31me\nf" in shown
+    assert not {"\x1b[2J", "\x1b[31m", "\r", "\x07"} & set(re.findall(r"\x1b\[\w+|\r|\x07", shown))
 
 
 # --- Markdown -------------------------------------------------------------------------------------------------------
@@ -226,10 +236,10 @@ def test_latex_compiles_and_nothing_overflows(built, tmp_path):
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"], cwd=tmp_path, capture_output=True
     )
-    told = done.stdout.decode("utf-8", "replace")
-    assert done.returncode == 0, told[-2000:]
+    output = done.stdout.decode("utf-8", "replace")
+    assert done.returncode == 0, output[-2000:]
     assert (tmp_path / "tables.pdf").exists()
-    assert "Overfull" not in told, told
+    assert "Overfull" not in output, output
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

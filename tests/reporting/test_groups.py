@@ -13,8 +13,8 @@ def test_systems_are_called_by_what_they_do(tmp_path):
     both = {"objective.msc.enabled": False, "objective.cl.enabled": False}
     write_run(tmp_path, variant="no-msc-no-cl", changes=both)
     write_run(tmp_path, variant="fraction-0.6-no-msc", changes=NO_MSC | {"data.fraction": 0.6})
-    told = {one.variant: label(one) for one in collect(tmp_path).systems}
-    assert told == {
+    labels = {one.variant: label(one) for one in collect(tmp_path).systems}
+    assert labels == {
         "full": "DMMSA",
         "no-gdwg": "w/o GDWG",
         "no-msc-no-cl": "w/o MSC, CL",
@@ -26,8 +26,8 @@ def test_dmmsa_comes_first_in_its_group(tmp_path):
     write_run(tmp_path, variant="a", changes=NO_MSC)
     write_run(tmp_path, variant="full")
     write_run(tmp_path, variant="long", changes={"fusion.epochs": 7})
-    told = [[one.variant for one in group] for group in groups(collect(tmp_path).systems)]
-    assert sorted(told) == [["full", "a"], ["long"]]
+    variants = [[one.variant for one in group] for group in groups(collect(tmp_path).systems)]
+    assert sorted(variants) == [["full", "a"], ["long"]]
 
 
 def test_a_pair_differs_in_one_task_whatever_it_is_called(tmp_path):
@@ -37,8 +37,8 @@ def test_a_pair_differs_in_one_task_whatever_it_is_called(tmp_path):
     write_run(tmp_path, variant="no-msc-no-cl", changes=NO_MSC | {"objective.cl.enabled": False})
     write_run(tmp_path, variant="short", changes=NO_MSC | {"fusion.epochs": 7})
     systems = collect(tmp_path).systems
-    told = {task: [(a.variant, b.variant) for a, b in pairs(systems, task)] for task in ("msc", "cl", "uni", "gdwg")}
-    assert told == {"msc": [("full", "plain")], "cl": [("full", "no-cl")], "uni": [], "gdwg": []}
+    found = {task: [(a.variant, b.variant) for a, b in pairs(systems, task)] for task in ("msc", "cl", "uni", "gdwg")}
+    assert found == {"msc": [("full", "plain")], "cl": [("full", "no-cl")], "uni": [], "gdwg": []}
 
 
 def test_other_encoders_or_seeds_are_an_obstacle(tmp_path):

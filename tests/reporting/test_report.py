@@ -1,8 +1,12 @@
+import html
 import json
+import re
 
 import pytest
 
+from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.reporting.page.runs import WORST
 from dmmsa_cli.reporting.report import build_report, report
 from tests.reporting.conftest import write_run
 
@@ -45,9 +49,9 @@ def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began,
     for seed in (1, 12):
         (write_run(tmp_path, seed=seed, facts={"command": began}) / "summary.json").unlink()
     built = build_report(tmp_path)
-    told = note(built, "Unfinished")
-    assert "seed-1, seed-12" in told
-    assert told.endswith(f"To go on: {goes_on}.")
+    message = note(built, "Unfinished")
+    assert "seed-1, seed-12" in message
+    assert message.endswith(f"To go on: {goes_on}.")
     assert len(built.tables) == 16
 
 
@@ -60,27 +64,26 @@ def test_unevaluated_runs_are_told_with_the_command_that_evaluates(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "remedy"),
     [
-        ("metrics.json", "{"),
-        ("environment.json", "{}"),
-        ("recipe.yaml", "objective: {name: dmmsa}"),
-        ("recipe.yaml", "text: 3"),
-        ("metrics.jsonl", "no json"),
-        ("predictions.csv", "id,text\n1,2\n"),
+        ("metrics.json", "{", "dmmsa evaluate {folder}"),
+        ("environment.json", "{}", "Run it again with --force"),
+        ("recipe.yaml", "objective: {name: dmmsa}", "Train the run again: delete its folder"),
+        ("recipe.yaml", "text: 3", "Train the run again: delete its folder"),
+        ("metrics.jsonl", "no json", "Train the run again: delete its folder"),
+        ("predictions.csv", "id,text\n1,2\n", "dmmsa evaluate {folder}"),
     ],
 )
-def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content):
+def test_a_damaged_run_is_left_out_everywhere_and_told(tmp_path, name, content, remedy):
     folder = write_run(tmp_path, seed=1)
     write_run(tmp_path, seed=12)
     (folder / name).write_text(content)
     built = build_report(tmp_path)
     assert len(built.collection.damaged) == 1
-    told = note(built, "Damaged")
-    assert built.notes[0] == told
-    assert str(folder) in told
-    assert ("dmmsa evaluate" in told) == (name in ("metrics.json", "predictions.csv"))
-    assert any(way in told for way in ("delete its folder", "--force", "dmmsa evaluate"))
+    message = note(built, "Damaged")
+    assert built.notes[0] == message
+    assert str(folder) in message
+    assert remedy.format(folder=folder) in message
     assert [s.seeds for s in built.collection.systems] == [(12,)]
 
 
@@ -126,6 +129,30 @@ def test_every_format_is_written_and_shows_the_figures(tmp_path):
         assert picture.with_suffix(".pdf").exists()
     assert built.comparisons[0].sentence in (out / "comparisons.csv").read_text().replace('""', '"')
     assert not list(out.rglob("*.partial"))
+
+
+AWKWARD = [
+    *("ends in\r", "two\r\nlines", "a\x00b", "", "NA", "=1+1", "'=1+1", "$5 and $6", "%{x}", "<script>", "</script>"),
+    *("&lt;b&gt;", "`code`", "a|b", "情感 😀", "e\u0301\u202e", "\u2028\x85", '"', "\\textbf{", "x" * 5000),
+]
+
+
+def test_any_transcript_and_id_goes_through_every_format(tmp_path):
+    for variant, dropped in (("full", {}), ("no-msc", {"objective.msc.enabled": False})):
+        folder = write_run(tmp_path / "runs", variant=variant, changes=dropped)
+        table = read_predictions(folder / "predictions.csv")
+        worst = (table["y_true"] - table["y_pred"]).abs().sort_values().index[: -WORST - 1 : -1]
+        texts = dict(zip(worst, AWKWARD[:WORST] if variant == "full" else AWKWARD[-WORST:], strict=True))
+        table["text"] = [texts.get(i, AWKWARD[i % len(AWKWARD)]) for i in range(len(table))]
+        table["id"] = [f"{text}{i}$_${i}" for i, text in enumerate(table["text"])]
+        write_predictions(folder / "predictions.csv", table)
+    built, _ = report(tmp_path / "runs", ["markdown", "latex", "csv", "html"], tmp_path / "out", "mosi")
+    assert built.notes == ("mosi: DMMSA against w/o MSC is left out. Their predictions are of other clips or labels. "
+                           "Measure both again with dmmsa evaluate.",)  # fmt: skip
+    page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    shown = [html.unescape(text) for text in re.findall(r'<td class="text">(.*?)</td>', page, re.S)]
+    assert shown == [text.replace("\r\n", "\n").replace("\r", "\n") for text in (*AWKWARD[:WORST], *AWKWARD[-WORST:])]
+    json.loads(re.search(r'<script type="application/json" id="specs">(.*?)</script>', page, re.S)[1])
 
 
 def test_what_was_made_when_and_how_is_told(tmp_path):

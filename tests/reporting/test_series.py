@@ -19,12 +19,12 @@ from dmmsa_cli.reporting.series.scale import Scale, scale
 from tests.reporting.conftest import measured, write_run
 
 
-def say(folder, truth, said, dataset="mosi"):
+def predict(folder, labels, predictions, dataset="mosi"):
     """Give a run these predictions of clips c0, c1, ... of videos v0 (even) and v1 (odd)."""
-    ids = [f"v{i % 2}$_$c{i}" for i in range(len(truth))]
-    table = pd.DataFrame({"id": ids, "text": ids, "y_true": np.float32(truth), "y_pred": np.float32(said)})
+    ids = [f"v{i % 2}$_$c{i}" for i in range(len(labels))]
+    table = pd.DataFrame({"id": ids, "text": ids, "y_true": np.float32(labels), "y_pred": np.float32(predictions)})
     metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
-    found = score(np.float32(truth), np.float32(said), metrics=metrics, score_range=limit)
+    found = score(np.float32(labels), np.float32(predictions), metrics=metrics, score_range=limit)
     measured(folder, table, {"fused": without_nan(found)})
 
 
@@ -68,9 +68,9 @@ def test_weights_and_losses_are_those_of_the_log(tmp_path):
 
 
 def test_clips_are_averaged_over_seeds_and_matched_by_id(tmp_path):
-    say(write_run(tmp_path, seed=1), [1.0, -1.0], [0.5, -1.0])
+    predict(write_run(tmp_path, seed=1), [1.0, -1.0], [0.5, -1.0])
     later = write_run(tmp_path, seed=12)
-    say(later, [1.0, -1.0], [2.0, -2.0])
+    predict(later, [1.0, -1.0], [2.0, -2.0])
     table = pd.read_csv(later / "predictions.csv")
     table[::-1].to_csv(later / "predictions.csv", index=False)
     found = clips(system(tmp_path)).set_index("id")
@@ -80,7 +80,7 @@ def test_clips_are_averaged_over_seeds_and_matched_by_id(tmp_path):
 
 
 def test_errors_are_clipped_where_the_metric_set_clips(tmp_path):
-    say(write_run(tmp_path, dataset="sims"), [1.0, -1.0], [1.5, -2.0], dataset="sims")
+    predict(write_run(tmp_path, dataset="sims"), [1.0, -1.0], [1.5, -2.0], dataset="sims")
     found = clips(system(tmp_path))
     assert found["error"].tolist() == [0, 0]
     assert found["y_pred"].tolist() == [1.5, -2.0]
@@ -88,9 +88,9 @@ def test_errors_are_clipped_where_the_metric_set_clips(tmp_path):
 
 
 def test_seeds_of_other_clips_are_no_system_to_draw(tmp_path):
-    say(write_run(tmp_path, seed=1), [1.0, -1.0], [0.5, -1.0])
+    predict(write_run(tmp_path, seed=1), [1.0, -1.0], [0.5, -1.0])
     later = write_run(tmp_path, seed=12)
-    say(later, [1.0, -1.2], [0.5, -1.0])
+    predict(later, [1.0, -1.2], [0.5, -1.0])
     with pytest.raises(RunMismatch, match="other clips or labels than that of seed 1"):
         clips(system(tmp_path))
     (later / "predictions.csv").unlink()
@@ -99,8 +99,8 @@ def test_seeds_of_other_clips_are_no_system_to_draw(tmp_path):
 
 
 def test_a_confusion_matrix_has_labels_in_rows_and_sums_the_seeds(tmp_path):
-    say(write_run(tmp_path, seed=1), [2.9, -0.4, -9e-1], [0.2, -0.4, -3.5])
-    say(write_run(tmp_path, seed=12), [2.9, -0.4, -9e-1], [3.2, 0.4, -3.5])
+    predict(write_run(tmp_path, seed=1), [2.9, -0.4, -9e-1], [0.2, -0.4, -3.5])
+    predict(write_run(tmp_path, seed=12), [2.9, -0.4, -9e-1], [3.2, 0.4, -3.5])
     found = confusion(system(tmp_path))
     assert list(found.index) == list(found.columns) == ["-3", "-2", "-1", "0", "1", "2", "3"]
     assert found.loc["3", ["0", "3"]].tolist() == [1, 1]
@@ -120,8 +120,8 @@ def test_ch_sims_has_the_classes_of_table_7(tmp_path):
 
 
 def test_mae_by_bin_goes_by_the_label_and_sums_to_the_whole(tmp_path):
-    say(write_run(tmp_path, seed=1), [2.9, 2.6, -0.4], [1.9, 2.6, 0.0])
-    say(write_run(tmp_path, seed=12), [2.9, 2.6, -0.4], [2.9, 2.6, 0.0])
+    predict(write_run(tmp_path, seed=1), [2.9, 2.6, -0.4], [1.9, 2.6, 0.0])
+    predict(write_run(tmp_path, seed=12), [2.9, 2.6, -0.4], [2.9, 2.6, 0.0])
     found = mae_by_label(system(tmp_path))
     assert found["name"].tolist() == ["0", "3"]
     assert found["bin"].tolist() == [3, 6]

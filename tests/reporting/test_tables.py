@@ -119,9 +119,8 @@ def test_synthetic_runs_never_stand_beside_published_numbers(tmp_path):
     write_run(tmp_path, facts={"synthetic": True})  # under the name of a published dataset
     write_run(tmp_path, dataset="toy")
     found = tables(tmp_path)
-    for table in found.values():
-        published = [row for row in table.rows if not row.ours]
-        assert not published or not ours(table)
+    assert [name for name, table in found.items() if ours(table)] == ["mosi-runs", "toy-runs"]
+    assert all(row.ours for name in ("mosi-runs", "toy-runs") for row in found[name].rows)
     assert found["toy-runs"].synthetic
     assert "SYNTHETIC" in found["toy-runs"].title
     assert "SYNTHETIC" in found["toy-runs"].notes[0]
@@ -182,6 +181,7 @@ def test_what_the_spread_covers_is_told(tmp_path):
 def test_a_single_seed_has_no_spread_and_no_note_of_one(tmp_path):
     write_run(tmp_path)
     table = tables(tmp_path)["dmmsa-table-3-mosi"]
+    assert ours(table)
     assert all(cell.spread == "" for row in table.rows for cell in row.cells)
     assert not any("±" in note for note in table.notes)
 

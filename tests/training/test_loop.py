@@ -412,12 +412,15 @@ def test_an_encoder_that_is_bypassed_stays_bit_for_bit_until_it_is_not(tmp_path,
     def planned(epoch):
         return (early if epoch <= frozen else late).shuffled(SIZE, seed=1, epoch=epoch)
 
+    epochs = []
     for event in train(state, batches=planned, evaluate=lambda model: {"mae": 1.0}):
         if isinstance(event, EpochEnd):
+            epochs.append(event.epoch)
             for model in (state.model, state.evaluated):
                 moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
                 assert any(name.startswith("head.") for name in moved)
                 assert any(name.startswith("encoders.") for name in moved) == (event.epoch > frozen)
+    assert epochs == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def show(console: Console, report: Report) -> None:
     show_notes(console, report)
     for table in report.tables:
         console.print()
-        console.print(Text(table.title, style="bold yellow" if table.synthetic else "bold"))
+        console.print(_text(table.title, "bold yellow" if table.synthetic else "bold"))
         for part in _parts(table, console.width):
             console.print(part)
         for note in _notes(table):
@@ -43,7 +43,7 @@ def show_notes(console: Console, report: Report) -> None:
 
 def _say(console: Console, text: str, style: str) -> None:
     """Break lines for a reader at a screen; in a file or a pipe, commands are to stay in one piece."""
-    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
+    console.print(_text(text, style), soft_wrap=not console.is_terminal)
 
 
 def _notes(table: Table) -> list[str]:
@@ -52,13 +52,13 @@ def _notes(table: Table) -> list[str]:
 
 def _bullet(text: str) -> Grid:
     grid = Grid.grid(padding=(0, 1, 0, 0))
-    grid.add_row("-", Text(text))
+    grid.add_row("-", _text(text))
     return grid
 
 
 def _parts(table: Table, width: int) -> Iterator[Grid]:
     """Lay a table out, in several parts below each other where its columns are too many for the width."""
-    longest = max(len(row.label) for row in table.rows)
+    longest = max(len(_label(row).plain) for row in table.rows)
     widths = _widths(table, broken=False)
     if sum(widths) + GAP * len(widths) + min(longest, EASY_LABEL) > width:
         widths = _widths(table, broken=True)
@@ -92,7 +92,12 @@ def _widths(table: Table, *, broken: bool) -> list[int]:
 
 
 def _label(row: Row) -> Text:
-    return Text(row.label, style="cyan" if row.ours else "")
+    return _text(row.label, "cyan" if row.ours else "")
+
+
+def _text(text: str, style: str = "") -> Text:
+    """No markup, and nothing that moves a terminal's cursor: a name may hold any character."""
+    return Text("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text), style=style)
 
 
 def _cell(cell: Cell) -> Text:
