@@ -33,9 +33,13 @@ def choose_device(name: DeviceName) -> torch.device:
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(device for device, present in available.items() if present))
+        name = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
     if not available[name]:
         raise DeviceUnavailable(f"There is no {name} device on this machine.", "Use --device auto or --device cpu.")
+    if name == "cuda":
+        # cuDNN's attention makes a plan for every new shape, a tenth of a second each, and groups of clips have ever
+        # other shapes: in bfloat16, where torch prefers it on Hopper, an epoch took forty times as long.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(name)
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from dmmsa_cli.errors import Interrupted
 from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.training.run import RunFolder
@@ -26,8 +27,7 @@ def test_training_stopping_and_evaluating_on_a_gpu(prepared, micro, tmp_path, pr
         changes={"precision": precision, "text.train_in_fusion": True},
         device="cuda",
     )
-    from dmmsa_cli.errors import Interrupted
-
+    assert not torch.backends.cuda.cudnn_sdp_enabled()  # a plan for every shape: an epoch took forty times as long
     with pytest.raises(Interrupted):
         run_fuse(experiment, watch=StopAfter(5))
     run = RunFolder(run_fuse(experiment, resume=True).folder)
