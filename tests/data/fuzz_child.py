@@ -1,8 +1,8 @@
 """What is done with one pickle, in a process of its own: it is read, looked at whole, checked and repaired.
 
-It ends in a value or in an error of ours. Anything else is told: another exception or a warning, an event that Python's
-audit knows (a module imported, a file written, code compiled, a process started), an attribute of our modules that has
-changed, too much memory or time, a crash.
+It ends in a value or in an error of ours. Anything else is reported: another exception or a warning, an event that
+Python's audit knows (a module imported, a file written, code compiled, a process started), an attribute of our modules
+that has changed, too much memory or time, a crash.
 """
 
 import faulthandler
@@ -28,7 +28,7 @@ MOST_SECONDS = 20  # of CPU
 READERS = ("dmmsa_cli.data.unpickling", "dmmsa_cli_reader", "tests.data.live_reader")
 SPEC = DatasetSpec(name="mine", score_range=3.0, unimodal_labels=True)
 
-VALUE, REFUSED, TOLD = 0, 1, 2
+VALUE, REFUSED, WRONG = 0, 1, 2
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _EVENTS = (
     *("import", "exec", "compile", "code.__new__", "marshal.", "object.__setattr__", "object.__delattr__", "cpython."),
@@ -63,13 +63,13 @@ def run(reader, written, before):
         os._exit(_guarded(reader, written, before, sink))
     os.close(sink)
     with os.fdopen(source, "rb") as pipe:
-        told = pipe.read().decode("utf-8", "replace")
+        message = pipe.read().decode("utf-8", "replace")
     _, status, usage = os.wait4(child, 0)
     if os.WIFSIGNALED(status):
-        return TOLD, f"ended by {signal.Signals(os.WTERMSIG(status)).name}"
+        return WRONG, f"ended by {signal.Signals(os.WTERMSIG(status)).name}"
     if usage.ru_maxrss * 1024 > MOST_BYTES + own_peak():
-        return TOLD, f"took {usage.ru_maxrss // 1024} MiB"
-    return os.WEXITSTATUS(status), told
+        return WRONG, f"took {usage.ru_maxrss // 1024} MiB"
+    return os.WEXITSTATUS(status), message
 
 
 def own_peak():
@@ -79,13 +79,15 @@ def own_peak():
 def _guarded(reader, written, before, sink):
     """In the child: return how it ended, after writing what was wrong to `sink`."""
     try:
-        return _read(reader, written, before, lambda told: os.write(sink, told.encode("utf-8", "backslashreplace")))
+        return _read(
+            reader, written, before, lambda message: os.write(sink, message.encode("utf-8", "backslashreplace"))
+        )
     except BaseException as error:
         os.write(sink, f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace")[:2000])
-        return TOLD
+        return WRONG
 
 
-def _read(reader, written, before, tell):
+def _read(reader, written, before, report):
     file = os.memfd_create("pickle")
     os.write(file, written)
     _limit()
@@ -97,12 +99,12 @@ def _read(reader, written, before, tell):
         _use(content)
         del content
     if events:
-        tell(f"event {events[0]}")
+        report(f"event {events[0]}")
     elif attributes() != before:
-        tell(f"changed {_changed(before)}")
+        report(f"changed {_changed(before)}")
     else:
         return ended
-    return TOLD
+    return WRONG
 
 
 def _limit():

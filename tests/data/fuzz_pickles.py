@@ -24,7 +24,7 @@ from dmmsa_cli.errors import DmmsaError
 from tests.data import fuzz_child
 from tests.data.fuzz_programs import pickle_of, real_pickles
 
-ENDINGS = {fuzz_child.VALUE: "a value", fuzz_child.REFUSED: "an error in words", fuzz_child.TOLD: "otherwise"}
+ENDINGS = {fuzz_child.VALUE: "a value", fuzz_child.REFUSED: "an error in words", fuzz_child.WRONG: "otherwise"}
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Result:
 
     def __str__(self):
         counts = ", ".join(f"{count:,} {ending}" for ending, count in sorted(self.endings.items()))
-        shown = [f"  number {number} ({way}): {told}" for number, way, told in self.wrong]
+        shown = [f"  number {number} ({way}): {message}" for number, way, message in self.wrong]
         return "\n".join([f"{self.endings.total():,} pickles: {counts}", *shown])
 
 
@@ -48,10 +48,10 @@ def fuzz(count, seed, *, start=0, reader=unpickling.load, most_wrong=20, progres
     gc.freeze()  # a child's collector would touch, and so copy, all that is there
     for number in range(start, start + count):
         way, written = pickle_of(seed, number)
-        ending, told = fuzz_child.run(reader, written, before)
+        ending, message = fuzz_child.run(reader, written, before)
         result.endings[f"{way}: {ENDINGS[ending]}"] += 1
-        if ending == fuzz_child.TOLD:
-            result.wrong.append((number, way, told))
+        if ending == fuzz_child.WRONG:
+            result.wrong.append((number, way, message))
             if len(result.wrong) == most_wrong:
                 break
         if progress is not None and (number - start) % 5000 == 4999:

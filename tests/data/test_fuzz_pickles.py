@@ -47,10 +47,10 @@ def test_a_few_of_them():
 def test_a_reader_that_hands_out_live_arrays_is_found_out():
     """Crashes, a changed function, memory without bound: all of it within a tenth of what the reader has to stand."""
     result = fuzz(2000, 0, reader=live_reader.load, most_wrong=2000)
-    told = [told for _, _, told in result.wrong]
-    assert any("SIGSEGV" in one or "SIGABRT" in one for one in told), str(result)
-    assert any("changed" in one for one in told), str(result)
-    assert any("MiB" in one or "MemoryError" in one for one in told), str(result)
+    messages = [message for _, _, message in result.wrong]
+    assert any("SIGSEGV" in one or "SIGABRT" in one for one in messages), str(result)
+    assert any("changed" in one for one in messages), str(result)
+    assert any("MiB" in one or "MemoryError" in one for one in messages), str(result)
 
 
 def test_the_same_number_of_a_seed_is_the_same_pickle():
@@ -127,20 +127,20 @@ SEEN = {
 
 @pytest.mark.parametrize("reader", SEEN, ids=lambda reader: reader.__name__)
 def test_what_reading_data_never_does_is_seen(reader):
-    ending, told = fuzz_child.run(reader, b"N.", fuzz_child.attributes())
-    assert ending == fuzz_child.TOLD
-    assert told.startswith(SEEN[reader]) or SEEN[reader] in told
+    ending, message = fuzz_child.run(reader, b"N.", fuzz_child.attributes())
+    assert ending == fuzz_child.WRONG
+    assert message.startswith(SEEN[reader]) or SEEN[reader] in message
 
 
 def test_a_changed_function_is_seen(monkeypatch):
     """By its identity too, where the audit does not tell: BUILD sets attributes as setattr does."""
     written = whole(name("_codecs.encode"), value((None, {"note": 1})), b"b0N")
-    ending, told = fuzz_child.run(live_reader.load, written, fuzz_child.attributes())
-    assert (ending, told) == (fuzz_child.TOLD, "changed [('tests.data.live_reader', 'encode')]")
+    ending, message = fuzz_child.run(live_reader.load, written, fuzz_child.attributes())
+    assert (ending, message) == (fuzz_child.WRONG, "changed [('tests.data.live_reader', 'encode')]")
 
 
 def test_sound_pickles_are_values(monkeypatch):
-    ending, told = fuzz_child.run(unpickling.load, pickle.dumps({"a": [1, 2]}), fuzz_child.attributes())
-    assert (ending, told) == (fuzz_child.VALUE, "")
-    ending, told = fuzz_child.run(unpickling.load, b"cos\nsystem\n.", fuzz_child.attributes())
-    assert (ending, told) == (fuzz_child.REFUSED, "")
+    ending, message = fuzz_child.run(unpickling.load, pickle.dumps({"a": [1, 2]}), fuzz_child.attributes())
+    assert (ending, message) == (fuzz_child.VALUE, "")
+    ending, message = fuzz_child.run(unpickling.load, b"cos\nsystem\n.", fuzz_child.attributes())
+    assert (ending, message) == (fuzz_child.REFUSED, "")
