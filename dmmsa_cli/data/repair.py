@@ -139,7 +139,7 @@ def _repaired_lengths(
         "above the array, recomputed": lengths > steps,
         "of an all-zero clip, set to 0": (lengths > 0) & (lengths <= steps) & (last == 0),
     }
-    for told, where in wrong.items():
+    for what, where in wrong.items():
         if where.any():
-            repairs[f"{key}_lengths: {told} (clips)"] += int(where.sum())
+            repairs[f"{key}_lengths: {what} (clips)"] += int(where.sum())
     return np.where((lengths <= 0) | (lengths > steps) | (last == 0), last, lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# By the name of its type; what a pickle has noted (`unpickling.notes`) is told as what it stands for.
+# By the name of its type; what a pickle has noted (`unpickling.notes`) is named as what it stands for.
 _IN_WORDS = {
     "NoneType": "nothing",
     "bytes": "bytes",

@@ -58,7 +58,7 @@ def test_all_faults_at_once(raw, spec):
     test["id"][0] = train["id"][5]
     test["regression_labels_T"] = test["regression_labels_T"][:, None]
     del test["regression_labels_A"], test["audio_lengths"]
-    told = faults(raw, spec)
+    message = faults(raw, spec)
     for part in (
         "valid  -",
         "the split is missing",
@@ -72,8 +72,8 @@ def test_all_faults_at_once(raw, spec):
         "has shape (5, 1) where (rows,) should be",
         "is missing, and is there in train",
     ):
-        assert part in told, told
-    assert "10 faults" in told or "11 faults" in told
+        assert part in message, message
+    assert "10 faults" in message or "11 faults" in message
 
 
 FAULTY = {
@@ -122,9 +122,9 @@ def test_each_fault(raw, spec, key, value, part):
         del raw["train"][key]
     else:
         raw["train"][key] = value
-    told = faults(raw, spec)
-    assert part in told
-    assert "train" in told
+    message = faults(raw, spec)
+    assert part in message
+    assert "train" in message
 
 
 def test_rounding_to_float32_is_no_fault(raw, spec):
@@ -289,10 +289,10 @@ def test_what_would_be_larger_than_memory_is_a_fault_before_it_is_made(raw_with_
     monkeypatch.setattr(memory, "available", lambda: 2**32)
     raw_with_text["train"][key] = value
     tracemalloc.start()
-    told = faults(raw_with_text, spec)
+    message = faults(raw_with_text, spec)
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
-    assert f"train  {key}" in told
+    assert f"train  {key}" in message
 
 
 def test_too_little_memory_for_a_chunk_is_a_fault_in_words(raw, spec, monkeypatch):
@@ -335,12 +335,12 @@ def test_many_faults_and_names_that_terminals_obey_are_told_in_short(spec):
     raw = {f"\x1b[2J{number}": None for number in range(10_000)}
     with pytest.raises(InvalidDataset) as error:
         validation.check(raw, spec, whole=False)
-    told = str(error.value)
-    assert len(told) < 10_000
-    assert "10,001 faults" in told
-    assert "and 9,951 more" in told
-    assert r"\x1b[2J0" in told
-    assert "\x1b" not in told
+    message = str(error.value)
+    assert len(message) < 10_000
+    assert "10,001 faults" in message
+    assert "and 9,951 more" in message
+    assert r"\x1b[2J0" in message
+    assert "\x1b" not in message
 
 
 def test_names_of_splits_that_are_no_text(raw, spec):
@@ -407,8 +407,8 @@ HALVES = ["a\ud800", "\udc80b\udcff", "\ud83d\ude00", "\ude00\ud83d", "plain"]
 def test_half_characters_in_a_transcript_are_replaced_and_told_with_their_row(raw, spec):
     raw["train"]["raw_text"] = ["fine", *HALVES]
     layout = validation.check(raw, spec)
-    told = "raw_text: half of a character in 4 transcripts in train, the first in row 1: replaced by U+FFFD."
-    assert layout.warnings == (told,)
+    message = "raw_text: half of a character in 4 transcripts in train, the first in row 1: replaced by U+FFFD."
+    assert layout.warnings == (message,)
     chunk, repairs = cleaned(raw, spec)
     assert chunk.texts == ["fine", "a\ufffd", "\ufffdb\ufffd", "😀", "\ufffd\ufffd", "plain"]
     assert repairs == {"raw_text: half of a character replaced by U+FFFD (clips)": 4}

@@ -88,8 +88,8 @@ def _compare_with_spec(
     """Say in what a sound file differs from what is known of the dataset."""
     expected = spec.split_sizes
     if expected is not None and dict(expected) != dict(rows):
-        told = ", ".join(f"{name} {rows[name]} (published: {expected[name]})" for name in rows)
-        findings.warnings.append(f"The split sizes are not the published ones: {told}.")
+        sizes = ", ".join(f"{name} {rows[name]} (published: {expected[name]})" for name in rows)
+        findings.warnings.append(f"The split sizes are not the published ones: {sizes}.")
     absent = [FEATURES[m] for m in spec.modalities if m not in modalities]
     if absent:
         findings.warnings.append(f"Not in this file: {', '.join(absent)}.")

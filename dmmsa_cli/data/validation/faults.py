@@ -13,7 +13,7 @@ from dmmsa_cli.errors import InvalidDataset
 
 MOST_SHOWN = 50  # faults in a table
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Takes what is wrong with one key of one split."""
 
 
@@ -37,7 +37,7 @@ class Findings:
         """Note a fault."""
         self.faults.append(Fault(split, key, what))
 
-    def at(self, split: str, key: str) -> Tell:
+    def at(self, split: str, key: str) -> Report:
         """Return what notes the faults of one key of one split."""
         return partial(self.add, split, key)
 

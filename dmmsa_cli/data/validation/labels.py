@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmmsa_cli.data.specs import DatasetSpec
-from dmmsa_cli.data.validation.faults import Findings, Tell, counted, sentence
+from dmmsa_cli.data.validation.faults import Findings, Report, counted, sentence
 from dmmsa_cli.data.validation.layout import LABELS
 from dmmsa_cli.data.validation.sequences import is_everywhere
 from dmmsa_cli.data.validation.strings import Splits
@@ -76,11 +76,11 @@ def _look(splits: Splits, rows: Mapping[str, int], key: str, limit: float) -> Fi
     return findings
 
 
-def _check_range(scores: NDArray[np.float64], limit: float, tell: Tell) -> None:
+def _check_range(scores: NDArray[np.float64], limit: float, report: Report) -> None:
     unknown, outside = np.isnan(scores), np.abs(scores) > limit * (1 + ROUNDING)
     if unknown.any():
-        tell(f"{counted(int(unknown.sum()), 'label')} NaN, the first in row {unknown.argmax()}")
+        report(f"{counted(int(unknown.sum()), 'label')} NaN, the first in row {unknown.argmax()}")
     if outside.any():
         row = int(outside.argmax())
-        told = f"outside [-{limit:g}, {limit:g}], the first in row {row}: {scores[row]:g}"
-        tell(f"{counted(int(outside.sum()), 'label')} {told}")
+        detail = f"outside [-{limit:g}, {limit:g}], the first in row {row}: {scores[row]:g}"
+        report(f"{counted(int(outside.sum()), 'label')} {detail}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from dmmsa_cli.data.chunks import rows_within
 from dmmsa_cli.data.specs import DatasetSpec
-from dmmsa_cli.data.validation.faults import Findings, Tell, some
+from dmmsa_cli.data.validation.faults import Findings, Report, some
 from dmmsa_cli.data.validation.layout import FEATURES
 from dmmsa_cli.data.validation.strings import Splits
 from dmmsa_cli.data.validation.values import (
@@ -31,10 +31,10 @@ _AXES = 3  # a list of lists of lists
 def is_everywhere(findings: Findings, splits: Splits, key: str) -> bool:
     """Whether a key is in some split; where it is not in all, that is a fault."""
     having = [name for name, split in splits.items() if split.get(key) is not None]
-    told = f"is missing, and is there in {some(having, between=' and ')}"
+    message = f"is missing, and is there in {some(having, between=' and ')}"
     for name, split in splits.items():
         if having and split.get(key) is None:
-            findings.add(name, key, told)
+            findings.add(name, key, message)
     return bool(having)
 
 
@@ -50,8 +50,8 @@ def find_widths(findings: Findings, splits: Splits, rows: Mapping[str, int], spe
         widths = {name: _width(findings, name, key, split, rows[name]) for name, split in splits.items()}
         known = {name: width for name, width in widths.items() if width is not None}
         if len(set(known.values())) > 1:
-            told = ", ".join(f"{width} in {name}" for name, width in known.items())
-            findings.add("all", key, f"its width differs: {told}")
+            listed = ", ".join(f"{width} in {name}" for name, width in known.items())
+            findings.add("all", key, f"its width differs: {listed}")
         if known:
             found[modality] = next(iter(known.values()))
     return found
@@ -59,10 +59,10 @@ def find_widths(findings: Findings, splits: Splits, rows: Mapping[str, int], spe
 
 def _width(findings: Findings, name: str, key: str, split: Mapping[str, Any], rows: int) -> int | None:
     """F of one array (N, T, F), looked at with what tells its valid frames; None where it is no such array."""
-    values, tell = split.get(key), findings.at(name, key)
-    if values is None or not check_count(values, rows, tell):
+    values, report = split.get(key), findings.at(name, key)
+    if values is None or not check_count(values, rows, report):
         return None
-    shape = _sequences_shape(values, tell)
+    shape = _sequences_shape(values, report)
     if shape is None:
         return None
     if isinstance(values, list | tuple):
@@ -76,43 +76,43 @@ def _width(findings: Findings, name: str, key: str, split: Mapping[str, Any], ro
     return shape[2]
 
 
-def _sequences_shape(values: Any, tell: Tell) -> Shape | None:  # noqa: ANN401
-    """Shape (N, T, F) of features that can be used, or None after telling why not."""
-    shape = values.shape if isinstance(values, np.ndarray) else _listed_shape(values, tell)
+def _sequences_shape(values: Any, report: Report) -> Shape | None:  # noqa: ANN401
+    """Shape (N, T, F) of features that can be used, or None after reporting why not."""
+    shape = values.shape if isinstance(values, np.ndarray) else _listed_shape(values, report)
     if shape is None:
         return None
     if len(shape) != _AXES or shape[2] == 0:
-        tell(f"has shape {shape} where (rows, steps, width) should be")
-    elif check_room(shape[1:], tell):
+        report(f"has shape {shape} where (rows, steps, width) should be")
+    elif check_room(shape[1:], report):
         if isinstance(values, np.ndarray):
-            return shape if check_numeric(values, tell) else None
-        return shape if _check_listed(values, shape[1:], tell) else None
+            return shape if check_numeric(values, report) else None
+        return shape if _check_listed(values, shape[1:], report) else None
     return None
 
 
-def _listed_shape(values: list[Any] | tuple[Any, ...], tell: Tell) -> Shape | None:
-    """Shape of what is stored as a list of rows, which must be the same for all; None after telling why not."""
+def _listed_shape(values: list[Any] | tuple[Any, ...], report: Report) -> Shape | None:
+    """Shape of what is stored as a list of rows, which must be the same for all; None after reporting why not."""
     first = None
     for row, value in enumerate(values):
-        if not check_room(corner_shape(value, _AXES), tell):
+        if not check_room(corner_shape(value, _AXES), report):
             return None
         shape = shape_of(value, _AXES)
         if shape is None:
-            tell(f"row {row} has steps of several widths: they make no array of numbers")
+            report(f"row {row} has steps of several widths: they make no array of numbers")
             return None
         first = shape if first is None else first
         if shape != first:
-            tell(f"row {row} has shape {shape} where row 0 has {first}: pad them to one")
+            report(f"row {row} has shape {shape} where row 0 has {first}: pad them to one")
             return None
     return (len(values), *(first or ()))
 
 
-def _check_listed(values: list[Any] | tuple[Any, ...], row: Shape, tell: Tell) -> bool:
-    """Whether rows (T, F) in lists are numbers, looked at in chunks; if not, that is told."""
+def _check_listed(values: list[Any] | tuple[Any, ...], row: Shape, report: Report) -> bool:
+    """Whether rows (T, F) in lists are numbers, looked at in chunks; if not, that is reported."""
     for number, value in enumerate(values):
         stranger = stranger_among(value)
         if stranger is not None:
-            tell(f"row {number} holds {stranger} where numbers should be")
+            report(f"row {number} holds {stranger} where numbers should be")
             return False
     step = rows_within(*row)
     for start in range(0, len(values), step):
@@ -120,35 +120,35 @@ def _check_listed(values: list[Any] | tuple[Any, ...], row: Shape, tell: Tell) -
             with np.errstate(over="ignore"):
                 np.asarray(values[start : start + step], np.float32)
         except (TypeError, ValueError, OverflowError) as error:
-            tell(f"rows from {start} on make no array of numbers: {error}")
+            report(f"rows from {start} on make no array of numbers: {error}")
             return False
         except MemoryError:
-            tell(f"rows from {start} on take more memory than there is")
+            report(f"rows from {start} on take more memory than there is")
             return False
     return True
 
 
-def _check_lengths(tell: Tell, values: Any, rows: int) -> None:  # noqa: ANN401
-    if values is None or not check_count(values, rows, tell):
+def _check_lengths(report: Report, values: Any, rows: int) -> None:  # noqa: ANN401
+    if values is None or not check_count(values, rows, report):
         return
-    lengths = vector(values, tell)
+    lengths = vector(values, report)
     if lengths is not None and not np.array_equal(lengths, np.rint(lengths)):
-        tell("holds what is no whole number")
+        report("holds what is no whole number")
 
 
-def _check_mask(tell: Tell, values: Any, expected: Shape) -> None:  # noqa: ANN401
+def _check_mask(report: Report, values: Any, expected: Shape) -> None:  # noqa: ANN401
     """Look at text_bert (N, 3, T): token ids, mask, segments."""
     if values is None:
         return
     if size_of(values) is None:
-        tell(f"is {kind_of(values)} where an array of shape {expected} should be")
+        report(f"is {kind_of(values)} where an array of shape {expected} should be")
         return
-    found = values.shape if isinstance(values, np.ndarray) else _listed_shape(values, tell)
+    found = values.shape if isinstance(values, np.ndarray) else _listed_shape(values, report)
     if found is None:
         return
     if found != expected:
-        tell(f"has shape {found} where {expected} should be")
+        report(f"has shape {found} where {expected} should be")
     elif isinstance(values, np.ndarray):
-        check_numeric(values, tell)
+        check_numeric(values, report)
     else:
-        _check_listed(values, expected[1:], tell)
+        _check_listed(values, expected[1:], report)

@@ -42,12 +42,12 @@ def check_strings(findings: Findings, splits: Splits, rows: Mapping[str, int]) -
 
 
 def _are_strings(findings: Findings, name: str, key: str, split: Mapping[str, Any], rows: int) -> bool:
-    tell = findings.at(name, key)
-    if not check_count(split[key], rows, tell):
+    report = findings.at(name, key)
+    if not check_count(split[key], rows, report):
         return False
     bad = next((row for row, value in enumerate(split[key]) if not isinstance(value, str)), None)
     if bad is not None:
-        tell(f"row {bad} is {kind_of(split[key][bad])} where a string should be")
+        report(f"row {bad} is {kind_of(split[key][bad])} where a string should be")
     return bad is None
 
 
@@ -59,8 +59,8 @@ def _halves(texts: Any) -> list[int]:  # noqa: ANN401
 def _check_ids(findings: Findings, name: str, ids: Any) -> None:  # noqa: ANN401
     halves = _halves(ids)
     if halves:
-        told = f"with half of a character, the first in row {halves[0]}: {printable(ids[halves[0]])}"
-        findings.add(name, "id", f"{counted(len(halves), 'id')} {told}")
+        detail = f"with half of a character, the first in row {halves[0]}: {printable(ids[halves[0]])}"
+        findings.add(name, "id", f"{counted(len(halves), 'id')} {detail}")
 
 
 def _warn_of_halves(findings: Findings, name: str, texts: Any) -> None:  # noqa: ANN401

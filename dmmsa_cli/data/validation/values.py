@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmmsa_cli.data import memory
-from dmmsa_cli.data.validation.faults import Tell
+from dmmsa_cli.data.validation.faults import Report
 from dmmsa_cli.data.words import kind_of
 
 Shape = tuple[int, ...]
@@ -55,60 +55,62 @@ def corner_shape(values: Any, axes: int) -> Shape:  # noqa: ANN401
     return shape + tuple(values.shape) if isinstance(values, np.ndarray) else shape
 
 
-def check_count(values: Any, rows: int, tell: Tell) -> bool:  # noqa: ANN401
-    """Whether a value has as many rows as its split; if not, that is told."""
+def check_count(values: Any, rows: int, report: Report) -> bool:  # noqa: ANN401
+    """Whether a value has as many rows as its split; if not, that is reported."""
     size = size_of(values)
     if size is None:
-        tell(f"is {kind_of(values)} where {rows} rows should be")
+        report(f"is {kind_of(values)} where {rows} rows should be")
     elif size != rows:
-        tell(f"has {size} rows where the split has {rows}")
+        report(f"has {size} rows where the split has {rows}")
     return size == rows
 
 
-def check_numeric(values: NDArray[Any], tell: Tell) -> bool:
-    """Whether an array is one of numbers; if not, that is told."""
+def check_numeric(values: NDArray[Any], report: Report) -> bool:
+    """Whether an array is one of numbers; if not, that is reported."""
     numeric = values.dtype.kind in "fiub"
     if not numeric:
-        tell(f"is {kind_of(values)} where numbers should be")
+        report(f"is {kind_of(values)} where numbers should be")
     return numeric
 
 
-def check_room(row: Shape, tell: Tell) -> bool:
-    """Whether a row (steps, width) can be held as numbers, and its steps and width be stored; if not, that is told."""
+def check_room(row: Shape, report: Report) -> bool:
+    """Whether a row (steps, width) can be held as numbers and be stored; if not, that is reported."""
     needed = _FLOAT32 * prod(row)
     free = memory.available() if needed > _LARGE else None
     if max(row, default=0) > _LONGEST:
-        tell(f"has rows of shape {row}, longer than {_LONGEST:,}")
+        report(f"has rows of shape {row}, longer than {_LONGEST:,}")
     elif free is not None and needed > free:
-        tell(f"has rows of shape {row}, each {needed / 2**30:,.1f} GiB as numbers, where {free / 2**30:,.1f} are free")
+        report(
+            f"has rows of shape {row}, each {needed / 2**30:,.1f} GiB as numbers, where {free / 2**30:,.1f} are free"
+        )
     else:
         return True
     return False
 
 
-def vector(values: Any, tell: Tell) -> NDArray[np.float64] | None:  # noqa: ANN401
-    """Numbers (N,) as float64, or None after telling why not."""
+def vector(values: Any, report: Report) -> NDArray[np.float64] | None:  # noqa: ANN401
+    """Numbers (N,) as float64, or None after reporting why not."""
     shape = shape_of(values, 2)
     if shape is None:
-        tell("has rows of several lengths where numbers should be")
+        report("has rows of several lengths where numbers should be")
     elif len(shape) != 1:
-        tell(f"has shape {shape} where (rows,) should be")
+        report(f"has shape {shape} where (rows,) should be")
     elif isinstance(values, np.ndarray):
-        return values.astype(np.float64) if check_numeric(values, tell) else None
+        return values.astype(np.float64) if check_numeric(values, report) else None
     else:
-        return _listed_vector(values, tell)
+        return _listed_vector(values, report)
     return None
 
 
-def _listed_vector(values: list[Any] | tuple[Any, ...], tell: Tell) -> NDArray[np.float64] | None:
+def _listed_vector(values: list[Any] | tuple[Any, ...], report: Report) -> NDArray[np.float64] | None:
     for row, value in enumerate(values):
         if not isinstance(value, _NUMBERS) and not _is_lone_number(value):
-            tell(f"row {row} is {kind_of(value)} where numbers should be")
+            report(f"row {row} is {kind_of(value)} where numbers should be")
             return None
     try:
         return np.asarray(values, np.float64)
     except OverflowError:
-        tell("holds a number too large for any float")
+        report("holds a number too large for any float")
         return None
 
 
