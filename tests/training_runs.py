@@ -2,17 +2,29 @@
 
 import json
 import os
+import pickle
 import signal
 
+import yaml
 from safetensors.torch import load_file
 
 from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.experiments.recipes import load_recipe
 from dmmsa_cli.stages.fuse import fuse
+from dmmsa_cli.stages.prepare import prepare
+from tests.conftest import SPEC
 
 
 def quiet(*_):
     """Listen to nothing."""
+
+
+def prepare_mini(raw, folder, spec=SPEC):
+    """Prepare a raw corpus as `mini`, and return the data folder."""
+    (folder / "mini.pkl").write_bytes(pickle.dumps(raw))
+    (folder / "mini.yaml").write_text(yaml.safe_dump(spec))
+    prepare("mini", data_dir=folder / "data", source=str(folder / "mini.pkl"), spec_file=folder / "mini.yaml")
+    return folder / "data"
 
 
 def open_mini(prepared, micro, runs, *settings, **changes):

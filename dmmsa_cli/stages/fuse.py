@@ -81,13 +81,13 @@ def fuse(
     if not from_scratch:
         _pretrain_missing(experiment, seed, encoders, watch_pretraining, remark)
     with exclusive(run.path):
-        if run.finished and not force:  # by another process, while this one waited for its encoders
-            return FuseReport(run.path, seed, True, run.summary)
         if force:
             run.clear()
         identity = identity_of(experiment, seed, from_scratch=from_scratch, encoders=encoders)
         if run.started:
             _refuse_another(run, identity)  # once more: by now all encoders are known
+        if run.finished:  # by another process, while this one waited for its encoders
+            return FuseReport(run.path, seed, True, run.summary)
         run.begin(dump_yaml(experiment.recipe), _facts(experiment, variant, identity, encoders, run))
         summary = _train(Fused(Encoders(experiment, run, seed, encoders)), seed, identity, watch(), remark)
     return FuseReport(run.path, seed, False, summary)

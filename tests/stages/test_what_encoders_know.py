@@ -1,18 +1,14 @@
 """What encoders learn of the data before their first step, statistics and vocabulary: of used training rows only."""
 
 import json
-import pickle
 from functools import cache
 from itertools import chain
 
 import numpy as np
 import pytest
-import yaml
 
-from dmmsa_cli.stages.prepare import prepare
-from tests.conftest import SPEC
 from tests.interception import given_by
-from tests.training_runs import open_mini
+from tests.training_runs import open_mini, prepare_mini
 
 SEED = 5  # of shared encoders
 # Fraction, per_seed, the run's seed, and the seed that chooses the fraction's rows.
@@ -38,16 +34,13 @@ def worded(corpus):
 @pytest.fixture(scope="module")
 def look(worded, micro, tmp_path_factory):
     """What every stage of a run is given, by stage, and where its runs lie: a folder of its own for each call."""
-    folder = tmp_path_factory.mktemp("worded")
-    (folder / "mini.pkl").write_bytes(pickle.dumps(worded))
-    (folder / "mini.yaml").write_text(yaml.safe_dump(SPEC))
-    prepare("mini", data_dir=folder / "data", source=str(folder / "mini.pkl"), spec_file=folder / "mini.yaml")
+    data = prepare_mini(worded, tmp_path_factory.mktemp("worded"))
 
     @cache
     def given(fraction=1.0, per_seed=False, seed=1, *settings, from_scratch=False):
         runs = tmp_path_factory.mktemp("given")
         changes = {"data.fraction": fraction, "pretraining.per_seed": per_seed, "pretraining.seed": SEED}
-        experiment = open_mini(folder / "data", micro, runs, "text.tiny.vocabulary=2000", *settings, **changes)
+        experiment = open_mini(data, micro, runs, "text.tiny.vocabulary=2000", *settings, **changes)
         return given_by(experiment, "changed", seed, from_scratch=from_scratch), runs / "mini"
 
     return given

@@ -184,6 +184,26 @@ def test_an_encoder_that_comes_out_otherwise_when_it_is_trained_again_is_refused
     assert place.content()[0] == before
 
 
+@pytest.mark.parametrize("same", [True, False], ids=["the same", "another"])
+def test_what_another_process_finishes_while_encoders_are_trained_is_held_against_what_was_requested(
+    new, prepared, micro, tmp_path, same
+):
+    """The folder was empty when the run was asked for."""
+    done, place = new(True), Place(prepared, micro, tmp_path / "empty", finished=True)
+    experiment = place.open() if same else place.open("fusion.epochs=7")
+
+    def meanwhile(line):
+        if not place.run.exists():
+            shutil.copytree(done.run, place.run)
+
+    if same:
+        assert place.fuse(experiment, remark=meanwhile).skipped
+    else:
+        with pytest.raises(RunMismatch, match="fusion.epochs is 4 there, 7 here"):
+            place.fuse(experiment, remark=meanwhile)
+    assert place.trained == ["text", "vision", "audio"]
+
+
 # --- the same run ---------------------------------------------------------------------------------------------------
 
 

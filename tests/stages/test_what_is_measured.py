@@ -229,6 +229,16 @@ def test_a_run_that_stands_on_another_base_text_encoder_now_is_left_out(standing
     assert fused_rows == ["micro pretrained, t+v+a", "micro trained, t+v+a"]
 
 
+@pytest.mark.parametrize("name", NAMES.values())
+def test_a_run_whose_encoder_was_trained_anew_is_left_out(standing_on_a_folder, prepared, name):
+    (path,) = (standing_on_a_folder / "runs" / "mini" / "encoders").glob(f"{name}-*/weights.safetensors")
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
+    found = find_runs([], "mini", standing_on_a_folder / "runs")
+    (why,) = evaluate(found, split="test", data_dir=prepared, device="cpu").left_out
+    assert "micro/pretrained/seed-1 was trained on other weights" in why.what
+    assert str(path.parent) in why.what
+
+
 # --- predict --------------------------------------------------------------------------------------------------------
 
 

@@ -1,22 +1,19 @@
 """What the stages hand to the training loop, held against the raw corpus and plain numpy. Nothing is trained here."""
 
-import pickle
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from dmmsa_cli.data.ragged import Ragged
 from dmmsa_cli.experiments.identity import identity_in
-from dmmsa_cli.stages.prepare import prepare
 from tests.conftest import SPEC
 from tests.data.splits import sequences_of
 from tests.interception import STAGES, Recorder, given_by, pooled
-from tests.training_runs import open_mini
+from tests.training_runs import open_mini, prepare_mini
 
 ROWS, VALID = 48, 24
 SIZES = {"text": 5, "vision": 6, "audio": 7, "fusion": 9}  # rows a batch: a size of its own for each stage
@@ -178,6 +175,32 @@ def test_fusion_from_scratch_reads_the_embeddings_of_the_base_text_encoder(look,
     check_embeddings(given, tiny_folder(given), base_weights(tiny_folder(given)), corpus)
 
 
+def with_text_features(split):
+    """A raw split with BERT-like features of its words, five of them at most."""
+    rows = len(split["id"])
+    rng = np.random.default_rng(rows)
+    lengths = rng.integers(1, 6, rows)
+    valid = np.arange(5) < lengths[:, None]
+    features = np.where(valid[:, :, None], rng.normal(size=(rows, 5, 3)), 9.0).astype(np.float32)  # 9: no word's
+    return split | {"text": features, "text_bert": np.stack([np.ones_like(valid), valid, valid], 1).astype(np.int64)}
+
+
+@pytest.fixture(scope="module")
+def featured(corpus):
+    return {name: with_text_features(split) for name, split in corpus.items()}
+
+
+def test_fusion_without_a_text_encoder_reads_the_mean_of_the_pickles_own_features(featured, micro, tmp_path):
+    data = prepare_mini(featured, tmp_path)
+    given = given_by(open_mini(data, micro, tmp_path / "runs", "text.source=features"), "changed")
+    assert given.keys() == {"vision", "audio", "fusion"}
+    for split, batches in (("train", given["fusion"].epoch(1)), ("valid", validated(given["fusion"])[0].batches)):
+        raw = featured[split]
+        for row, found in embedded(batches).items():
+            valid = raw["text"][row][raw["text_bert"][row, 1] > 0]
+            np.testing.assert_allclose(found, valid.mean(0), rtol=1e-5, atol=1e-6)
+
+
 def check_tokens(batches, tokenizer, texts):
     for batch in batches:
         for row, ids in zip(batch.rows.tolist(), sequences_of(batch.inputs["t"]), strict=True):
@@ -212,10 +235,7 @@ def scored_once(corpus, micro, tmp_path_factory):
         name: {key: value for key, value in split.items() if not key.startswith("regression_labels_")}
         for name, split in corpus.items()
     }
-    (folder / "mini.pkl").write_bytes(pickle.dumps(raw))
-    (folder / "mini.yaml").write_text(yaml.safe_dump(SPEC | {"unimodal_labels": False}))
-    prepare("mini", data_dir=folder / "data", source=str(folder / "mini.pkl"), spec_file=folder / "mini.yaml")
-    return given_by(open_mini(folder / "data", micro, folder / "runs"))
+    return given_by(open_mini(prepare_mini(raw, folder, SPEC | {"unimodal_labels": False}), micro, folder / "runs"))
 
 
 @every_stage
