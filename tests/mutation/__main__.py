@@ -172,7 +172,7 @@ def _try_all(options, mutants, workers, verdicts):
     for mutant in mutants:
         rounds = reach.rounds(reach.tests(mutant.file, mutant.line), ROUNDS)
         files = {file for tests, _ in rounds for file, _ in tests}
-        known = frozenset(test for file in files for test in measured[file]["tests"])
+        known = frozenset(test for file in files for test in measured[file]["known"])
         job = Job(mutant.key, mutant.file, mutant.source, rounds, known, options.patience)
         tasks.append(workers.submit(try_mutant, job))
     with (options.kept / "verdicts.jsonl").open("a") as kept:

@@ -10,7 +10,7 @@ from pathlib import Path
 import coverage
 import pytest
 
-ON_IMPORT = frozenset({0})  # stands for the lines that run when their file is imported, whichever test does that first
+from tests.mutation.lines import imported, statements_of
 
 
 class Watch:
@@ -70,7 +70,7 @@ class Watch:
             self._passed.add(report.nodeid)
 
     def save(self, path):
-        """Write down the tests that pass, their fixtures, and the lines of each."""
+        """Write down the tests that pass, their fixtures, the lines of each, and the names of all tests."""
         self.coverage.stop()
         data = self.coverage.get_data()
         lines = defaultdict(lambda: defaultdict(list))
@@ -83,6 +83,7 @@ class Watch:
             "tests": {
                 test: [seconds, sorted(set(names))] for test, (seconds, names) in self.tests.items() if test in sound
             },
+            "known": sorted({*self.tests, *self._failed}),
             "failed": sorted(self._failed),
             "fixtures": self.fixtures,
             "lines": lines,
@@ -99,26 +100,30 @@ class Reach:
 
     def __init__(self, root, package, measured):
         """Take the measurements: test file -> what `Watch.save` has written."""
-        self._files = {path.relative_to(root).as_posix(): path for path in sorted((root / package).rglob("*.py"))}
-        self._trees = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in self._files.items()}
+        files = {path.relative_to(root).as_posix(): path for path in sorted((root / package).rglob("*.py"))}
+        trees = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in files.items()}
+        tests = {file: ast.parse((root / file).read_text(encoding="utf-8")) for file in measured}
         self._measured = measured
-        self._importers = _importers(self._trees)
-        self._test_imports = {
-            file: _imported(ast.parse((root / file).read_text(encoding="utf-8")), self._files) for file in measured
-        }
+        self._statements = {file: statements_of(tree) for file, tree in {**trees, **tests}.items()}
+        self._imports = {file: imported(tree, trees) for file, tree in {**trees, **tests}.items()}
         self._contexts = defaultdict(set)  # (file, line) -> {(test file, test or fixture)}
         for test_file, found in measured.items():
             for context, lines in found["lines"].items():
                 for file, numbers in lines.items():
                     for number in numbers:
                         self._contexts[file, number].add((test_file, context))
-        self._needed = {file: lines_needed(tree) for file, tree in self._trees.items()}
 
     def tests(self, file, line):
-        """Return the tests that a mutant at a line may fail: (test file, test)."""
-        needed = self._needed[file].get(line, ON_IMPORT)
-        found = set() if needed is ON_IMPORT else self._running(file, needed)
-        return found or self._using(file)
+        """Return the tests that a mutant at a line may fail: (test file, test).
+
+        What runs on import runs once for all tests: those are tried that run what uses the names it binds. Where that
+        is nobody, or what is run in other processes only, all that use the file.
+        """
+        statement = next((found for found in self._statements[file] if line in found.lines), None)
+        if statement is None:
+            return self._using_file(file)
+        found = self._running(file, statement.needed) if statement.needed else self._using(file, statement.binds)
+        return found or self._using_file(file)
 
     def _running(self, file, lines):
         contexts = set().union(*(self._contexts.get((file, line), ()) for line in lines))
@@ -129,21 +134,39 @@ class Reach:
             if (test_file, test) in contexts or any((test_file, fixture) in contexts for fixture in fixtures)
         }
 
-    def _using(self, file):
-        """Tests that run a function of a file or of one that imports it, or whose own file imports it.
+    def _using(self, file, names):
+        """Tests that run a statement which uses one of the names that a file binds, or another name made of it."""
+        found, left, seen = set(), [(file, name) for name in names], set()
+        while left:
+            origin, name = left.pop()
+            for user, statement in self._mentioning(origin, name):
+                if user in self._measured:
+                    found |= {(user, test) for test in self._measured[user]["tests"]}
+                elif statement.needed:
+                    found |= self._running(user, statement.needed)
+                elif (user, statement) not in seen:
+                    seen.add((user, statement))
+                    left += [(user, other) for other in statement.binds]
+        return found
 
-        So a constant or a dataclass's default is tried, which runs once for all tests; and what runs in other
-        processes only, where coverage does not look.
-        """
-        found = {
-            (test_file, test)
-            for test_file, imports in self._test_imports.items()
-            if file in imports
-            for test in self._measured[test_file]["tests"]
-        }
-        for user in {file, *self._importers[file]}:
-            inside = set().union(*(lines for lines in self._needed[user].values() if lines is not ON_IMPORT))
-            found |= self._running(user, inside)
+    def _mentioning(self, origin, name):
+        """Statements with the name, in its file and in those that import it, or with an attribute called so."""
+        for user, statements in self._statements.items():
+            may_know = user == origin or origin in self._imports[user]
+            for statement in statements:
+                if (may_know and name in statement.mentions) or f".{name}" in statement.mentions:
+                    yield user, statement
+
+    def _using_file(self, file):
+        """Tests that run anything in a file or in one that imports it, or whose own file imports it."""
+        found = set()
+        for user, imports in self._imports.items():
+            if user != file and file not in imports:
+                continue
+            if user in self._measured:
+                found |= {(user, test) for test in self._measured[user]["tests"]}
+            else:
+                found |= self._running(user, set().union(*(statement.needed for statement in self._statements[user])))
         return found
 
     def rounds(self, tests, budgets):
@@ -174,55 +197,3 @@ class Reach:
         measured = self._measured[file]
         setups = (measured["fixtures"].get(fixture, 0.0) for _, fixture in self._fixtures(test) - spent)
         return measured["tests"][name][0] + sum(setups)
-
-
-def lines_needed(tree):
-    """Say for each line of a file which lines a test must run (one of them) to run its statement.
-
-    The head of a function stands for its body: a default is used there.
-    """
-    needed = {}
-
-    def visit(statements, inside):
-        for statement in statements:
-            blocks = _blocks(statement)
-            first = min([statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", ()))])
-            inner = [node for block in blocks for node in block]
-            last = min(node.lineno for node in inner) - 1 if inner else statement.end_lineno
-            head = frozenset(range(first, max(first, last) + 1))
-            function = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
-            body = frozenset(range(max(first, last) + 1, statement.end_lineno + 1)) or head
-            needed.update(dict.fromkeys(head, body if function else head if inside else ON_IMPORT))
-            for block in blocks:
-                visit(block, inside or function)
-
-    visit(tree.body, inside=False)
-    return needed
-
-
-def _blocks(statement):
-    """The statements below a statement, by block; handlers and cases count as statements of their own."""
-    blocks = [getattr(statement, name, None) for name in ("body", "handlers", "orelse", "finalbody", "cases")]
-    return [block for block in blocks if block and isinstance(block, list) and hasattr(block[0], "lineno")]
-
-
-def _imported(tree, files):
-    """Files of the package that a file imports, wherever in it."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    paths = {name.replace(".", "/") for name in names}
-    return {file for file in files if file.removesuffix(".py").removesuffix("/__init__") in paths}
-
-
-def _importers(trees):
-    """Return for each file those that import it, itself or through the `__init__` that passes it on."""
-    direct = {file: _imported(tree, trees) for file, tree in trees.items()}
-    importers = {file: {user for user, imports in direct.items() if file in imports} for file in trees}
-    for file, users in importers.items():
-        passed_on = {user for user in users if user.endswith("__init__.py")}
-        importers[file] = users.union(*(importers[user] for user in passed_on))
-    return importers

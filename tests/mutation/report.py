@@ -58,6 +58,9 @@ def report(mutants, verdicts, equivalent):
     ):
         if by_verdict[verdict]:
             parts += [f"{title}:", *(describe(mutant, verdicts[mutant.key]) for mutant in by_verdict[verdict])]
+    unsound = sorted({test for mutant in counted for test in verdicts[mutant.key]["unsound"]})
+    if unsound:
+        parts.append("\n".join(["Left out, for they fail alone without any mutant:", *unsound]))
     beyond = sum(verdicts[mutant.key]["rounds"] > 2 for mutant in counted)
     if beyond:
         parts.append(f"{beyond} mutants outlived the capped rounds and were tried with every test that reaches them.")

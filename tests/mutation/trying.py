@@ -55,6 +55,8 @@ class Verdict:
     tests: int = 0
     rounds: int = 0
     seconds: float = 0.0
+    unsound: tuple[str, ...] = ()
+    """Tests that fail alone without any mutant: they were left out."""
 
 
 class Chosen:
@@ -90,6 +92,7 @@ class Chosen:
 # --- in a worker: it keeps a copy of the tree, and forks a child for each run of pytest -----------------------------
 
 _tree = Path()
+_sound: dict[str, bool] = {}  # test -> whether it passes alone
 
 
 def settle(root, package, place, others):
@@ -125,34 +128,66 @@ def measure(task):
 
 
 def try_mutant(job):
-    """Change the tree, run the tests until one fails, and change it back."""
+    """Change the tree, run the tests until one fails, and change it back.
+
+    A kill counts where its test passes alone on the tree as it was: one that stands on the tests before it, or on a
+    quick machine, kills nothing and is left out.
+    """
     start = time.perf_counter()
-    original = (_tree / job.file).read_bytes()
-    (_tree / job.file).write_text(job.source, encoding="utf-8")
+    unsound: list[str] = []
+    while True:
+        with _changed(_tree / job.file, job.source):
+            verdict = _judge(job, unsound)
+        if not verdict.by or _is_sound(verdict.by, job):
+            return {**asdict(verdict), "unsound": unsound, "seconds": round(time.perf_counter() - start, 2)}
+        unsound.append(verdict.by)
+
+
+@contextlib.contextmanager
+def _changed(path, source):
+    original = path.read_bytes()
+    path.write_text(source, encoding="utf-8")
     try:
-        verdict = _judge(job)
+        yield
     finally:
-        (_tree / job.file).write_bytes(original)
-    return {**asdict(verdict), "seconds": round(time.perf_counter() - start, 2)}
+        path.write_bytes(original)
 
 
-def _judge(job):
-    tried, note = 0, _tree / "note"
+def _judge(job, unsound):
+    tried = 0
     for number, (tests, seconds) in enumerate(job.rounds, 1):
-        note.write_text("\n")
-
-        def run(tests=tests):
-            files = list(dict.fromkeys(file for file, _ in tests))
-            return pytest.main([*_arguments(files), "-x"], plugins=[Chosen(tests, job.known, note)])
-
-        status = _in_child(run, timeout=job.patience + 5 * seconds)
+        tests = [(file, test) for file, test in tests if test not in unsound]
+        if not tests:
+            continue
+        status, test, failure = _run(tests, job, timeout=job.patience + 5 * seconds)
         tried += len(tests)
-        test, failure = (*note.read_text().splitlines(), "", "")[:2]
         if status is None:
             return Verdict(job.key, "timeout", test, tests=tried, rounds=number)
         if status != pytest.ExitCode.OK:
             return Verdict(job.key, "killed", test, failure or f"status {status}", tests=tried, rounds=number)
     return Verdict(job.key, "survived" if tried else "unreached", tests=tried, rounds=len(job.rounds))
+
+
+def _is_sound(test, job):
+    """Whether a test passes alone; what is no test that was measured (a file, a new parameter) fails for the mutant."""
+    if test in job.known and test not in _sound:
+        status, *_ = _run([(test.partition("::")[0], test)], job, timeout=job.patience + 5 * job.rounds[-1][1])
+        _sound[test] = status == pytest.ExitCode.OK
+    return _sound.get(test, True)
+
+
+def _run(tests, job, timeout):
+    """Run tests until one fails: pytest's status, or None after `timeout` seconds; the test; the exception's name."""
+    note = _tree / "note"
+    note.write_text("")
+
+    def run():
+        files = list(dict.fromkeys(file for file, _ in tests))
+        return pytest.main([*_arguments(files), "-x"], plugins=[Chosen(tests, job.known, note)])
+
+    status = _in_child(run, timeout)
+    test, failure = (*note.read_text().splitlines(), "", "")[:2]
+    return status, test, failure
 
 
 def _arguments(files):
