@@ -48,7 +48,7 @@ def print_evaluation(name):
 def print_scored_predictions(name, monkeypatch):
     spec = DatasetSpec(name=name, score_range=3.0)
     monkeypatch.setattr(
-        "dmmsa_cli.stages.evaluate.evaluate_predictions", lambda path, dataset, data_dir: (spec, 3, measured())
+        "dmmsa_cli.stages.score.evaluate_predictions", lambda path, dataset, data_dir: (spec, 3, measured())
     )
     evaluate._evaluate_predictions(Path(name), None, name, None, Path("data"))
 
@@ -99,7 +99,7 @@ def print_ablation(name, monkeypatch):
     plan = SimpleNamespace(jobs=[a_job(name)], left_out={name: name})
     monkeypatch.setattr("dmmsa_cli.stages.ablate.plan", lambda *_, **__: plan)
     monkeypatch.setattr("dmmsa_cli.stages.ablate.ablate", lambda *_, **__: [])
-    monkeypatch.setattr("dmmsa_cli.stages.studies.load_study", lambda _: SimpleNamespace(title=name))
+    monkeypatch.setattr("dmmsa_cli.experiments.studies.load_study", lambda _: SimpleNamespace(title=name))
     ablate.ablate(name, data_dir=Path(name), device=options.Device.cpu)
 
 
