@@ -588,16 +588,26 @@ def test_many_keys_of_a_video_and_a_number_are_read(tmp_path):
 def test_too_little_memory_is_told_and_not_called_damage(tmp_path, monkeypatch):
     path = write(tmp_path / "x.pkl", {"x": np.zeros(2**22)})  # 32 MiB
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + 2**24)
+    tracemalloc.start()
     with pytest.raises(InvalidInput, match="not enough memory"):
         load(path)
-    many = write(tmp_path / "many.pkl", [[] for _ in range(300_000)])
+    assert tracemalloc.get_traced_memory()[1] < 2**24  # before it is taken
+    tracemalloc.stop()
+    monkeypatch.setattr(memory, "available", lambda: None)  # a system that doesn't say
+    assert load(path)["x"].shape == (2**22,)
+
+
+@pytest.mark.parametrize("looks", [3, 24])
+def test_memory_that_runs_out_on_the_way_is_told(tmp_path, monkeypatch, looks):
+    """While the program runs (18 looks at the memory, for 600,000 opcodes), and while notes become arrays (9 more)."""
+    path = write(tmp_path / "x.pkl", [[] for _ in range(300_000)])
     held = itertools.count(2**30, 2**23)  # 8 MiB more at every look
     monkeypatch.setattr(memory, "resident", lambda: next(held))
+    monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + looks * 2**23)
     with pytest.raises(InvalidInput, match="not enough memory"):
-        load(many)
-    monkeypatch.setattr(memory, "available", lambda: None)  # a system that doesn't say
-    assert len(load(many)) == 300_000
-    assert load(path)["x"].shape == (2**22,)
+        load(path)
+    monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + 40 * 2**23)
+    assert len(load(path)) == 300_000
 
 
 def test_memory_is_known_on_linux():
@@ -611,6 +621,7 @@ def test_memory_is_known_on_linux():
 
 OTHERS = {
     "empty": (b"", "truncated"),
+    "a frame": (b"\x80\x04\x95" + struct.pack("<Q", 3) + b"N.", "truncated"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "Git LFS"),
     "page": (b"\n<!DOCTYPE HTML><html>", "web page"),
     "page 2": (b"\xef\xbb\xbf<html>", "web page"),
