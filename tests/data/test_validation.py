@@ -76,6 +76,14 @@ def test_all_faults_at_once(raw, spec):
     assert "10 faults" in message or "11 faults" in message
 
 
+def test_an_id_in_all_splits_is_told_of_the_first(raw, spec):
+    for split in raw.values():
+        split["id"][1] = "everywhere"
+    message = faults(raw, spec)
+    assert "valid  id   1 id is also in train: everywhere" in message
+    assert "test   id   1 id is also in train: everywhere" in message
+
+
 FAULTY = {
     "missing ids": ("id", None, "id"),
     "ids of numbers": ("id", list(range(6)), "string should be"),
