@@ -22,7 +22,7 @@ def reconstruct(kind, shape, code):
     return np.ndarray.__new__(np.ndarray, (0,))
 
 
-MULTIARRAY = {"_reconstruct": reconstruct, "scalar": np._core.multiarray.scalar}
+MULTIARRAY = {"_reconstruct": reconstruct, "scalar": np.float64(1).__reduce__()[0]}
 NAMES = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,

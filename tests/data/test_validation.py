@@ -76,6 +76,14 @@ def test_all_faults_at_once(raw, spec):
     assert "10 faults" in message or "11 faults" in message
 
 
+def test_an_id_in_all_splits_is_told_of_the_first(raw, spec):
+    for split in raw.values():
+        split["id"][1] = "everywhere"
+    message = faults(raw, spec)
+    assert "valid  id   1 id is also in train: everywhere" in message
+    assert "test   id   1 id is also in train: everywhere" in message
+
+
 FAULTY = {
     "missing ids": ("id", None, "id"),
     "ids of numbers": ("id", list(range(6)), "string should be"),
@@ -337,8 +345,8 @@ def test_many_faults_and_names_that_terminals_obey_are_told_in_short(spec):
         validation.check(raw, spec, whole=False)
     message = str(error.value)
     assert len(message) < 10_000
-    assert "10,001 faults" in message
-    assert "and 9,951 more" in message
+    assert "10,000 faults" in message
+    assert "and 9,950 more" in message
     assert r"\x1b[2J0" in message
     assert "\x1b" not in message
 

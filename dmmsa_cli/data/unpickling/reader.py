@@ -78,7 +78,7 @@ def _read(file: BinaryIO) -> Any:  # noqa: ANN401
         where = f"near byte {stream.position:,}"
         raise damaged(f"is no pickle, or a broken one ({where}: {printable(str(error))})") from error
     headroom.check()
-    return settle(left, stream.size)
+    return settle(left, stream.size, headroom)
 
 
 def _refuse_others(start: bytes) -> None:

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Collection, Iterator, Sized
 from typing import Any
 
+from dmmsa_cli.data.memory import Headroom
 from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, unsafe
 from dmmsa_cli.data.unpickling.names import Name
 from dmmsa_cli.data.unpickling.notes import Array, ByteArray, Dtype
@@ -20,6 +21,7 @@ DEEPEST = 50
 FREE_BYTES = 64 * 2**20  # what any file may stand for
 TIMES_THE_FILE = 64
 _REFERENCE = 8  # bytes
+_CHECK_EVERY = 2**15  # containers between looks at the memory
 
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _NOTES = frozenset({Array, ByteArray, Dtype, Name})
@@ -28,25 +30,28 @@ _REPLACED = _NOTES | {tuple}
 _WITH_CONTENT = frozenset({Array, ByteArray})
 
 
-def settle(root: Any, file_size: int) -> Any:  # noqa: ANN401  (a stranger's)
+def settle(root: Any, file_size: int, headroom: Headroom) -> Any:  # noqa: ANN401  (a stranger's)
     """Turn what a machine left into what it stands for; what was shared stays shared.
 
     Args:
         root: values and notes. Lists and dicts are filled anew, tuples that hold notes made anew.
         file_size: bytes of the pickle.
+        headroom: the memory that it may take.
 
     Raises:
         DamagedPickle: it contains itself, lies too deep, is out of all proportion, or an array contradicts itself.
         UnsafePickle: it holds a name where data should be.
+        MemoryError: there is no room.
     """
-    return _Settling(FREE_BYTES + TIMES_THE_FILE * file_size).settle(root)
+    return _Settling(FREE_BYTES + TIMES_THE_FILE * file_size, headroom).settle(root)
 
 
 class _Settling:
     """One walk over everything, depth first and without recursion."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, headroom: Headroom) -> None:
         self._most = most
+        self._headroom = headroom
         # By identity: what stands in its place from now on, its bytes were nothing in it shared, how deep it goes; and
         # itself, so that nothing else gets its identity.
         self._done: dict[int, tuple[Any, int, int, Any]] = {}
@@ -102,6 +107,8 @@ class _Settling:
 
     def _keep(self, node: Any, value: Any, size: int, depth: int) -> None:  # noqa: ANN401
         self._done[id(node)] = value, size, depth + 1, node
+        if len(self._done) % _CHECK_EVERY == 0:
+            self._headroom.check()
 
     def _measure(self, values: Collection[Any]) -> tuple[int, int]:
         """Bytes of values and of all within them, and the depth of the deepest."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmmsa_cli.data.specs import MODALITIES, SPLITS, DatasetSpec
-from dmmsa_cli.data.validation.faults import Fault, Findings, invalid
+from dmmsa_cli.data.validation.faults import Fault, Findings, invalid, some
 from dmmsa_cli.data.validation.labels import find_labels, usable_labels
 from dmmsa_cli.data.validation.layout import FEATURES, LABELS, Layout
 from dmmsa_cli.data.validation.sequences import find_widths, is_everywhere
@@ -36,7 +36,7 @@ def check(raw: Any, spec: DatasetSpec, *, whole: bool = True) -> Layout:  # noqa
     widths = find_widths(findings, splits, rows, spec)
     modalities = tuple(m for m in MODALITIES if m in widths or (m == "t" and transcripts and m in spec.modalities))
     labels = (find_labels if whole else usable_labels)(findings, splits, rows, modalities, spec)
-    if not modalities:
+    if splits and not modalities:
         findings.add("all", "-", "none of raw_text, text, vision, audio is there")
     findings.raise_faults()
     _compare_with_spec(findings, spec, rows, modalities)
@@ -63,7 +63,7 @@ def _find_splits(findings: Findings, raw: Mapping[Any, Any], names: tuple[Any, .
         elif not is_encodable(name):
             findings.add("-", "-", f"the name of a split holds half of a character: {printable(name)}")
         elif name not in raw:
-            findings.add(name, "-", "the split is missing")
+            findings.add(name, "-", f"the split is missing; the file has {some(map(str, raw))}")
         elif not isinstance(raw[name], dict):
             findings.add(name, "-", f"is {kind_of(raw[name])} where a dict of keys should be")
         else:
