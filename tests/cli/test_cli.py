@@ -126,9 +126,9 @@ ERRORS = {
     ),
     "a recipe that is not there": (["fuse", "--dataset", "mini", "--recipe", "nope"], ["no recipe nope", "dmmsa"]),
     "--set without --name": (["fuse", "--dataset", "mini", "--set", "fusion.epochs=1"], ["--name"]),
-    "another recipe in the folder": (
+    "another recipe under a name that stands for one": (
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--set", "fusion.epochs=9", "--name", "full"],
-        ["holds a run of another kind: fusion.epochs is 4 there, 9 here", "--force"],
+        ["'full' is the name of a recipe as it is; this run departs from that: fusion.epochs 9 (not 4)", "--name"],
     ),
     "a run that is not there": (["evaluate", "nothing"], ["There is no finished run in", "nothing"]),
     "an encoder that can't be had": (

@@ -33,7 +33,7 @@ BATCH = Batch(torch.arange(len(PREDICTION)), {}, LABELS)
 
 
 def loss_of(options):
-    objective = Regression(Capabilities(("t", "v", "a"), 3.0, "mosi", False), options)
+    objective = Regression(Capabilities(("t", "v", "a"), 3.0, "mosi"), options)
     losses = objective(Outputs(PREDICTION), BATCH)
     assert objective.total(losses) is losses["regression"]
     assert list(losses) == ["regression"]
@@ -52,14 +52,14 @@ def test_the_mean_distance(distance, beta):
 
 
 def test_it_asks_for_no_head_weighs_nothing_and_remembers_nothing():
-    objective = Regression(Capabilities(("t",), 3.0, "mosi", False), RegressionOptions())
+    objective = Regression(Capabilities(("t",), 3.0, "mosi"), RegressionOptions())
     objective.epoch_end({"regression": 1.0})
     assert (objective.heads, objective.weights(), objective.remarks()) == ({}, {}, [])
     assert not objective.state_dict()
 
 
 def test_a_bfloat16_prediction_gives_a_float32_loss():
-    objective = Regression(Capabilities(("t",), 3.0, "mosi", False), RegressionOptions())
+    objective = Regression(Capabilities(("t",), 3.0, "mosi"), RegressionOptions())
     assert objective(Outputs(PREDICTION.bfloat16()), BATCH)["regression"].dtype == torch.float32
 
 

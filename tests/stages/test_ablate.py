@@ -14,16 +14,26 @@ from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job
+from tests.conftest import MICRO_RECIPE
 from tests.training_runs import open_mini, run_fuse, weights
 
-SHORT = {"fusion.epochs": 2}
+SHORT = {"fusion.epochs": 1}
 TWO = Study(
     title="two",
-    variants=(
-        Variant(name="full", set=SHORT),
-        Variant(name="no-cl", label="w/o CL", set=SHORT | {"objective.cl.enabled": False}),
-    ),
+    variants=(Variant(name="full"), Variant(name="no-cl", label="w/o CL", set={"objective.cl.enabled": False})),
 )
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory):
+    """The recipe that trains in seconds, of two epochs."""
+    return recipe_of(tmp_path_factory.mktemp("brief"), epochs=2)
+
+
+def recipe_of(folder, epochs, name="micro"):
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(MICRO_RECIPE | {"fusion": MICRO_RECIPE["fusion"] | {"epochs": epochs}}))
+    return path
 
 
 class Ear:
@@ -205,9 +215,8 @@ def test_a_run_of_fuse_counts_as_the_studys(prepared, micro, place, tmp_path):
 
 def test_a_failure_stops_no_other_run(done, micro, tmp_path, prepared):
     place = Place("mini", prepared, tmp_path, "cpu")
-    folder = tmp_path / "mini" / "micro" / "full" / "seed-1"
-    experiment = open_mini(prepared, micro, tmp_path, "fusion.epochs=1")
-    assert run_fuse(experiment).folder == folder  # of another recipe than the study's
+    before = open_mini(prepared, recipe_of(tmp_path, epochs=1), tmp_path)  # another recipe of the same name
+    assert run_fuse(before).folder == tmp_path / "mini" / "micro" / "full" / "seed-1"
     ear = Ear()
     outcomes = ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear)
     assert ear.states() == {("full", 1): "failed", ("no-cl", 1): "trained"}
@@ -258,11 +267,9 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
         assert weights(one) == weights(other)
 
 
-def test_stopped_side_by_side_every_run_saves_and_goes_on(place, micro, tmp_path, prepared):
-    longer = yaml.safe_load(micro.read_text())
-    longer["fusion"]["epochs"] = 60  # or else the runs are through before they hear of the signal
-    (tmp_path / "longer.yaml").write_text(yaml.safe_dump(longer))
-    asked = {"recipe": str(tmp_path / "longer.yaml"), "seeds": (1,)}
+def test_stopped_side_by_side_every_run_saves_and_goes_on(place, tmp_path, prepared):
+    longer = recipe_of(tmp_path, epochs=60, name="longer")  # or else they are through before they hear of the signal
+    asked = {"recipe": str(longer), "seeds": (1,)}
     with pytest.raises(Interrupted, match="seed 1"):
         ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), at_once=2)
     assert not multiprocessing.active_children()

@@ -64,8 +64,8 @@ def nothing(event, progress):
     pass
 
 
-def run_fit(state, folder, recipe="r", watch=nothing, evaluate=mae, **more):
-    return fit(state, RunFolder(folder), recipe=recipe, batches=batches, evaluate=evaluate, watch=watch, **more)
+def run_fit(state, folder, identity="r", watch=nothing, evaluate=mae, **more):
+    return fit(state, RunFolder(folder), identity=identity, batches=batches, evaluate=evaluate, watch=watch, **more)
 
 
 def scores(*values):
@@ -302,10 +302,10 @@ def stopped(tmp_path):
     return tmp_path
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(stopped):
+def test_a_checkpoint_of_another_run_is_refused(stopped):
     before = (stopped / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(RunMismatch, match="another recipe") as refused:
-        run_fit(dmmsa(schedule()), stopped, recipe="another")
+    with pytest.raises(RunMismatch, match="is of another run") as refused:
+        run_fit(dmmsa(schedule()), stopped, identity="another")
     assert "--force" in refused.value.remedy
     assert (stopped / "checkpoint.safetensors").read_bytes() == before
 
@@ -404,7 +404,7 @@ def test_an_encoder_that_is_bypassed_stays_bit_for_bit_until_it_is_not(tmp_path,
     with torch.no_grad():
         early = late.with_inputs(t=encoder(tokens.collate(np.arange(ROWS))))
     model = Unimodal({"t": encoder}, {"t": 16})
-    objective = Regression(Capabilities(("t",), 3.0, "mosi", False), RegressionOptions())
+    objective = Regression(Capabilities(("t",), 3.0, "mosi"), RegressionOptions())
     plan = schedule(weight_averaging=averaging)
     state = Training(model, objective, plan, device=CPU, precision="float32")
     before = {name: value.clone() for name, value in state.evaluated.state_dict().items()}

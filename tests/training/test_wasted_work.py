@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dmmsa_cli.data.sequences import Frames, Tokens
 from dmmsa_cli.data.shaped import SHAPES, durations
 from dmmsa_cli.data.views import View
+from dmmsa_cli.experiments.encoders import frames
 from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
@@ -37,9 +38,9 @@ class Split:
 
 def view_of(waste):
     split = Split()
-    frames = {m: Frames(split, m, split.widths[m], waste=waste) for m in "va"}
+    sequences = {m: Frames(split, m, split.widths[m], waste=waste) for m in "va"}
     words = Tokens([np.arange(2 + n // 5) for n in split.counts["v"]], padding=0)
-    return View({"t": words, **frames}, {"y": torch.zeros(ROWS)}, np.arange(ROWS))
+    return View({"t": words, **sequences}, {"y": torch.zeros(ROWS)}, np.arange(ROWS))
 
 
 @WASTES
@@ -105,4 +106,4 @@ def test_a_cpu_gets_a_group_for_every_length_and_other_devices_fewer(prepared, m
         def sequence(self, modality, row):
             return np.zeros((10 - row, experiment.store.manifest.widths["a"]), np.float32)
 
-    assert len(experiment.frames("a", Rows()).collate(np.array([0, 1])).groups) == groups
+    assert len(frames(experiment, "a", Rows()).collate(np.array([0, 1])).groups) == groups
