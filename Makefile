@@ -8,7 +8,7 @@ DEMO   := demo
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help demo reproduce real real-per-seed bench test test-slow checks lint types clean asked
+.PHONY: help demo reproduce real real-per-seed bench test test-slow mutants checks lint types clean asked
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -135,6 +135,13 @@ test: $(VENV)/.installed  ## The tests, without the long ones
 
 test-slow: $(VENV)/.installed  ## The long ones: kills, memory, the toy corpus over three seeds
 	$(BIN)/python -m pytest -m slow
+
+SAMPLE  ?= 400#   mutants
+SEED    ?= 1#     which ones
+MUTANTS ?=#       more options, as in make mutants MUTANTS="--only dmmsa_cli/data"; "--help" lists them
+
+mutants: $(VENV)/.installed  ## Change SAMPLE=400 lines drawn by SEED=1, one at a time: which does no test notice?
+	$(BIN)/python -m tests.mutation --sample $(strip $(SAMPLE)) --seed $(strip $(SEED)) $(MUTANTS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
