@@ -50,7 +50,8 @@ def test_runs_of_two_data_hashes_are_two_rows(tmp_path):
 def damaged(tmp_path):
     """A folder whose `runs` hold one sound and one damaged run."""
     write_run(tmp_path / "runs")
-    (write_run(tmp_path / "runs", seed=12) / "metrics.json").write_text('{"test": {"fused": {"mae": "low"}}}')
+    found = '{"test": {"fused": {"mae": "low"}}, "made_from": {}}'
+    (write_run(tmp_path / "runs", seed=12) / "metrics.json").write_text(found)
     return tmp_path
 
 
