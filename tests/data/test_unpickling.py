@@ -415,8 +415,9 @@ FORGED = {
     "a shape that overflows": array((2**33, 2**33), "u1", b""),
     "an empty one that overflows": array((0, 2**62, 2**62), "f8", b""),
     "an empty one of many": array((0, 2**30, 2**30), "f8", b""),
-    "an array of another kind": call(
-        "numpy.core.multiarray._reconstruct", name("numpy.dtype"), value((0,)), value(b"b")
+    "an array of another kind": build(
+        call("numpy.core.multiarray._reconstruct", name("numpy.dtype"), value((0,)), value(b"b")),
+        state((3,), "u1", b"abc"),
     ),
     "a list for a buffer": from_buffer(value([None]), "O", (1,)),
     "less than nothing": array((-1, -3), "u1", b"abc"),
@@ -489,6 +490,8 @@ COSTLY = {
     "ten to the tenth": nested(10, 10, value("x")),
     "ten to the tenth, in tuples": nested(10, 10, b"(" + value("x") + b"t"),
     "one text many times": recalled(value("x" * 200_000), 20_000),
+    "one string of bytes many times": recalled(value(b"x" * 200_000), 20_000),
+    "one set many times": recalled(b"\x8f(" + b"".join(map(value, range(20_000))) + b"\x90", 20_000),
     "one array many times": recalled(array((200_000,), "u1", b"x" * 200_000), 20_000),
     "one content many times": b"]("
     + value(b"x" * 200_000)
@@ -506,7 +509,7 @@ COSTLY = {
     + call("builtins.set", b"j\x09\0\0\0") * 1000
     + b"e",
     "many lists deep": b"]" * 10**5 + b"a" * (10**5 - 1),
-    "many lists deep, one after the other": b"](" + b"]r\x09\0\0\0" + b"](j\x09\0\0\0er\x09\0\0\0" * 10**4 + b"e",
+    "many lists deep, one after the other": b"](" + b"]r\x09\0\0\0" + b"](j\x09\0\0\0er\x09\0\0\0" * 200 + b"e",
     "many tuples deep": b")" + b"\x85" * 10**5,
     "many dicts deep": (b"}" + value("a")) * 10**4 + b"}" + b"s" * 10**4,
     "many arrays deep": (EMPTY + b"(" + value(1) + value((1,)) + dtype("O") + value(False) + b"](") * 3000
