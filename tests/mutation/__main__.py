@@ -23,7 +23,6 @@ BESIDE = ("recipes", "pyproject.toml", "constraints.txt", "Makefile", "README.md
 # These start processes or a browser: coverage sees none of their lines, and they take minutes.
 LEFT_OUT = ("tests/bench/", "tests/test_makefile.py", "tests/reporting/test_page_browser.py")
 
-ROUNDS = (10.0, 60.0)  # seconds of tests; what outlives both is tried with all that are left
 LIBRARIES = (
     "_hypothesis_pytestplugin hypothesis.strategies hypothesis.extra.numpy "
     "torch torch.nn.functional torch.utils.data torch.utils.flop_counter "
@@ -170,7 +169,7 @@ def _try_all(options, mutants, workers, verdicts):
     reach, measured = _reach(options, workers)
     by_key, tasks = {mutant.key: mutant for mutant in mutants}, []
     for mutant in mutants:
-        rounds = reach.rounds(reach.tests(mutant.file, mutant.line), ROUNDS)
+        rounds = reach.rounds(reach.tests(mutant.file, mutant.line))
         files = {file for tests, _ in rounds for file, _ in tests}
         known = frozenset(test for file in files for test in measured[file]["known"])
         job = Job(mutant.key, mutant.file, mutant.source, rounds, known, options.patience)

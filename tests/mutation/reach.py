@@ -12,6 +12,8 @@ import pytest
 
 from tests.mutation.lines import imported, statements_of
 
+ROUNDS = (10.0, 60.0)  # the cap: seconds of tests; a mutant that outlives both is tried with all that are left
+
 
 class Watch:
     """A plugin of pytest: lines by test and by fixture, for a fixture of a whole file runs in one test only."""
@@ -169,7 +171,7 @@ class Reach:
                 found |= self._running(user, set().union(*(statement.needed for statement in self._statements[user])))
         return found
 
-    def rounds(self, tests, budgets):
+    def rounds(self, tests):
         """Put tests in order, the cheap ones first, and cut them where the seconds of a round are spent.
 
         The last round takes what is left. Returns for each its tests, and the seconds that they take.
@@ -178,7 +180,7 @@ class Reach:
         rounds, chosen, seconds, spent = [], [], 0.0, set()
         for test in order:
             more = self._seconds(test, spent)
-            if chosen and len(rounds) < len(budgets) and seconds + more > budgets[len(rounds)]:
+            if chosen and len(rounds) < len(ROUNDS) and seconds + more > ROUNDS[len(rounds)]:
                 rounds.append((chosen, seconds))
                 chosen, seconds, spent = [], 0.0, set()
                 more = self._seconds(test, spent)

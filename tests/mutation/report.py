@@ -2,11 +2,23 @@
 
 from collections import Counter, defaultdict
 
-COLUMNS = ("drawn", "equivalent", "counted", "killed", "by assertion", "timeout", "survived", "unreached")
+from tests.mutation.reach import ROUNDS
+
+COLUMNS = ("drawn", "equivalent", "counted", "killed", "crashed", "timeout", "survived", "unreached")
+
+# What any test would notice that runs the line, whatever it looks at.
+CRASHES = {"AttributeError", "ImportError", "NameError", "TypeError", "UnboundLocalError", "while collecting"}
+
+
+TITLES = {
+    "survived": "Survivors:",
+    "unreached": "Survivors that no test reaches:",
+    "timeout": "Killed for running out of time:",
+}
 
 
 def counts(mutants, verdicts, equivalent):
-    """Count by package; a timeout is a kill, and a mutant that no test reaches has survived."""
+    """Count by package. A crash and a timeout are kills; a mutant that no test reaches has survived."""
     table = defaultdict(Counter)
     for mutant in mutants:
         row = table[mutant.package]
@@ -17,7 +29,7 @@ def counts(mutants, verdicts, equivalent):
         verdict = verdicts[mutant.key]
         row["counted"] += 1
         row["killed"] += verdict["verdict"] in {"killed", "timeout"}
-        row["by assertion"] += verdict["failure"] in {"AssertionError", "Failed"}
+        row["crashed"] += verdict["failure"] in CRASHES
         row["timeout"] += verdict["verdict"] == "timeout"
         row["survived"] += verdict["verdict"] in {"survived", "unreached"}
         row["unreached"] += verdict["verdict"] == "unreached"
@@ -46,22 +58,18 @@ def table_of(counted):
 
 def report(mutants, verdicts, equivalent):
     """Say what survived, what ran out of time, what went past the cap, and the share killed by package."""
-    counted = [mutant for mutant in mutants if mutant.name not in equivalent]
-    by_verdict = defaultdict(list)
-    for mutant in sorted(counted, key=lambda mutant: (mutant.file, mutant.line)):
-        by_verdict[verdicts[mutant.key]["verdict"]].append(mutant)
+    told = {mutant: verdicts[mutant.key] for mutant in mutants if mutant.name not in equivalent}
+    order = sorted(told, key=lambda mutant: (mutant.file, mutant.line))
     parts = []
-    for verdict, title in (
-        ("survived", "Survivors"),
-        ("unreached", "Survivors that no test reaches"),
-        ("timeout", "Killed for running out of time"),
-    ):
-        if by_verdict[verdict]:
-            parts += [f"{title}:", *(describe(mutant, verdicts[mutant.key]) for mutant in by_verdict[verdict])]
-    unsound = sorted({test for mutant in counted for test in verdicts[mutant.key]["unsound"]})
+    for verdict, title in TITLES.items():
+        listed = [describe(mutant, told[mutant]) for mutant in order if told[mutant]["verdict"] == verdict]
+        parts += [title, *listed] if listed else []
+    unsound = sorted({test for verdict in told.values() for test in verdict["unsound"]})
     if unsound:
-        parts.append("\n".join(["Left out, for they fail alone without any mutant:", *unsound]))
-    beyond = sum(verdicts[mutant.key]["rounds"] > 2 for mutant in counted)
+        parts.append("\n".join(["Left out, for without the tests before them they fail on no mutant too:", *unsound]))
+    beyond = sum(verdict["rounds"] > len(ROUNDS) for verdict in told.values())
     if beyond:
-        parts.append(f"{beyond} mutants outlived the capped rounds and were tried with every test that reaches them.")
-    return "\n\n".join([*parts, table_of(counts(mutants, verdicts, equivalent))])
+        parts.append(f"{beyond} outlived the tests under the cap, and were tried with all that reach them.")
+    parts.append(table_of(counts(mutants, verdicts, equivalent)))
+    parts.append("crashed: killed by a TypeError or its like, which any test notices that runs the line")
+    return "\n\n".join(parts)

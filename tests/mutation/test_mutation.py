@@ -58,7 +58,7 @@ def box():
     return Box(1, 1).area
 
 
-def test_what_sets_up():
+def test_what_sets_up(box):
     assert True
 
 
@@ -81,6 +81,18 @@ def test_climb():
 
 
 def test_rows():
+    assert rows("train") == 1
+
+
+RAN = []
+
+
+def test_before():
+    RAN.append("before")
+
+
+def test_that_stands_on_the_one_before():
+    assert RAN
     assert rows("train") == 1
 """
 
@@ -156,6 +168,16 @@ def test_what_no_test_notices_is_shown_with_its_place_and_change(told):
     assert block(told, "        return self.width * self.height") == [
         ("Survivors:", "- return self.width * self.height", "+ return self.width / self.height")
     ]
+    assert (
+        f"toy/shapes.py:{SHAPES.splitlines().index('        return self.width * self.height') + 1}, 2 tests in" in told
+    )
+
+
+def test_a_test_that_fails_without_the_mutant_too_kills_nothing(told):
+    assert "test_that_stands_on_the_one_before" not in {test for _, _, test in judged(told)}
+    assert "Left out" in told
+    assert told.count("tests/test_shapes.py::test_that_stands_on_the_one_before") == 1
+    assert len(block(told, '    return {"train": 1, "valid": 1}[split]')) == 2
 
 
 def test_what_hangs_is_killed_and_named(told):

@@ -56,24 +56,28 @@ class Verdict:
     rounds: int = 0
     seconds: float = 0.0
     unsound: tuple[str, ...] = ()
-    """Tests that fail alone without any mutant: they were left out."""
+    """Tests that fail without the mutant too, run as they were here: they were left out."""
 
 
 class Chosen:
-    """A plugin of pytest: only these tests, in this order, and a word about the first that fails."""
+    """A plugin of pytest: only these tests, the file of the cheapest first, and a word about the first that fails."""
 
-    def __init__(self, tests, known, note):
+    def __init__(self, tests, known, note, until=None):
         self.order = {test: place for place, (_, test) in enumerate(tests)}
         self.functions = {test.partition("[")[0] for test in self.order}
-        self.known, self.note = known, note
+        self.known, self.note, self.until = known, note, until
 
     def pytest_collection_modifyitems(self, items):
         # A mutant may change what a test is called with, and so its name: such a test is run as well.
-        items[:] = [item for item in items if item.nodeid in self.order or self._is_new(item.nodeid)]
+        chosen = [item for item in items if item.nodeid in self.order or self._is_new(item.nodeid)]
         files = {}
-        for item in sorted(items, key=lambda item: self.order.get(item.nodeid, -1)):
+        for item in chosen:  # within a file as it stands there: tests may share what one of them changes
             files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-        items[:] = [item for group in files.values() for item in group]
+        first = {file: min(self.order.get(item.nodeid, 0) for item in group) for file, group in files.items()}
+        items[:] = [item for file in sorted(files, key=first.__getitem__) for item in files[file]]
+        names = [item.nodeid for item in items]
+        if self.until in names:
+            del items[names.index(self.until) + 1 :]
 
     def _is_new(self, test):
         return test not in self.known and test.partition("[")[0] in self.functions
@@ -92,7 +96,6 @@ class Chosen:
 # --- in a worker: it keeps a copy of the tree, and forks a child for each run of pytest -----------------------------
 
 _tree = Path()
-_sound: dict[str, bool] = {}  # test -> whether it passes alone
 
 
 def settle(root, package, place, others):
@@ -130,15 +133,15 @@ def measure(task):
 def try_mutant(job):
     """Change the tree, run the tests until one fails, and change it back.
 
-    A kill counts where its test passes alone on the tree as it was: one that stands on the tests before it, or on a
-    quick machine, kills nothing and is left out.
+    A kill counts where the same tests pass on the tree as it was: one that stands on a test that was not chosen, or on
+    a machine with nothing else to do, kills nothing and is left out.
     """
     start = time.perf_counter()
     unsound: list[str] = []
     while True:
         with _changed(_tree / job.file, job.source):
             verdict = _judge(job, unsound)
-        if not verdict.by or _is_sound(verdict.by, job):
+        if verdict.by not in job.known or _passes_unchanged(verdict, job, unsound):
             return {**asdict(verdict), "unsound": unsound, "seconds": round(time.perf_counter() - start, 2)}
         unsound.append(verdict.by)
 
@@ -155,12 +158,9 @@ def _changed(path, source):
 
 def _judge(job, unsound):
     tried = 0
-    for number, (tests, seconds) in enumerate(job.rounds, 1):
-        tests = [(file, test) for file, test in tests if test not in unsound]
-        if not tests:
-            continue
-        status, test, failure = _run(tests, job, timeout=job.patience + 5 * seconds)
-        tried += len(tests)
+    for number in range(1, len(job.rounds) + 1):
+        status, test, failure = _run(job, number, unsound)
+        tried += len(job.rounds[number - 1][0])
         if status is None:
             return Verdict(job.key, "timeout", test, tests=tried, rounds=number)
         if status != pytest.ExitCode.OK:
@@ -168,24 +168,24 @@ def _judge(job, unsound):
     return Verdict(job.key, "survived" if tried else "unreached", tests=tried, rounds=len(job.rounds))
 
 
-def _is_sound(test, job):
-    """Whether a test passes alone; what is no test that was measured (a file, a new parameter) fails for the mutant."""
-    if test in job.known and test not in _sound:
-        status, *_ = _run([(test.partition("::")[0], test)], job, timeout=job.patience + 5 * job.rounds[-1][1])
-        _sound[test] = status == pytest.ExitCode.OK
-    return _sound.get(test, True)
+def _passes_unchanged(verdict, job, unsound):
+    """Whether the test that fails would have passed, after the tests that were run before it."""
+    status, *_ = _run(job, verdict.rounds, unsound, until=verdict.by)
+    return status == pytest.ExitCode.OK
 
 
-def _run(tests, job, timeout):
-    """Run tests until one fails: pytest's status, or None after `timeout` seconds; the test; the exception's name."""
+def _run(job, number, unsound, until=None):
+    """Run the tests of a round until one fails: pytest's status, or None for no end; the test; the exception's name."""
+    tests, seconds = job.rounds[number - 1]
+    tests = [(file, test) for file, test in tests if test not in unsound]
     note = _tree / "note"
     note.write_text("")
 
     def run():
         files = list(dict.fromkeys(file for file, _ in tests))
-        return pytest.main([*_arguments(files), "-x"], plugins=[Chosen(tests, job.known, note)])
+        return pytest.main([*_arguments(files), "-x"], plugins=[Chosen(tests, job.known, note, until)])
 
-    status = _in_child(run, timeout)
+    status = _in_child(run, timeout=job.patience + 5 * seconds) if tests else pytest.ExitCode.OK
     test, failure = (*note.read_text().splitlines(), "", "")[:2]
     return status, test, failure
 
@@ -249,6 +249,8 @@ def _enter():
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # looking for plugins takes as long as many a test
     }
     tempfile.tempdir = None
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False  # the tests are compiled for the first child, not for each
     sys.path.insert(0, str(_tree))
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
