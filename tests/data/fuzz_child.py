@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dmmsa_cli.data import repair, validation
+from dmmsa_cli.data import memory, repair, validation
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.errors import DmmsaError
 
@@ -57,6 +57,7 @@ def run(reader, written, before):
         before: what `attributes` gave.
     """
     source, sink = os.pipe()
+    held = memory.resident() or 0
     child = os.fork()
     if child == 0:
         os.close(source)
@@ -67,13 +68,9 @@ def run(reader, written, before):
     _, status, usage = os.wait4(child, 0)
     if os.WIFSIGNALED(status):
         return WRONG, f"ended by {signal.Signals(os.WTERMSIG(status)).name}"
-    if usage.ru_maxrss * 1024 > MOST_BYTES + own_peak():
+    if usage.ru_maxrss * 1024 > MOST_BYTES + held:
         return WRONG, f"took {usage.ru_maxrss // 1024} MiB"
     return os.WEXITSTATUS(status), message
-
-
-def own_peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _guarded(reader, written, before, sink):

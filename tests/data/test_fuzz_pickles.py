@@ -125,6 +125,12 @@ SEEN = {
 }
 
 
+def test_memory_is_held_against_what_there_is_and_not_what_there_was():
+    bytearray(b"x") * (fuzz_child.MOST_BYTES + 2**26)
+    ending, message = fuzz_child.run(take_memory, b"N.", fuzz_child.attributes())
+    assert (ending, message[:5]) == (fuzz_child.WRONG, "took ")
+
+
 @pytest.mark.parametrize("reader", SEEN, ids=lambda reader: reader.__name__)
 def test_what_reading_data_never_does_is_seen(reader):
     ending, message = fuzz_child.run(reader, b"N.", fuzz_child.attributes())
