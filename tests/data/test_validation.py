@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dmmsa_cli.data import chunks, memory, repair, split, validation
+from dmmsa_cli.data import chunks, memory, repair, validation
+from dmmsa_cli.data.split import arrow_schema, record_batch
 from dmmsa_cli.data.validation import sequences
 from dmmsa_cli.errors import InvalidDataset
 
@@ -443,8 +444,8 @@ def test_any_text_comes_through_whole_or_is_told(raw, spec, ids, texts, form):
     assert not any(map(has_half, ids))
     assert all(found == text or has_half(text) for found, text in zip(chunk.texts, texts, strict=True))
     assert sum(repairs.values()) == sum(map(has_half, texts))
-    schema = split.arrow_schema(validation.check(raw, spec))
-    batch = split.record_batch(chunk, schema)
+    schema = arrow_schema(validation.check(raw, spec))
+    batch = record_batch(chunk, schema)
     assert batch.column("id").to_pylist() == ids
     assert batch.column("text").to_pylist() == chunk.texts
 
