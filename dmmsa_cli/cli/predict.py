@@ -26,6 +26,8 @@ def predict(
 
     report = predict(RunFolder(run), source, out, data_dir=data_dir, device=device.value, split=split)
     console = open_console()
+    for warning in report.warnings:
+        console.print(f"! {warning}")
     for what, count in report.repairs.items():
         console.print(f"repaired: {what} ({count})")
     for modality, count in report.cut.items():

@@ -54,7 +54,7 @@ def print_scored_predictions(name, monkeypatch):
 
 
 def print_prediction(name, monkeypatch):
-    done = SimpleNamespace(repairs={name: 1}, cut={"a": 2}, rows={name: 3}, out=Path(name))
+    done = SimpleNamespace(warnings=[name], repairs={name: 1}, cut={"a": 2}, rows={name: 3}, out=Path(name))
     monkeypatch.setattr("dmmsa_cli.stages.predict.predict", lambda *_, **__: done)
     predict.predict(Path("run"), Path("x.pkl"), Path("out.csv"), None, options.Device.cpu, Path("data"))
 
