@@ -37,8 +37,8 @@ def choose_device(name: DeviceName) -> torch.device:
     if not available[name]:
         raise DeviceUnavailable(f"There is no {name} device on this machine.", "Use --device auto or --device cpu.")
     if name == "cuda":
-        # cuDNN's attention makes a plan for every new shape, a tenth of a second each, and groups of clips have ever
-        # other shapes: in bfloat16, where torch prefers it on Hopper, an epoch took forty times as long.
+        # cuDNN's attention makes a plan for every new shape, and groups of clips have ever other shapes: in bfloat16,
+        # where torch prefers it on Hopper, an epoch took forty times as long as in float32.
         torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(name)
 

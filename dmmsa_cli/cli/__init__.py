@@ -70,7 +70,7 @@ def main() -> None:
             raise
         print("Stopped. What was finished is kept; the same command goes on (fuse: with --resume).", file=sys.stderr)
         sys.exit(STOPPED)
-    except Exception as error:
+    except Exception as error:  # what has no words for its user goes on as it is
         known = as_dmmsa_error(error)
         if debug or known is None:
             raise

@@ -22,7 +22,7 @@ from dmmsa_cli.recipe import flat, to_dict
 from dmmsa_cli.training.run import RunFolder
 
 SHORT = 12  # characters of a hash that are shown
-_AGAIN = "Train the run again: delete its folder, then the command that made it."
+TRAIN_AGAIN = "Train the run again: delete its folder, then the command that made it."
 
 BASE_TEXT = "the base text encoder"
 
@@ -178,7 +178,7 @@ def identity_in(run: RunFolder) -> Identity:
     try:
         recipe = to_dict(from_values(run.recipe, str(run.path / "recipe.yaml")))
     except InvalidRecipe as error:
-        raise RunMismatch(error.what, _AGAIN) from error
+        raise RunMismatch(error.what, TRAIN_AGAIN) from error
     return Identity(
         dataset=facts["dataset"],
         synthetic=facts.get("synthetic", False),
@@ -210,7 +210,7 @@ def _check_kinds(folder: Path, facts: Mapping[str, Any]) -> None:
         if not all(isinstance(value, str) for _, value in hashes) or not set(map(str, named)) <= {*MODALITIES}:
             wrong = ["modalities", "encoders", "encoder_hashes"]
     if wrong:
-        raise RunMismatch(f"{folder / 'environment.json'} is damaged: see {', '.join(wrong)}.", _AGAIN)
+        raise RunMismatch(f"{folder / 'environment.json'} is damaged: see {', '.join(wrong)}.", TRAIN_AGAIN)
 
 
 def check_place(run: RunFolder) -> None:

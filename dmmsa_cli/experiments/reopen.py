@@ -63,7 +63,9 @@ def _experiment(run: RunFolder, identity: Identity, data_dir: Path, device: Devi
 def _check_encoders(encoders: Encoders, identity: Identity) -> None:
     """See that the encoders outside the model are still those that it was trained on."""
     changed = [
-        str(folder.path) for m, folder in encoders.pretrained.items() if folder.weights_hash() != identity.encoders[m]
+        str(folder.path)
+        for m, folder in encoders.pretrained.items()
+        if folder.weights_hash() != identity.encoders.get(m)
     ]
     experiment = encoders.experiment
     if experiment.has_text_encoder and "t" not in encoders.pretrained and not experiment.trains_text:

@@ -23,7 +23,7 @@ def by_system(items: Iterable[T], identity: Callable[[T], Identity], name: Calla
         name: of its recipe and variant: runs that were named differently stand apart though they compute the same.
 
     Returns:
-        Groups in the order of their first runs, each by seed; a seed is in a group once.
+        Groups in the order of their first runs, each by seed.
     """
     found: dict[tuple[str, str], list[T]] = {}
     for item in items:

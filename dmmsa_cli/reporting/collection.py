@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
-from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
+from dmmsa_cli.experiments.identity import TRAIN_AGAIN, Identity, check_place, identity_in
 from dmmsa_cli.experiments.systems import by_system
 from dmmsa_cli.metrics import Metrics
 from dmmsa_cli.plain import from_json, read_json
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import SPLIT, Run, System, evaluate_again
-from dmmsa_cli.training.run import MADE_FROM, RunFolder
+from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
 
 METRIC_NAMES = [{metric for column in columns for metric in column.metrics} for columns in COLUMNS.values()]
 
@@ -37,7 +37,7 @@ def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
     """Read every run of a fused model below `runs_dir`, or those of one dataset; what can't be read is told."""
     found, runs = Collection(), list[Run]()
     begun = {path.parent for name in ("recipe.yaml", "summary.json") for path in runs_dir.glob(f"*/*/*/seed-*/{name}")}
-    for folder in sorted(begun, key=_by_seed):
+    for folder in sorted(begun, key=by_seed):
         if dataset not in (None, folder.parents[2].name):
             continue
         if not (folder / "summary.json").exists():
@@ -63,7 +63,7 @@ def read_run(folder: RunFolder) -> Run:
             evaluated.
     """
     if not folder.started:
-        raise RunMismatch(f"{folder.path / 'recipe.yaml'} is missing.", _TRAIN)
+        raise RunMismatch(f"{folder.path / 'recipe.yaml'} is missing.", TRAIN_AGAIN)
     check_place(folder)
     identity, facts, summary = identity_in(folder), folder.environment, folder.summary
     log = _log(folder.path)
@@ -132,15 +132,7 @@ def _log(folder: Path) -> list[dict[str, Any]]:
         maes = [line["validation"]["mae"] for line in lines]
         math.fsum([*numbers, *(mae for mae in maes if mae is not None), *(line["epoch"] for line in lines)])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise RunMismatch(f"{path} is damaged: {error}", _TRAIN) from error
+        raise RunMismatch(f"{path} is damaged: {error}", TRAIN_AGAIN) from error
     if all(mae is None for mae in maes):
-        raise RunMismatch(f"{path} is damaged: no epoch has a validation MAE.", _TRAIN)
+        raise RunMismatch(f"{path} is damaged: no epoch has a validation MAE.", TRAIN_AGAIN)
     return lines
-
-
-def _by_seed(folder: Path) -> tuple[str, int]:
-    number = folder.name.removeprefix("seed-")
-    return str(folder.parent), int(number) if number.isdigit() else 0
-
-
-_TRAIN = "Train the run again: delete its folder, then the command that made it."

@@ -120,7 +120,7 @@ class System:
     @property
     def synthetic(self) -> bool:
         """Whether the data are made up; such numbers never stand beside published ones."""
-        return bool(self.first.facts.get("synthetic", False))
+        return self.first.identity.synthetic
 
     @property
     def data_hash(self) -> str:
@@ -192,7 +192,7 @@ class System:
             parts.append("MiniLM" if "minilm" in self.text_encoder.lower() else self.text_encoder)
         if self.modalities != tuple(MODALITY_NAMES):
             parts.append("+".join(MODALITY_NAMES[m] for m in self.modalities))
-        if self.first.facts["from_scratch"]:
+        if self.first.identity.from_scratch:
             parts.append("from scratch")
         if spec is not None and spec.source is not None and not self.published_data:
             parts.append("not the published file")

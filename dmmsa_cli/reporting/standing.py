@@ -6,7 +6,7 @@ changes. A recipe of one's own is held against its own `full`, where that has be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dmmsa_cli.data.specs import SPECS
@@ -56,13 +56,13 @@ def from_name(system: System) -> Departures:
     return from_shipped(system, meaning.set)
 
 
-def about_departures(systems: Sequence[System]) -> list[str]:
-    """Say which systems stand in no row that their names promise, and why."""
+def about_departures(named: Iterable[tuple[System, Departures]]) -> list[str]:
+    """Say which systems stand in no row that their names promise, and in what they depart from it."""
     return [
         f"Left out: {system.recipe_name}/{system.variant} (seed {', '.join(map(str, system.seeds))}), "
         f"which departs from what its name stands for: {in_words(found)}."
-        for system in systems
-        if (found := from_name(system))
+        for system, found in named
+        if found
     ]
 
 

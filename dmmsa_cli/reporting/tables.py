@@ -19,7 +19,7 @@ from dmmsa_cli.reporting.published import Ours, Published, PublishedRow, Publish
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
-from dmmsa_cli.reporting.standing import about_departures, from_name, from_shipped, from_variant
+from dmmsa_cli.reporting.standing import Departures, about_departures, from_name, from_shipped, from_variant
 
 FEWEST_DECIMALS = 3  # of MAE and Corr of ours beside published numbers
 USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
@@ -72,7 +72,8 @@ def published_table(
     columns = table.as_columns
     decimals = [max(FEWEST_DECIMALS, table.decimals(column)) for column in columns]
     places = [(row.name, row.ours) for row in table.rows] + [(more.name, more.ours) for more in table.at_end]
-    found = [(name, _answering(table, ours, systems)) for name, ours in places]
+    named = [(name, _named_like(table, ours, systems)) for name, ours in places]
+    found = [(name, [system for system, departs in group if not departs]) for name, group in named]
     inside = [s for _, group in found for s in group]
     labels = iter(_labels_beside([(name, s) for name, group in found for s in group], table, published.recipes))
     rows: list[Row] = []
@@ -94,28 +95,27 @@ def published_table(
             *notes.about_spread(marked),
             *notes.about_data(inside),
             *notes.about_machines(marked),
-            *about_departures([s for _, ours in places if ours for s in _named_like(table, ours, systems)]),
+            *about_departures(pair for _, group in named for pair in group),
             *notes.about_missing(missing, elsewhere),
         ),
         dataset=table.dataset,
     )
 
 
-def _answering(table: PublishedTable, ours: Ours | None, systems: Sequence[System]) -> list[System]:
-    """Those of our systems that a published row is about: by what they computed, and never on synthetic data."""
+def _named_like(table: PublishedTable, ours: Ours | None, systems: Sequence[System]) -> list[tuple[System, Departures]]:
+    """Those of our systems that bear the names of a published row, never one on synthetic data, and their departures.
+
+    The row is about those that depart in nothing.
+    """
     if ours is None:
         return []
+    wanted = table.dataset, ours.objective, ours.variant
     meaning = meaning_of(ours.variant)
     return [
-        system
-        for system in _named_like(table, ours, systems)
-        if not from_shipped(system, meaning.set if meaning else {})
+        (system, from_shipped(system, meaning.set if meaning else {}))
+        for system in systems
+        if not system.synthetic and (system.dataset, system.objective["name"], system.variant) == wanted
     ]
-
-
-def _named_like(table: PublishedTable, ours: Ours, systems: Sequence[System]) -> list[System]:
-    wanted = table.dataset, ours.objective, ours.variant
-    return [s for s in systems if not s.synthetic and (s.dataset, s.objective["name"], s.variant) == wanted]
 
 
 def _labels_beside(pairs: Sequence[tuple[str, System]], table: PublishedTable, recipes: Sequence[str]) -> list[str]:
@@ -182,8 +182,13 @@ def _plain_name(system: System, *, conditions: bool) -> str:
 
 def study_table(name: str, study: Study, recipe: str, systems: Sequence[System], elsewhere: str = "") -> Table | None:
     """Build the table of a study of one recipe; None where less than two of its variants have been run."""
-    named = [(variant, s) for variant in study.variants for s in systems if _is_named(s, variant, recipe)]
-    found = [(variant, s) for variant, s in named if not from_variant(s, variant.set, systems)]
+    named = [
+        (variant, system, from_variant(system, variant.set, systems))
+        for variant in study.variants
+        for system in systems
+        if _is_named(system, variant, recipe)
+    ]
+    found = [(variant, system) for variant, system, departs in named if not departs]
     if len({variant.title for variant, _ in found}) < 2:
         return None
     mine = [system for _, system in found]
@@ -195,7 +200,7 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
         group_of=lambda row: row.system and row.system.data_hash,
         among="among rows of the same data",
         remarks=[
-            *about_departures([system for _, system in named]),
+            *about_departures((system, departs) for _, system, departs in named),
             *_not_run(f"--study {shlex.quote(name)}", study, recipe, found, elsewhere),
         ],
     )

@@ -27,7 +27,7 @@ from dmmsa_cli.metrics import Metrics, Summary, score, summarise, without_nan
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.training.inference import Predictions
-from dmmsa_cli.training.run import MADE_FROM, RunFolder
+from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
 
 FUSION_ONLY = "the fusion only: encoders are shared by the seeds"
 ALL_TRAINING = "all training"
@@ -120,12 +120,7 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
             f"There is no finished run in {', '.join(map(str, roots))}.",
             f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
         )
-    return [RunFolder(folder) for folder in sorted(folders.values(), key=_by_seed)]
-
-
-def _by_seed(folder: Path) -> tuple[str, int]:
-    number = folder.name.removeprefix("seed-")
-    return str(folder.parent), int(number) if number.isdigit() else 0
+    return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
 
 
 # --- evaluating -----------------------------------------------------------------------------------------------------
@@ -197,7 +192,8 @@ class _Table:
         run, pretrained = fused.encoders.run, fused.encoders.pretrained
         facts, identity = run.environment, identity_in(run)
         name = f"{facts['recipe']} {facts['variant']}"
-        if any((one.name, one.identity) == (name, identity) for one in self.measured):
+        same = name, identity.system, identity.seed
+        if any((one.name, one.identity.system, one.identity.seed) == same for one in self.measured):
             raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
         for modality, folder in pretrained.items():
             if (modality, folder.path) not in self.alone:

@@ -193,6 +193,12 @@ class RunFolder:
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
+def by_seed(folder: Path) -> tuple[str, int]:
+    """Return a key that sorts folders of runs by where they lie, and then by their seeds as numbers."""
+    number = folder.name.removeprefix("seed-")
+    return str(folder.parent), int(number) if number.isdigit() else 0
+
+
 _AGAIN = "Run it again with --force, which replaces it."
 _GO_ON = "An unfinished run goes on with --resume."
 

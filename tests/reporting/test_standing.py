@@ -81,8 +81,11 @@ def test_precision_and_seeds_are_no_departure(tmp_path):
 @pytest.mark.parametrize(("changes", "rows"), [({"fusion.epochs": 7}, 1), (NO_MSC, 0)])
 def test_a_recipe_of_ones_own_is_named_and_has_the_objective_of_its_row(tmp_path, changes, rows):
     write_run(tmp_path, called="mine", changes=changes)
-    found = ours(tables(tmp_path)["dmmsa-table-3-mosi"])
-    assert found == ["ours, recipe mine (1 seed)"][:rows]
+    table = tables(tmp_path)["dmmsa-table-3-mosi"]
+    assert ours(table) == ["ours, recipe mine (1 seed)"][:rows]
+    left_out = [note for note in table.notes if note.startswith("Left out: mine/full (seed 1)")]
+    assert len(left_out) == 1 - rows
+    assert all("objective.msc.enabled False (not True)" in note for note in left_out)
 
 
 def test_a_study_of_a_recipe_of_ones_own_is_held_against_its_own_whole(tmp_path):
@@ -92,7 +95,9 @@ def test_a_study_of_a_recipe_of_ones_own_is_held_against_its_own_whole(tmp_path)
         ("no-cl", {"fusion.epochs": 9, "objective.cl.enabled": False}),
     ):
         write_run(tmp_path, called="mine", variant=variant, changes=changes)
-    assert ours(tables(tmp_path)["mosi-objectives-mine"]) == ["DMMSA (1 seed)", "w/o MSC (1 seed)"]
+    table = tables(tmp_path)["mosi-objectives-mine"]
+    assert ours(table) == ["DMMSA (1 seed)", "w/o MSC (1 seed)"]
+    assert any(note.startswith("Left out: mine/no-cl (seed 1)") and "fusion.epochs 9" in note for note in table.notes)
 
 
 def test_a_recipe_that_has_changed_since_is_told(tmp_path):
@@ -174,9 +179,14 @@ def test_one_machine_needs_no_note(tmp_path):
 # --- metrics and predictions of the weights that lie there ------------------------------------------------------------
 
 
-def test_metrics_of_other_weights_are_no_metrics_of_the_run(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [("summary.json", {"weights": "00" * 32}), ("environment.json", {"data_hash": "00" * 32})],
+)
+def test_metrics_of_other_weights_or_data_are_no_metrics_of_the_run(tmp_path, file, changes):
+    """It was trained anew, and nobody measured it since."""
     folder = write_run(tmp_path)
-    edit(folder / "summary.json", weights="00" * 32)  # it was trained anew, and nobody measured it since
+    edit(folder / file, **changes)
     built = build_report(tmp_path)
     assert built.collection.systems == []
     (why,) = built.collection.damaged

@@ -175,6 +175,21 @@ def test_one_run_in_two_folders_of_runs_counts_once(runs, copy, prepared):
     assert ["second run of" in why.what for why in outcome.left_out] == [True] * 3
 
 
+@pytest.mark.parametrize("facts", [{}, {"text_encoder": "called otherwise"}, {"text_encoder": None}])
+def test_a_seed_is_in_a_mean_once_whatever_its_encoder_is_called(runs, copy, prepared, facts):
+    for path in copy.glob("mini/micro/*/*/environment.json"):
+        edit(path, **facts)
+    outcome = evaluate(find_runs([runs, copy], None, runs), split="test", data_dir=prepared, device="cpu")
+    assert seeds(outcome) == {"micro full, t+v+a": [1, 12], "micro no-msc, t+v+a": [1]}
+    assert len(outcome.left_out) == 3
+
+
+def test_a_run_that_does_not_say_which_weights_an_encoder_had_is_left_out(copy, prepared):
+    edit(copy / "mini" / "micro" / "full" / "seed-1" / "environment.json", encoder_hashes={})
+    (why,) = evaluated(copy, prepared).left_out
+    assert "trained on other weights" in why.what
+
+
 def test_a_folder_reached_by_two_ways_is_one(runs, tmp_path):
     (tmp_path / "linked").symlink_to(runs)
     assert len(find_runs([runs, tmp_path / "linked", runs / "mini"], None, runs)) == 3
