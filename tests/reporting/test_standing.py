@@ -100,6 +100,15 @@ def test_a_study_of_a_recipe_of_ones_own_is_held_against_its_own_whole(tmp_path)
     assert any(note.startswith("Left out: mine/no-cl (seed 1)") and "fusion.epochs 9" in note for note in table.notes)
 
 
+def test_a_variant_of_either_state_of_an_edited_recipe_is_one_of_it(tmp_path):
+    """The file was edited between two runs of its own whole: a variant may belong to the one or the other."""
+    for seed, epochs in ((1, 7), (12, 9)):
+        write_run(tmp_path, called="mine", seed=seed, changes={"fusion.epochs": epochs})
+    write_run(tmp_path, called="mine", variant="no-msc", changes={"fusion.epochs": 9} | NO_MSC)
+    rows = ours(tables(tmp_path)["mosi-objectives-mine"])
+    assert rows == ["DMMSA, fusion.epochs 7 (1 seed)", "DMMSA, fusion.epochs 9 (1 seed)", "w/o MSC (1 seed)"]
+
+
 def test_a_recipe_that_has_changed_since_is_told(tmp_path):
     """A new version of dmmsa ships another learning rate: the old runs are not its recipe any more."""
     folder = write_run(tmp_path)
