@@ -57,7 +57,6 @@ def run(reader, written, before):
         before: what `attributes` gave.
     """
     source, sink = os.pipe()
-    held = memory.resident() or 0
     child = os.fork()
     if child == 0:
         os.close(source)
@@ -65,11 +64,9 @@ def run(reader, written, before):
     os.close(sink)
     with os.fdopen(source, "rb") as pipe:
         message = pipe.read().decode("utf-8", "replace")
-    _, status, usage = os.wait4(child, 0)
+    _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return WRONG, f"ended by {signal.Signals(os.WTERMSIG(status)).name}"
-    if usage.ru_maxrss * 1024 > MOST_BYTES + held:
-        return WRONG, f"took {usage.ru_maxrss // 1024} MiB"
     return os.WEXITSTATUS(status), message
 
 
@@ -85,6 +82,7 @@ def _guarded(reader, written, before, sink):
 
 
 def _read(reader, written, before, report):
+    held = memory.resident()  # by the child: what the parent has mapped from files is not in it after a fork
     file = os.memfd_create("pickle")
     os.write(file, written)
     _limit()
@@ -95,8 +93,11 @@ def _read(reader, written, before, report):
         ended = VALUE
         _use(content)
         del content
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held
     if events:
         report(f"event {events[0]}")
+    elif taken > MOST_BYTES:
+        report(f"took {taken // 2**20} MiB")
     elif attributes() != before:
         report(f"changed {_changed(before)}")
     else:

@@ -1,5 +1,6 @@
 """Pickles that no pickler writes end in a value or in words; and the fuzzer that says so can see what is wrong."""
 
+import mmap
 import os
 import pickle
 import subprocess
@@ -128,6 +129,16 @@ SEEN = {
 def test_memory_is_held_against_what_there_is_and_not_what_there_was():
     bytearray(b"x") * (fuzz_child.MOST_BYTES + 2**26)
     ending, message = fuzz_child.run(take_memory, b"N.", fuzz_child.attributes())
+    assert (ending, message[:5]) == (fuzz_child.WRONG, "took ")
+
+
+def test_memory_is_held_against_what_the_child_began_with(tmp_path):
+    """A parent's pages of a mapped file, a library's for instance, are not in the child after a fork."""
+    file = tmp_path / "mapped"
+    file.write_bytes(bytes(2**28))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        sum(mapped[:: mmap.PAGESIZE])
+        ending, message = fuzz_child.run(take_memory, b"N.", fuzz_child.attributes())
     assert (ending, message[:5]) == (fuzz_child.WRONG, "took ")
 
 
