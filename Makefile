@@ -130,8 +130,8 @@ BENCH ?=#     options of `dmmsa bench`, as in make bench BENCH="--steps 20 --rep
 bench: $(VENV)/.installed  ## What each part of the work costs on this machine, on made-up data; BENCH="--help" tells more
 	$(DMMSA) bench --json build/bench.json $(BENCH)
 
-test: $(VENV)/.installed  ## The tests, without the long ones
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## The tests, without the long ones, on all cores: a process each, and a file's tests in one of them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.installed  ## The long ones: kills, memory, the toy corpus over three seeds
 	$(BIN)/python -m pytest -m slow

@@ -18,7 +18,6 @@ STUDY = {
 @pytest.fixture(scope="module")
 def place(prepared, micro, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablate")
-    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY))
 
     def run(*arguments):
         asked = ("--study", "mine.yaml", "--recipe", micro, "--data-dir", prepared, "--seed", "1")
@@ -27,10 +26,18 @@ def place(prepared, micro, tmp_path_factory):
     return folder, run
 
 
-def test_a_study_is_told_run_by_run_and_then_as_a_table(place):
-    _, run = place
+@pytest.fixture(scope="module")
+def studied(place):
+    """The place with the study run once, and how that ended."""
+    folder, run = place
+    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY))
     done = run()
     assert done.returncode == 0, done.stderr
+    return folder, run, done
+
+
+def test_a_study_is_told_run_by_run_and_then_as_a_table(studied):
+    _, run, done = studied
     assert "seven classes is left out: mini has other classes." in done.stdout
     assert "short, seed 1: trained; validation MAE" in done.stdout
     assert "Is contrast worth it?: mini" in done.stdout
@@ -41,8 +48,8 @@ def test_a_study_is_told_run_by_run_and_then_as_a_table(place):
     assert "bit-equal only between" in again.stdout
 
 
-def test_a_run_that_fails_is_named_at_the_end_with_status_1(place):
-    folder, run = place
+def test_a_run_that_fails_is_named_at_the_end_with_status_1(studied):
+    folder, run, _ = studied
     (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"variants": [{"name": "short"}, {"name": "other"}]}))
     done = run()
     assert done.returncode == 1

@@ -92,17 +92,24 @@ def test_fuse_prints_a_line_an_epoch_and_what_comes_next(trained):
     assert (cwd / "runs/mini/micro/full/seed-12/summary.json").exists()
 
 
-def test_evaluate_prints_the_table_and_writes_json(trained, prepared):
+@pytest.fixture(scope="module")
+def evaluated(trained, prepared):
+    """The same folder with the run evaluated, and what that printed."""
     cwd, _ = trained
     done = dmmsa("evaluate", "--dataset", "mini", "--data-dir", prepared, "--json", "out.json", cwd=cwd)
     assert done.returncode == 0, done.stderr
+    return cwd, done.stdout
+
+
+def test_evaluate_prints_the_table_and_writes_json(evaluated):
+    cwd, told = evaluated
     for words in ("training mean", "text alone", "micro full, t+v+a", "2 seeds", "±", "fusion only"):
-        assert words in done.stdout
+        assert words in told
     assert json.loads((cwd / "out.json").read_text())["dataset"] == "mini"
 
 
-def test_predictions_of_its_own_are_scored(trained, prepared):
-    cwd, _ = trained
+def test_predictions_of_its_own_are_scored(evaluated, prepared):
+    cwd, _ = evaluated
     path = cwd / "runs/mini/micro/full/seed-1/predictions.csv"
     done = dmmsa(
         "evaluate", "--predictions", path, "--dataset", "mini", "--data-dir", prepared, "--json", "p.json", cwd=cwd
