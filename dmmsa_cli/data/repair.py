@@ -116,7 +116,7 @@ def _text_valid(split: Mapping[str, Any], part: slice, filled: NDArray[np.bool_]
     tokens = split.get("text_bert")  # (N, 3, T)
     if tokens is None:
         return filled
-    mask = tokens[part, 1] if isinstance(tokens, np.ndarray) else np.array([row[1] for row in tokens[part]], np.float32)
+    mask = tokens[part, 1] if isinstance(tokens, np.ndarray) else np.array([row[1] for row in tokens[part]])
     return np.asarray(mask > 0)
 
 

@@ -5,6 +5,7 @@ import re
 import threading
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -205,6 +206,13 @@ def drive(web, monkeypatch):
 @pytest.fixture
 def mosi():
     return replace(SPECS["mosi"], source=Source("MOSI/Processed/unaligned_50.pkl", SHA256))
+
+
+@pytest.mark.parametrize("address", [sources.DRIVE_LINK, sources.DRIVE_LISTING, sources.DRIVE_FILE])
+def test_addresses_are_drives(address):
+    parts = urlsplit(address.format(id="1a-B_"))
+    assert (parts.scheme, parts.netloc) == ("https", "drive.google.com")
+    assert parts.path.endswith("/1a-B_") or parse_qs(parts.query) == {"id": ["1a-B_"]}
 
 
 def test_only_the_folders_on_the_path_are_walked(drive, mosi, tmp_path, seen):

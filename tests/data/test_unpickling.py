@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gc
 import inspect
+import io
 import itertools
 import os
 import pickle
@@ -24,7 +25,8 @@ from hypothesis.extra import numpy as arrays
 
 from dmmsa_cli.data import memory, repair, validation
 from dmmsa_cli.data.specs import DatasetSpec
-from dmmsa_cli.data.unpickling import load, settling
+from dmmsa_cli.data.unpickling import load, settling, stream
+from dmmsa_cli.data.unpickling.keys import LONGEST_TUPLE
 from dmmsa_cli.data.unpickling.stream import WINDOW
 from dmmsa_cli.errors import DamagedPickle, DmmsaError, InvalidDataset, InvalidInput, UnsafePickle
 from tests.data.opcodes import (
@@ -311,6 +313,8 @@ HANDMADE = {
     "what a terminal obeys": (b"cos\n\x1b[2Jsystem\n.", r"os.\x1b[2Jsystem"),
     "a name for a value": (b"}Vtrain\ncnumpy\nndarray\ns.", "numpy.ndarray itself"),
     "a name by itself": (b"cnumpy\ndtype\n.", "numpy.dtype itself"),
+    "a set of a text": (whole(call("builtins.set", value("ab"))), "makes a set of a str"),
+    "a frozenset of a dict": (whole(call("builtins.frozenset", value({"a": 1}))), "makes a set of a dict"),
 }
 
 
@@ -586,6 +590,29 @@ def test_many_keys_of_a_video_and_a_number_are_read(tmp_path):
     """A clip is often called so; and these have no hash that a file could choose."""
     content = {(f"video{n // 9}", n % 9): n for n in range(5000)} | {(f"v{n}", "a", b"b"): n for n in range(5000)}
     assert load(write(tmp_path / "x.pkl", content)) == content
+
+
+def test_tuples_are_keys_up_to_a_length(tmp_path):
+    content = {tuple(map(str, range(LONGEST_TUPLE))): 1}
+    assert load(write(tmp_path / "x.pkl", content)) == content
+    with pytest.raises(DamagedPickle, match="a tuple as a key that can be none"):
+        load(write(tmp_path / "x.pkl", {tuple(map(str, range(LONGEST_TUPLE + 1))): 1}))
+
+
+@pytest.mark.parametrize("window", [1, 2, 8, WINDOW])
+@pytest.mark.parametrize("most", [None, 5, 6])
+def test_a_line_is_read_up_to_a_length_wherever_the_window_ends(monkeypatch, window, most):
+    monkeypatch.setattr(stream, "WINDOW", window)
+    lines = b"12345\n123456\n\n9\n"
+    read = stream.Stream(io.BytesIO(lines), len(lines), memory.Headroom())
+    assert read.line(most) == b"12345"
+    if most == 5:
+        with pytest.raises(DamagedPickle, match="longer than 5 characters"):
+            read.line(most)
+    else:
+        assert [read.line(most), read.line(most), read.line(most)] == [b"123456", b"", b"9"]
+        with pytest.raises(DamagedPickle, match="truncated"):
+            read.line(most)
 
 
 def test_too_little_memory_is_told_and_not_called_damage(tmp_path, monkeypatch):

@@ -112,6 +112,11 @@ FAULTY = {
     "lengths of lists": ("audio_lengths", [[3]] * 6, "has shape (6, 1) where (rows,) should be"),
     "lengths with a fraction": ("audio_lengths", [1.5] * 6, "no whole number"),
     "too few lengths": ("audio_lengths", [1, 2], "has 2 rows where the split has 6"),
+    "labels of numbers and a word in an array": (
+        "regression_labels",
+        [0.0, 1.0, 1.0, np.array("1"), 0.0, 0.0],
+        "row 3 is an array of <U1 where numbers should be",
+    ),
     "labels of words": ("regression_labels", list("abcdef"), "numbers should be"),
     "ragged labels": ("regression_labels", [[1], [1, 2], 1, 1, 1, 1], "numbers should be"),
     "infinite labels": ("regression_labels", np.full(6, np.inf), "6 labels are outside"),
@@ -139,6 +144,12 @@ def test_each_fault(raw, spec, key, value, part):
 def test_rounding_to_float32_is_no_fault(raw, spec):
     raw["train"]["regression_labels"][0] = np.nextafter(np.float32(3), np.float32(4))
     assert cleaned(raw, spec)[0].labels["y"][0] == 3
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "i8", "u1", "?"])
+def test_numbers_in_arrays_of_their_own_are_numbers(raw, spec, kind):
+    raw["train"]["regression_labels"] = [np.array(n % 2, kind) for n in range(6)]
+    assert cleaned(raw, spec)[0].labels["y"].tolist() == [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
 
 
 def test_a_missing_modality_is_a_property(raw, spec):
