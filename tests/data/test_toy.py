@@ -1,8 +1,18 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 from dmmsa_cli.data import toy, validation
 from dmmsa_cli.data.specs import SPECS
+
+SUMMED = ("audio", "vision", *(f"regression_labels{letter}" for letter in ("", "_T", "_V", "_A")))
+SUMS = {
+    "train": (1606.53, 3906.93, 11.96, -30.90, 81.80, 45.06),
+    "valid": (155.81, -1374.34, -1.83, 2.25, -15.14, 2.43),
+    "test": (-311.41, 1977.18, -1.98, -16.95, 47.29, -22.03),
+}
+LENGTHS = {"train": (15419, 18911), "valid": (4013, 4876), "test": (7777, 9399)}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +39,18 @@ def test_the_same_corpus_each_time(corpus):
     for name, split in corpus[0].items():
         for key, values in split.items():
             np.testing.assert_array_equal(values, again[name][key])
+
+
+def test_this_version_makes_these_clips(corpus):
+    """What differs here needs another `VERSION`: people's toy corpora and the runs on them carry its number."""
+    raw, notes = corpus
+    texts = "\n".join(text for split in raw.values() for text in split["raw_text"])
+    assert hashlib.sha256(texts.encode()).hexdigest().startswith("9bc4f1a0e5595ea14ef548ed0ec7a194")
+    found = {name: [float(split[key].sum(dtype=np.float64)) for key in SUMMED] for name, split in raw.items()}
+    assert found == {name: pytest.approx(sums, abs=0.01) for name, sums in SUMS.items()}
+    assert {name: (sum(s["audio_lengths"]), sum(s["vision_lengths"])) for name, s in raw.items()} == LENGTHS
+    assert [raw["test"]["id"][clip] for clip in (0, 19, 20)] == ["toy38$_$1", "toy38$_$20", "toy39$_$1"]
+    assert (notes["synthetic"], notes["seed"], notes["generator_version"], toy.VERSION) == (True, toy.SEED, 1, 1)
 
 
 def test_another_seed_makes_another_corpus(corpus):
