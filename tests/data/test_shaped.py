@@ -1,5 +1,6 @@
 """The made-up pickles that speed and memory are measured on."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -72,6 +73,25 @@ def test_words_and_frames_follow_the_duration():
     assert np.corrcoef(words, split["audio_lengths"])[0, 1] > 0.8
     assert 2.5 < np.sum(words) / (np.sum(split["audio_lengths"]) / SHAPES["mosi"].audio.rate) < 4  # words a second
     assert "text" not in split
+
+
+SUMS = {  # of labels, frames, lengths, text features and token ids
+    "train": (0.71, -402.25, -42.17, 2586, 455, 0.80, -0.15, 2.14, 40.15, 3219279),
+    "valid": (-2.81, -141.69, 229.64, 1301, 224, -2.11, -1.52, -2.18, -101.58, 2033802),
+    "test": (-2.46, 149.05, -21.39, 1597, 271, -1.94, -0.38, -0.01, 318.70, 1917724),
+}
+LABELS = [f"regression_labels{letter}" for letter in ("_T", "_V", "_A")]
+SUMMED = ["regression_labels", "audio", "vision", "audio_lengths", "vision_lengths", *LABELS, "text", "text_bert"]
+
+
+def test_what_is_measured_today_was_measured_before():
+    """Other clips would make another cost of the same code."""
+    raw = generate("sims", rows=ROWS)
+    texts = "\n".join(text for split in raw.values() for text in split["raw_text"])
+    assert hashlib.sha256(texts.encode()).hexdigest().startswith("c1e54737b1b739608a751fbce13512ed")
+    found = {name: [float(np.sum(split[key], dtype=np.float64)) for key in SUMMED] for name, split in raw.items()}
+    assert found == {name: pytest.approx(sums, abs=0.01) for name, sums in SUMS.items()}
+    assert (raw["train"]["id"][0], raw["test"]["id"][-1]) == ("synthetic-train-0$_$1", "synthetic-test-0$_$8")
 
 
 def test_the_same_bytes_every_time(tmp_path):
