@@ -72,11 +72,13 @@ def to_dict(value: Any) -> Any:  # noqa: ANN401
         return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [to_dict(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_dict(item) for key, item in value.items()}
     return value
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested plain values by dotted path.
+    """Return nested plain values by dotted path; a mapping that holds nothing is a value.
 
     Example:
         >>> flat({"fusion": {"epochs": 10}, "precision": "auto"})
@@ -84,7 +86,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     leaves: dict[str, Any] = {}
     for key, value in values.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
     return leaves
 
 

@@ -18,7 +18,7 @@ from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
 from dmmsa_cli.runtime import Precision, check_seed
-from dmmsa_cli.training.schedule import Schedule, TextPretraining, TextSchedule
+from dmmsa_cli.training.schedule import Schedule, TextPretraining
 
 TABLES: Tables = {
     "models": {name: model.Options for name, model in MODELS.items()},
@@ -63,7 +63,7 @@ class Recipe:
     model: Choice = choice("models")
     objective: Choice = choice("objectives")
     pretraining: Pretraining
-    fusion: TextSchedule
+    fusion: Schedule
     seeds: tuple[int, ...] = (1, 12, 123, 1234, 12345)
     """The fusion's seeds where none is named."""
     precision: Precision = "float32"
