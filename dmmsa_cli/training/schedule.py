@@ -153,7 +153,7 @@ def make_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimize
         decay = decay if schedule.decay_vectors or parameter.ndim >= 2 else 0.0  # biases and norms are vectors
         groups.setdefault((rate, decay), []).append(parameter)
     # Fused: one pass over memory instead of ten, on the devices that have it.
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[schedule.optimiser]
+    kind = torch.optim.AdamW if schedule.optimiser == "adamw" else torch.optim.Adam
     return kind(
         [
             {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
