@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -61,6 +62,27 @@ class Ragged:
         """Return the sequences on `device`."""
         groups = tuple(group.to(device) for group in self.groups)
         return Ragged(groups, self.places.to(device, non_blocking=True))
+
+
+def block(ragged: Ragged, values: Sequence[Tensor] | None = None) -> Padded:
+    """Put the sequences of all groups into one padded block, in the order of the batch.
+
+    Args:
+        ragged: sequences of B clips.
+        values: what became of each group's, (n, T, w); by default they themselves.
+
+    Returns:
+        The block, (B, T, w); zeros behind the end of each sequence.
+    """
+    parts = [group.values for group in ragged.groups] if values is None else values
+    longest = max(part.shape[1] for part in parts)
+    filled = [
+        F.pad(part * group.mask().unsqueeze(-1) if values is not None else part, (0, 0, 0, longest - part.shape[1]))
+        for part, group in zip(parts, ragged.groups, strict=True)
+    ]
+    lengths = torch.cat([group.lengths for group in ragged.groups])
+    together = torch.cat(filled) if len(filled) > 1 else filled[0]
+    return Padded(together.index_select(0, ragged.places), lengths.index_select(0, ragged.places))
 
 
 def gather(

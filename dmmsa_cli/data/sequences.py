@@ -14,6 +14,8 @@ from torch import Tensor
 
 from dmmsa_cli.data.ragged import Ragged, gather
 
+ONE_GROUP = 1e9  # padding to real frames that is never reached: all sequences of a batch are one group
+
 
 class Sequences(Protocol):
     """One modality of one split: variable-length rows."""

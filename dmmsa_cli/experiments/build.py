@@ -32,7 +32,7 @@ def fusion_objective(experiment: Experiment) -> Objective:
 
 def pretraining_objective(experiment: Experiment, modality: str) -> Objective:
     """Build what the encoder of one modality is pretrained on, new."""
-    chosen = experiment.recipe.pretraining.objective
+    chosen = experiment.pretraining.objective
     return OBJECTIVES[chosen.name](experiment.capabilities(modality), chosen.options)
 
 

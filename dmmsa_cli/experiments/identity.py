@@ -107,9 +107,15 @@ class Identity:
             "seed": self.seed,
         }
 
+    @property
+    def per_seed(self) -> bool:
+        """Whether each seed has pretrained encoders of its own."""
+        pretraining = self.recipe["pretraining"]
+        return pretraining is not None and bool(pretraining["per_seed"])
+
     def _by_seed(self) -> set[str]:
         """Names of the facts that follow from the seed."""
-        if not self.recipe["pretraining"]["per_seed"]:
+        if not self.per_seed:
             return {"seed"}
         made = {BASE_TEXT} if self.recipe["text"]["source"] == "tiny" else set()
         return {"seed", *_ENCODERS, *made}

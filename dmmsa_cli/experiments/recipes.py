@@ -51,6 +51,10 @@ class Pretraining:
         if self.objective.name != "regression":
             raise ValueError(f"objective: one encoder alone is trained by regression, not by {self.objective.name}")
 
+    def schedule(self, modality: str) -> Schedule:
+        """How the encoder of a modality is trained."""
+        return {"t": self.text, "v": self.vision, "a": self.audio}[modality]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -62,7 +66,8 @@ class Recipe:
     audio: SequenceOptions = field(default_factory=SequenceOptions)
     model: Choice = choice("models")
     objective: Choice = choice("objectives")
-    pretraining: Pretraining
+    pretraining: Pretraining | None
+    """Null: nothing but the text encoder was trained before, elsewhere; so it is where a model reads sequences."""
     fusion: Schedule
     seeds: tuple[int, ...] = (1, 12, 123, 1234, 12345)
     """The fusion's seeds where none is named."""
@@ -70,6 +75,10 @@ class Recipe:
     """float32, bf16, or auto: bf16 where the hardware computes it natively. Settled once a run."""
 
     def __post_init__(self) -> None:
+        if self.pretraining is not None and MODELS[self.model.name].reads == "sequence":
+            raise ValueError(
+                f"pretraining: {self.model.name} reads sequences, not what encoders make of them; say null"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
         try:
@@ -77,6 +86,16 @@ class Recipe:
                 check_seed(seed)
         except ValueError as error:
             raise ValueError(f"seeds: {error}") from error
+
+    @property
+    def base_seed(self) -> int:
+        """The seed of what all runs share: a tiny text encoder, and encoders that are not trained for each seed."""
+        return 1 if self.pretraining is None else self.pretraining.seed
+
+    @property
+    def per_seed(self) -> bool:
+        """Whether each seed has encoders of its own."""
+        return self.pretraining is not None and self.pretraining.per_seed
 
 
 def recipes_folder() -> Path:

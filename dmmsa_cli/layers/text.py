@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from dmmsa_cli.data.ragged import Padded, Ragged
+from dmmsa_cli.data.ragged import Padded, Ragged, block
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import NARROWEST
@@ -108,20 +109,44 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Ragged) -> Tensor:
         """Map the token ids of B transcripts, (n, T) a group, to embeddings (B, width)."""
+        pooled = [self._pool(group, output) for group, output in zip(tokens.groups, self._run(tokens), strict=True)]
+        return torch.cat(pooled).index_select(0, tokens.places)
+
+    def states(self, tokens: Ragged) -> Padded:
+        """Map the token ids of B transcripts, (n, T) a group, to the last layer's states, a block (B, T, width)."""
+        return block(tokens, [output.last_hidden_state for output in self._run(tokens)])
+
+    def _run(self, tokens: Ragged) -> Iterator[Any]:
+        """Yield what the backbone gives for each group."""
         # One lookup for all groups: its gradient is as large as the vocabulary, however few words were looked up.
         words = self.backbone.get_input_embeddings()(torch.cat([group.values.flatten() for group in tokens.groups]))
         parts = words.split([group.values.numel() for group in tokens.groups])
-        pooled = [self._pool(*pair) for pair in zip(tokens.groups, parts, strict=True)]
-        return torch.cat(pooled).index_select(0, tokens.places)
+        for group, part in zip(tokens.groups, parts, strict=True):
+            mask = group.mask()
+            yield self.backbone(inputs_embeds=part.view(*mask.shape, -1), attention_mask=mask.long())
 
-    def _pool(self, tokens: Padded, words: Tensor) -> Tensor:
-        """Encode a group, its word vectors (n T, w) given, to (n, width)."""
-        mask = tokens.mask()
-        output = self.backbone(inputs_embeds=words.view(*mask.shape, -1), attention_mask=mask.long())
+    def _pool(self, tokens: Padded, output: Any) -> Tensor:  # noqa: ANN401
         pooled: Tensor = (
-            output.pooler_output if self.pooling == "pooler" else masked_mean(output.last_hidden_state, mask)
+            output.pooler_output if self.pooling == "pooler" else masked_mean(output.last_hidden_state, tokens.mask())
         )
         return pooled
+
+
+class TextStates(nn.Module):
+    """The same encoder where a model reads sequences: token ids -> a padded block of states (B, T, width).
+
+    Args:
+        encoder: a pretrained encoder; its pooling is not used.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.width = encoder.width
+
+    def forward(self, tokens: Ragged) -> Padded:
+        """Map the token ids of B transcripts to the last layer's states."""
+        return self.encoder.states(tokens)
 
 
 def _cheapen_dropout(module: nn.Module) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
 
@@ -26,18 +27,25 @@ class Outputs:
     each feature in the order of `features`."""
 
 
+Reading = Literal["embedding", "sequence"]
+"""How a modality reaches a model: as one vector a clip, (B, w), or as a padded block of states or frames, (B, T, w)."""
+
+
 class Model(nn.Module, ABC):
     """A network over the encoders of some modalities.
 
     Args:
         encoders: by modality; one that is absent here must arrive as embeddings.
-        widths: embedding width of every modality, in the order t, v, a.
+        widths: width of every modality as it is read, in the order t, v, a.
         heads: what the objective asks for beside the main prediction.
         options: the fields of the class's `Options`, one by one.
     """
 
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set. `width` is what audio and vision encoders give."""
+
+    reads: ClassVar[Reading] = "embedding"
+    """What it reads of every modality."""
 
     @abstractmethod
     def __init__(
@@ -57,3 +65,8 @@ class Model(nn.Module, ABC):
 def embed(encoders: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Encode every modality of a batch, (B, width) each; one that arrives as embeddings is taken as it is."""
     return {m: x if isinstance(x, Tensor) else encoders.get_submodule(m)(x) for m, x in batch.inputs.items()}
+
+
+def sequences(encoders: nn.Module, batch: Batch) -> dict[str, Padded]:
+    """Read every modality of a batch as a padded block (B, T, w) with its lengths, in the order of its rows."""
+    return {m: encoders.get_submodule(m)(x) for m, x in batch.inputs.items()}

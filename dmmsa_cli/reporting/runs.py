@@ -168,7 +168,7 @@ class System:
     @property
     def shares_encoders(self) -> bool:
         """Whether all seeds stand on the same pretrained encoders: their spread then covers the fusion only."""
-        return bool(self.first.facts["encoders"]) and not self.first.recipe["pretraining"]["per_seed"]
+        return bool(self.first.facts["encoders"]) and not self.first.identity.per_seed
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -176,14 +176,13 @@ def run_job(job: Job, tell: Tell) -> Outcome:
     """Train one run of a study, its missing encoders first."""
     try:
         experiment = job.open()
-        pretraining = experiment.recipe.pretraining
         report = fuse(
             experiment,
             job.variant.name,
             job.seed,
             watch=lambda: _watch(job, "fusion", experiment.recipe.fusion.epochs, tell),
             watch_pretraining=lambda m: _watch(
-                job, f"{MODALITY_NAMES[m]} encoder", getattr(pretraining, MODALITY_NAMES[m]).epochs, tell
+                job, f"{MODALITY_NAMES[m]} encoder", experiment.pretraining.schedule(m).epochs, tell
             ),
             remark=lambda line: None,  # the run's environment.json has them
             resume=True,

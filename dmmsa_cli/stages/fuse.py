@@ -122,8 +122,7 @@ def _as_begun(experiment: Experiment, run: RunFolder, *, force: bool) -> Experim
 
 def _encoders(experiment: Experiment, seed: int) -> dict[str, RunFolder]:
     """The encoders that a run stands on, by modality, whether they have been trained or not."""
-    encoded = [m for m in experiment.modalities if m != "t" or experiment.has_text_encoder]
-    return {modality: encoder_folder(experiment, modality, seed) for modality in encoded}
+    return {modality: encoder_folder(experiment, modality, seed) for modality in experiment.pretrained}
 
 
 def _is_done(

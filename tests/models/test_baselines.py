@@ -1,0 +1,90 @@
+"""Each baseline with MMSA's weights gives what MMSA's code gave (`baselines/` of the reference values)."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from dmmsa_cli.data.ragged import Padded
+from dmmsa_cli.data.views import Batch
+from dmmsa_cli.models import MODELS
+
+WITHIN = 1e-5
+SUBNETS = {"text_subnet": "subnets.each.t", "audio_subnet": "subnets.each.a", "video_subnet": "subnets.each.v"}
+SMALL = {"text_hidden": 8, "audio_hidden": 4, "vision_hidden": 6}
+
+
+@pytest.fixture
+def reference(golden, request):
+    """Weights and what went in and came out, of the file of a name."""
+
+    def load(name):
+        tensors = load_file(golden / "baselines" / f"{name}.safetensors")
+        parts = {"w": {}, "io": {}}
+        for key, value in tensors.items():
+            part, _, rest = key.partition(".")
+            parts[part][rest] = value
+        return parts["w"], parts["io"]
+
+    return load
+
+
+class Given(nn.Module):
+    """Stands for an encoder: the block is what went in."""
+
+    def forward(self, block):
+        return block
+
+
+def blocks(io, names="tav"):
+    """The inputs, all positions of each valid."""
+    found = {m: io[f"in{place}"] for place, m in enumerate(names)}
+    return {m: Padded(x, torch.full((len(x),), x.shape[1])) for m, x in found.items()}
+
+
+def batch_of(inputs):
+    size = len(next(iter(inputs.values())).values)
+    return Batch(torch.arange(size), inputs, {})
+
+
+def build(name, inputs, **options):
+    encoders = {m: Given() for m in inputs}
+    widths = {m: x.values.shape[-1] for m, x in inputs.items()}
+    return MODELS[name](encoders, widths, {}, **options).eval()
+
+
+def renamed(weights, names):
+    """Weights under our names; every one must find its place."""
+    found = {}
+    for key, value in weights.items():
+        start = next((old for old in names if key == old or key.startswith(f"{old}.")), None)
+        found[key if start is None else names[start] + key.removeprefix(start)] = value
+    return found
+
+
+LATE = {
+    "lf_dnn": ({**SMALL, "text_width": 3, "fusion_width": 7}, {}, ()),
+    "tfn": ({**SMALL, "text_width": 3, "fusion_width": 7}, {}, ("output_range", "output_shift")),
+    "lmf": (
+        {**SMALL, "rank": 3},
+        {"text_factor": "factors.t", "audio_factor": "factors.a", "video_factor": "factors.v"},
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_late_fusion_is_mmsas(reference, name):
+    options, names, constants = LATE[name]
+    weights, io = reference(name)
+    inputs = blocks(io)
+    model = build(name, inputs, **options)
+    model.load_state_dict({k: v for k, v in renamed(weights, SUBNETS | names).items() if k not in constants})
+    said = model(batch_of(inputs))
+    torch.testing.assert_close(said.prediction, io["M"].squeeze(-1), atol=WITHIN, rtol=0)
+    found = model.subnets(inputs)
+    if "Feature_f" in io:
+        torch.testing.assert_close(torch.cat(list(found.values()), -1), io["Feature_f"], atol=WITHIN, rtol=0)
+    for m in found:
+        if f"Feature_{m}" in io:
+            torch.testing.assert_close(found[m], io[f"Feature_{m}"], atol=WITHIN, rtol=0)
