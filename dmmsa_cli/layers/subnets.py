@@ -34,7 +34,7 @@ class FrameSubnet(nn.Module):
 
     def forward(self, frames: Padded) -> Tensor:
         """Map a block to (B, hidden)."""
-        x = self.dropout(self.norm(masked_mean(frames.values, frames.mask())))
+        x: Tensor = self.dropout(self.norm(masked_mean(frames.values, frames.mask())))
         for layer in (self.linear_1, self.linear_2, self.linear_3):
             x = F.relu(layer(x))
         return x
@@ -57,7 +57,8 @@ class TextSubnet(nn.Module):
 
     def forward(self, states: Padded) -> Tensor:
         """Map a block to (B, outputs)."""
-        return self.linear_1(last_state(self.rnn, states))
+        outputs: Tensor = self.linear_1(last_state(self.rnn, states))
+        return outputs
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -75,7 +76,7 @@ def last_state(rnn: nn.LSTM, block: Padded) -> Tensor:
 
     A sequence without any has the state of one position of zeros.
     """
-    outputs, _ = rnn(block.values)
+    outputs: Tensor = rnn(block.values)[0]
     last = (block.lengths - 1).clamp_min(0)
     return outputs[torch.arange(len(outputs), device=outputs.device), last]
 
@@ -100,7 +101,7 @@ class SubnetOptions:
             value = getattr(self, field.name)
             if field.name.endswith("dropout") and not 0 <= value < 1:
                 raise ValueError(f"{field.name}: {value} is not in [0, 1)")
-            if not field.name.endswith("dropout") and value < 1:
+            if type(value) is int and value < 1:
                 raise ValueError(f"{field.name}: {value} is below 1")
 
 
