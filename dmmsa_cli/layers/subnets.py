@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.sequence import masked_mean
+from dmmsa_cli.layers.sizes import Sizes
 
 
 class FrameSubnet(nn.Module):
@@ -40,7 +41,7 @@ class FrameSubnet(nn.Module):
         return x
 
 
-class TextSubnet(nn.Module):
+class LastState(nn.Module):
     """An LSTM's state behind the last valid token -> linear: (B, T, w) -> (B, outputs).
 
     Args:
@@ -82,7 +83,7 @@ def last_state(rnn: nn.LSTM, block: Padded) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SubnetOptions:
+class SubnetOptions(Sizes):
     """Sizes and dropout of the three subnets; the defaults are MMSA's for CMU-MOSI."""
 
     text_hidden: int = 128
@@ -95,14 +96,6 @@ class SubnetOptions:
     """Behind the norm of the mean frame."""
     vision_dropout: float = 0.2
     """Likewise."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("dropout") and not 0 <= value < 1:
-                raise ValueError(f"{field.name}: {value} is not in [0, 1)")
-            if type(value) is int and value < 1:
-                raise ValueError(f"{field.name}: {value} is below 1")
 
 
 class Subnets(nn.Module):
@@ -119,10 +112,10 @@ class Subnets(nn.Module):
 
     def __init__(self, widths: Mapping[str, int], options: SubnetOptions, *, text_width: int) -> None:
         super().__init__()
-        makers: dict[str, Callable[[int], FrameSubnet | TextSubnet]] = {
+        makers: dict[str, Callable[[int], FrameSubnet | LastState]] = {
             "a": lambda width: FrameSubnet(width, options.audio_hidden, options.audio_dropout),
             "v": lambda width: FrameSubnet(width, options.vision_hidden, options.vision_dropout),
-            "t": lambda width: TextSubnet(width, options.text_hidden, text_width),
+            "t": lambda width: LastState(width, options.text_hidden, text_width),
         }
         made = {m: make(widths[m]) for m, make in makers.items() if m in widths}
         self.each = nn.ModuleDict(made)

@@ -4,6 +4,7 @@ from dmmsa_cli.models.base import Model
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
 from dmmsa_cli.models.lf_dnn import LfDnn
 from dmmsa_cli.models.lmf import Lmf
+from dmmsa_cli.models.self_mm import SelfMm
 from dmmsa_cli.models.tfn import Tfn
 
 MODELS: dict[str, type[Model]] = {
@@ -11,4 +12,5 @@ MODELS: dict[str, type[Model]] = {
     "lf_dnn": LfDnn,
     "tfn": Tfn,
     "lmf": Lmf,
+    "self_mm": SelfMm,
 }

@@ -25,6 +25,10 @@ class Outputs:
     heads: Mapping[str, Tensor] = field(default_factory=dict)
     """Outputs of the heads that the objective asked for: (B, outputs) over the fusion, (B, features, outputs) over
     each feature in the order of `features`."""
+    unimodal: Mapping[str, Tensor] = field(default_factory=dict)
+    """Predictions of single modalities, of models that make such, (B,) each."""
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further losses that belong to the model itself, scalars in float32."""
 
 
 Reading = Literal["embedding", "sequence"]

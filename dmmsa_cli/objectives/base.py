@@ -48,6 +48,9 @@ class Objective(nn.Module, ABC):
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set."""
 
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What of `Outputs` it reads beside the prediction and its heads: `features`, `unimodal`, `losses`."""
+
     heads: Mapping[str, Head]
     """The heads it wants of a model, beside the main prediction; the model builds them, and evaluation reads them."""
 

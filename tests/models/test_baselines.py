@@ -88,3 +88,33 @@ def test_late_fusion_is_mmsas(reference, name):
     for m in found:
         if f"Feature_{m}" in io:
             torch.testing.assert_close(found[m], io[f"Feature_{m}"], atol=WITHIN, rtol=0)
+
+
+class Cls(nn.Module):
+    """A text encoder whose [CLS] is given."""
+
+    def forward(self, block):
+        return block
+
+
+PARTS = {"fusion": "fusion", "text": "t", "audio": "a", "video": "v"}
+
+
+def test_self_mm_is_mmsas(reference):
+    weights, io = reference("self_mm")
+    inputs = {
+        "t": Padded(io["text_cls"].unsqueeze(1), torch.ones(5, dtype=torch.int64)),
+        "a": Padded(io["audio"], io["audio_lengths"].long()),
+        "v": Padded(io["vision"], io["vision_lengths"].long()),
+    }
+    sizes = {"audio_hidden": 4, "vision_hidden": 5, "audio_width": 3, "vision_width": 4}
+    heads = {"fusion_head": 6, "text_head": 5, "audio_head": 3, "vision_head": 4}
+    model = build("self_mm", inputs, **sizes, **heads)
+    names = {"audio_model": "lstms.a", "video_model": "lstms.v"}
+    names |= {f"post_{p}_layer_{n}": f"own.{ours}.layer_{n}" for p, ours in PARTS.items() for n in (1, 2, 3)}
+    model.load_state_dict(renamed(weights, names))
+    said = model(batch_of(inputs))
+    for letter, found in {"M": said.prediction, **{m.upper(): said.unimodal[m] for m in "tav"}}.items():
+        torch.testing.assert_close(found, io[letter].squeeze(-1), atol=WITHIN, rtol=0)
+    for letter, name in {"f": "fusion", "t": "t", "a": "a", "v": "v"}.items():
+        torch.testing.assert_close(said.features[name], io[f"Feature_{letter}"], atol=WITHIN, rtol=0)
