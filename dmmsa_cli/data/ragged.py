@@ -48,6 +48,11 @@ class Ragged:
     places: Tensor
     """Where the sequence of each clip stands among those of the groups, (B,)."""
 
+    def clips(self) -> list[Tensor]:
+        """Which clips of the batch each group holds, by the order of its sequences, (n,) each."""
+        order = torch.argsort(self.places)
+        return list(torch.split(order, [len(group.lengths) for group in self.groups]))
+
     @property
     def real(self) -> int:
         """Valid positions."""

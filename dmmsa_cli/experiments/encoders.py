@@ -37,12 +37,12 @@ def frames(experiment: Experiment, modality: str, rows: SplitFrames) -> Frames:
     """Return the frames of audio or vision, cut at the dataset's longest sequence."""
     manifest = experiment.store.manifest
     longest = max(1, manifest.longest[modality])
-    return Frames(rows, modality, manifest.widths[modality], longest, _waste(experiment))
+    return Frames(rows, modality, manifest.widths[modality], longest, _waste(experiment, modality))
 
 
-def _waste(experiment: Experiment) -> float:
+def _waste(experiment: Experiment, modality: str) -> float:
     """How much padding a group may have: a CPU starts a kernel in no time, so there every length is a group."""
-    if experiment.reads == "sequence":
+    if experiment.reading(modality) == "sequence":
         return ONE_GROUP
     return 0.0 if experiment.device.type == "cpu" else 0.15
 
@@ -98,7 +98,7 @@ def check_modalities(experiment: Experiment, seed: int) -> None:
     """
     for modality in experiment.modalities:
         if modality != "t":
-            if experiment.reads == "embedding":
+            if experiment.reading(modality) == "embedding":
                 _check_heads(experiment, modality)
         elif experiment.has_text_encoder:
             base_text(experiment, seed)  # finds it, or says how to get it
@@ -202,8 +202,8 @@ class Encoders:
     def inside(self) -> list[str]:
         """The modalities whose encoders are part of the model."""
         experiment = self.experiment
-        whole = experiment.reads == "sequence"
-        return [m for m in experiment.modalities if whole or m != "t" or experiment.trains_text]
+        outside = not experiment.trains_text and experiment.reading("t") == "embedding"
+        return [m for m in experiment.modalities if m != "t" or not outside]
 
     def at_start(self) -> dict[str, nn.Module]:
         """Return the encoders that are part of the model, as training begins."""
@@ -226,10 +226,10 @@ class Encoders:
     @property
     def _pooling(self) -> Pooling:
         """The recipe's; where token states are read nobody pools, and a pooler would only be carried along."""
-        return "mean" if self.experiment.reads == "sequence" else self.experiment.recipe.text.pooling
+        return "mean" if self.experiment.reading("t") == "sequence" else self.experiment.recipe.text.pooling
 
     def _empty(self, modality: str) -> nn.Module:
-        experiment, reads_sequences = self.experiment, self.experiment.reads == "sequence"
+        experiment, reads_sequences = self.experiment, self.experiment.reading(modality) == "sequence"
         if modality == "t" and experiment.trains_text:
             dropout = experiment.recipe.text.dropout
             encoder = empty_encoder(self.run.path / "text", pooling=self._pooling, dropout=dropout)
@@ -249,10 +249,7 @@ class Encoders:
     @property
     def widths(self) -> dict[str, int]:
         """Width of every modality in use as the model reads it."""
-        if self.experiment.reads == "sequence":
-            return {m: self._text_width() if m == "t" else self._frame_width(m) for m in self.experiment.modalities}
-        width = self.experiment.recipe.model.options.width
-        return {m: self._text_width() if m == "t" else width for m in self.experiment.modalities}
+        return {m: self._text_width() if m == "t" else self._width(m) for m in self.experiment.modalities}
 
     def _text_width(self) -> int:
         if self.experiment.has_text_encoder:
@@ -268,11 +265,14 @@ class Encoders:
             reader.standardise_by(*_statistics(experiment, modality, seed))
         return reader
 
-    def _frame_width(self, modality: str) -> int:
-        return self.experiment.store.manifest.widths[modality]
+    def _width(self, modality: str) -> int:
+        if self.experiment.reading(modality) == "sequence":
+            return self.experiment.store.manifest.widths[modality]
+        width: int = self.experiment.recipe.model.options.width
+        return width
 
     def _pretrained_or_fresh(self, modality: str) -> nn.Module:
-        if self.experiment.reads == "sequence":
+        if self.experiment.reading(modality) == "sequence":
             return self._fresh_reader(modality)
         if modality not in self.pretrained:
             return fresh_encoder(self.experiment, modality, self.seed)

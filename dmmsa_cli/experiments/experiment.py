@@ -89,10 +89,9 @@ class Experiment:
         """The seed of the encoders that a run of this seed stands on."""
         return seed if self.recipe.per_seed else self.recipe.base_seed
 
-    @property
-    def reads(self) -> Reading:
-        """How every modality reaches the recipe's model."""
-        return MODELS[self.recipe.model.name].reads
+    def reading(self, modality: str) -> Reading:
+        """How a modality reaches the recipe's model."""
+        return MODELS[self.recipe.model.name].reads[modality]
 
     @property
     def pretraining(self) -> Pretraining:

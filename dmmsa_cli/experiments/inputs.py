@@ -65,9 +65,9 @@ class Inputs:
 
     def _text(self, rows: Rows, split: str | None) -> Source:
         experiment = self.encoders.experiment
-        if experiment.trains_text:
+        if experiment.trains_text or experiment.reading("t") == "tokens":
             return self._tokens(rows)
-        if experiment.reads == "sequence":
+        if experiment.reading("t") == "sequence":
             return self._text_sequences(rows, split)
         if not experiment.has_text_encoder:
             return pooled_features(experiment, rows)

@@ -75,7 +75,7 @@ class Recipe:
     """float32, bf16, or auto: bf16 where the hardware computes it natively. Settled once a run."""
 
     def __post_init__(self) -> None:
-        if self.pretraining is not None and MODELS[self.model.name].reads == "sequence":
+        if self.pretraining is not None and set(MODELS[self.model.name].reads.values()) != {"embedding"}:
             raise ValueError(
                 f"pretraining: {self.model.name} reads sequences, not what encoders make of them; say null"
             )

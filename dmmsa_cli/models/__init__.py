@@ -4,6 +4,9 @@ from dmmsa_cli.models.base import Model
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
 from dmmsa_cli.models.lf_dnn import LfDnn
 from dmmsa_cli.models.lmf import Lmf
+from dmmsa_cli.models.mag_bert import MagBert
+from dmmsa_cli.models.mfn import Mfn
+from dmmsa_cli.models.misa import Misa
 from dmmsa_cli.models.self_mm import SelfMm
 from dmmsa_cli.models.tfn import Tfn
 
@@ -12,5 +15,8 @@ MODELS: dict[str, type[Model]] = {
     "lf_dnn": LfDnn,
     "tfn": Tfn,
     "lmf": Lmf,
+    "mfn": Mfn,
+    "misa": Misa,
+    "mag_bert": MagBert,
     "self_mm": SelfMm,
 }

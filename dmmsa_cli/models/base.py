@@ -31,8 +31,11 @@ class Outputs:
     """Further losses that belong to the model itself, scalars in float32."""
 
 
-Reading = Literal["embedding", "sequence"]
-"""How a modality reaches a model: as one vector a clip, (B, w), or as a padded block of states or frames, (B, T, w)."""
+Reading = Literal["embedding", "sequence", "tokens"]
+"""How a modality reaches a model: as one vector a clip, (B, w); as a padded block of states or frames, (B, T, w); or,
+for text, as token ids beside the text encoder itself, which the model then runs in its own way."""
+
+SEQUENCES: Mapping[str, Reading] = dict.fromkeys("tva", "sequence")
 
 
 class Model(nn.Module, ABC):
@@ -48,8 +51,8 @@ class Model(nn.Module, ABC):
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set. `width` is what audio and vision encoders give."""
 
-    reads: ClassVar[Reading] = "embedding"
-    """What it reads of every modality."""
+    reads: ClassVar[Mapping[str, Reading]] = dict.fromkeys("tva", "embedding")
+    """What it reads of each modality."""
 
     @abstractmethod
     def __init__(

@@ -14,7 +14,7 @@ from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.subnets import SubnetOptions, Subnets
-from dmmsa_cli.models.base import Model, Outputs, Reading, sequences
+from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LfDnn(Model):
     """
 
     Options = LfDnnOptions
-    reads: ClassVar[Reading] = "sequence"
+    reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 
     def __init__(
         self, encoders: Mapping[str, nn.Module], widths: Mapping[str, int], heads: Mapping[str, Head], **options: object

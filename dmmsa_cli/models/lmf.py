@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.subnets import SubnetOptions, Subnets
-from dmmsa_cli.models.base import Model, Outputs, Reading, sequences
+from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
 from dmmsa_cli.models.tfn import with_one
 
 
@@ -48,7 +48,7 @@ class Lmf(Model):
     """
 
     Options = LmfOptions
-    reads: ClassVar[Reading] = "sequence"
+    reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 
     def __init__(
         self, encoders: Mapping[str, nn.Module], widths: Mapping[str, int], heads: Mapping[str, Head], **options: object

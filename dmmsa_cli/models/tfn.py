@@ -15,7 +15,7 @@ from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.subnets import SubnetOptions, Subnets
-from dmmsa_cli.models.base import Model, Outputs, Reading, sequences
+from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
 
 RANGE = 3.0  # of the squashed output: MMSA has it for CH-SIMS too, whose scores end at 1
 
@@ -54,7 +54,7 @@ class Tfn(Model):
     """
 
     Options = TfnOptions
-    reads: ClassVar[Reading] = "sequence"
+    reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 
     def __init__(
         self, encoders: Mapping[str, nn.Module], widths: Mapping[str, int], heads: Mapping[str, Head], **options: object

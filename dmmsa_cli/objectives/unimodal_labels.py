@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -108,10 +109,8 @@ class UnimodalLabels(nn.Module):
         return (to_negative - to_positive) / (to_positive + EPSILON)
 
     def _distance(self, difference: Tensor) -> Tensor:
-        if self.distance == "norm":
-            return difference.norm(dim=-1)
-        width: int = difference.shape[-1]
-        return difference.square().sum(-1) / width**0.5
+        length: Tensor = torch.linalg.vector_norm(difference, dim=-1)
+        return length if self.distance == "norm" else length.square() / math.sqrt(difference.shape[-1])
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
         for name, buffer in list(self.named_buffers(recurse=False)):

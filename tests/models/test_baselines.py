@@ -1,5 +1,7 @@
 """Each baseline with MMSA's weights gives what MMSA's code gave (`baselines/` of the reference values)."""
 
+import itertools
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -7,6 +9,7 @@ from torch import nn
 
 from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.data.views import Batch
+from dmmsa_cli.layers.adaptation import AdaptationGate
 from dmmsa_cli.models import MODELS
 
 WITHIN = 1e-5
@@ -118,3 +121,70 @@ def test_self_mm_is_mmsas(reference):
         torch.testing.assert_close(found, io[letter].squeeze(-1), atol=WITHIN, rtol=0)
     for letter, name in {"f": "fusion", "t": "t", "a": "a", "v": "v"}.items():
         torch.testing.assert_close(said.features[name], io[f"Feature_{letter}"], atol=WITHIN, rtol=0)
+
+
+def test_misa_is_mmsas(reference):
+    weights, io = reference("misa")
+    lengths = io["text_mask"].sum(1).long()
+    inputs = {
+        "t": Padded(io["text_features"], lengths),
+        "v": Padded(io["vision"], torch.full((5,), 7)),
+        "a": Padded(io["audio"], torch.full((5,), 7)),
+    }
+    model = build("misa", inputs, width=8, text_lengths=True)
+    names = {}
+    for m in "tva":
+        names |= {f"project_{m}.project_{m}": f"project.{m}.0", f"project_{m}.project_{m}_layer_norm": f"project.{m}.2"}
+        names |= {f"recon_{m}.recon_{m}_1": f"reconstruct.{m}"}
+    names |= {f"private_{m}.private_{m}_{1 if m != 'a' else 3}": f"private.{m}" for m in "tva"}
+    for m in "va":
+        names |= {f"{m}rnn1": f"lstms.{m}.first", f"{m}rnn2": f"lstms.{m}.second", f"{m}layer_norm": f"lstms.{m}.norm"}
+    names |= {"shared.shared_1": "shared", "transformer_encoder.layers.0": "transformer"}
+    names |= {"fusion.fusion_layer_1": "fusion_layer_1", "fusion.fusion_layer_3": "fusion_layer_2"}
+    unused = "sp_discriminator"  # computed there, and in no loss
+    model.load_state_dict({k: v for k, v in renamed(weights, names).items() if not k.startswith(unused)})
+    said = model(batch_of(inputs))
+    torch.testing.assert_close(said.prediction, io["M"].squeeze(-1), atol=WITHIN, rtol=0)
+    for kind, m in itertools.product(("private", "shared"), "tva"):
+        torch.testing.assert_close(said.features[f"{kind}_{m}"], io[f"{kind}_{m}"], atol=WITHIN, rtol=0)
+    for ours, theirs in {"similarity": "cmd", "difference": "difference", "reconstruction": "reconstruction"}.items():
+        torch.testing.assert_close(said.losses[ours], io[f"loss_{theirs}"].squeeze(), atol=WITHIN, rtol=0)
+
+
+def gate_of(weights, beta):
+    gate = AdaptationGate(12, {"v": 6, "a": 5}, beta=beta, dropout=0.5).eval()
+    names = {"LayerNorm": "norm", "W_v": "shifts.v", "W_a": "shifts.a", "W_hv": "gates.v", "W_ha": "gates.a"}
+    gate.load_state_dict(renamed(weights, names))
+    return gate
+
+
+@pytest.mark.parametrize(
+    ("name", "beta", "out"),
+    [
+        ("mag", 1.0, "out"),
+        ("mag", 2.0, "out"),
+        *(("mag_clamped", beta, f"out_beta_{beta}") for beta in (0.5, 1.0, 2.0)),
+    ],
+)
+def test_the_gate_is_mmsas(reference, name, beta, out):
+    weights, io = reference(name)
+    found = gate_of(weights, beta)(io["text_embedding"], {"v": io["vision"], "a": io["audio"]})
+    torch.testing.assert_close(found, io[out], atol=WITHIN, rtol=0)
+
+
+def test_mfn_is_mmsas(reference):
+    weights, io = reference("mfn")
+    sizes = {"text_hidden": 6, "audio_hidden": 4, "vision_hidden": 5, "memory": 7, "attention_width": 8}
+    sizes |= {"candidate_width": 9, "retain_width": 10, "update_width": 11, "fusion_width": 6}
+    model = build("mfn", blocks(io), **sizes)
+    names = {
+        "lstm_l": "cells.t",
+        "lstm_a": "cells.a",
+        "lstm_v": "cells.v",
+        "out_fc1": "output_1",
+        "out_fc2": "output_2",
+    }
+    nets = {"att1": "attend", "att2": "candidate", "gamma1": "retain", "gamma2": "update"}
+    names |= {f"{old}_fc{n}": f"{new}.{'inner' if n == 1 else 'outer'}" for old, new in nets.items() for n in (1, 2)}
+    model.load_state_dict(renamed(weights, names))
+    torch.testing.assert_close(model(batch_of(blocks(io))).prediction, io["M"].squeeze(-1), atol=WITHIN, rtol=0)
