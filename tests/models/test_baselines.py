@@ -188,3 +188,34 @@ def test_mfn_is_mmsas(reference):
     names |= {f"{old}_fc{n}": f"{new}.{'inner' if n == 1 else 'outer'}" for old, new in nets.items() for n in (1, 2)}
     model.load_state_dict(renamed(weights, names))
     torch.testing.assert_close(model(batch_of(blocks(io))).prediction, io["M"].squeeze(-1), atol=WITHIN, rtol=0)
+
+
+def test_mult_is_mmsas(reference):
+    """Its own mask looks as far ahead as two sequences differ in length, so here they are as long as their blocks."""
+    weights, io = reference("mult")
+    inputs = blocks(io)
+    model = build("mult", inputs, width=8, attention_heads=2, layers=2, text_kernel=3, audio_kernel=3, vision_kernel=1)
+    names = {"proj1": "fusion_layer_1", "proj2": "fusion_layer_2", "out_layer": "output"}
+    theirs = {"t": "l", "a": "a", "v": "v"}
+    names |= {f"proj_{theirs[m]}": f"project.{m}" for m in "tav"}
+    for m, n in itertools.permutations("tav", 2):
+        names |= stack(f"trans_{theirs[m]}_with_{theirs[n]}", f"cross.{m}{n}")
+    for m in "tav":
+        names |= stack(f"trans_{theirs[m]}_mem", f"memory.{m}")
+    model.load_state_dict({k: v for k, v in renamed(weights, names).items() if not k.endswith(".version")})
+    said = model(batch_of(inputs))
+    torch.testing.assert_close(said.prediction, io["M"].squeeze(-1), atol=WITHIN, rtol=0)
+
+
+def stack(theirs, ours):
+    parts = {
+        "self_attn.in_proj_weight": "qkv.weight",
+        "self_attn.in_proj_bias": "qkv.bias",
+        "self_attn.out_proj": "out",
+        "fc1": "up",
+        "fc2": "down",
+        "layer_norms.0": "attention_norm",
+        "layer_norms.1": "feedforward_norm",
+    }
+    layers = {f"{theirs}.layers.{n}.{old}": f"{ours}.layers.{n}.{new}" for n in range(9) for old, new in parts.items()}
+    return layers | {theirs: ours}
