@@ -105,3 +105,5 @@ def test_the_same_bytes_every_time(tmp_path):
     assert one == two != other
     assert pickle.loads(one).keys() == {"train", "valid", "test"}
     assert not list(tmp_path.glob("*.partial"))
+    write_shaped(tmp_path / "text.pkl", "sims", rows=ROWS)
+    assert "text" in pickle.loads((tmp_path / "text.pkl").read_bytes())["train"]
