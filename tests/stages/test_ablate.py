@@ -161,6 +161,7 @@ def test_a_recipe_that_is_a_file_has_its_partner_beside_it_and_a_study_its_files
     variant = Variant(name="full", recipe={"dmmsa": "confede"})
     assert variant.recipe_beside(f"mine/dmmsa{suffix}") == f"mine/confede{suffix}"
     assert find_recipe(f"dmmsa{suffix}", "mosi") == Path(f"dmmsa{suffix}")
+    assert find_recipe("mine/dmmsa", "mosi") == Path("mine/dmmsa")
     study = tmp_path / f"study{suffix}"
     study.write_text(yaml.safe_dump({"title": "x", "variants": [{"name": "full", "recipe": f"wide{suffix}"}]}))
     assert load_study(str(study)).variants[0].recipe == str(tmp_path / f"wide{suffix}")
