@@ -31,7 +31,7 @@ class Padded:
 
     def to(self, device: torch.device) -> Padded:
         """Return the sequences on `device`."""
-        values, lengths = (x.to(device, non_blocking=True) for x in (self.values, self.lengths))
+        values, lengths = (x.to(device) for x in (self.values, self.lengths))
         return Padded(values, lengths, self.full)
 
 
@@ -66,7 +66,7 @@ class Ragged:
     def to(self, device: torch.device) -> Ragged:
         """Return the sequences on `device`."""
         groups = tuple(group.to(device) for group in self.groups)
-        return Ragged(groups, self.places.to(device, non_blocking=True))
+        return Ragged(groups, self.places.to(device))
 
 
 def block(ragged: Ragged, values: Sequence[Tensor] | None = None) -> Padded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,7 @@ class Split:
     def __init__(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
         self.name = name
         self._batches = tuple(batches)
-        sizes = [batch.num_rows for batch in self._batches]
-        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self._starts = np.array([0, *accumulate(batch.num_rows for batch in self._batches)])
         self._frames: dict[str, list[tuple[NDArray[np.int32], NDArray[np.float32]]]] = {}
         self._columns = set(self._batches[0].schema.names) if self._batches else set()
 

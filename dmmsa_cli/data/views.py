@@ -43,15 +43,11 @@ class Batch:
         if device.type == "cpu":
             return self
         return Batch(
-            rows=self.rows.to(device, non_blocking=True),
-            inputs={name: _move(value, device) for name, value in self.inputs.items()},
-            labels={name: label.to(device, non_blocking=True) for name, label in self.labels.items()},
+            rows=self.rows.to(device),
+            inputs={name: value.to(device) for name, value in self.inputs.items()},
+            labels={name: label.to(device) for name, label in self.labels.items()},
             companions=self.companions,
         )
-
-
-def _move(value: Input, device: torch.device) -> Input:
-    return value.to(device) if isinstance(value, Ragged) else value.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

@@ -210,13 +210,16 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 def _check_kinds(folder: Path, facts: Mapping[str, Any]) -> None:
     wrong = [name for name, kind in _KINDS.items() if name in facts and not isinstance(facts[name], kind)]
-    if not wrong:
-        hashes = [*facts["encoders"].items(), *facts["encoder_hashes"].items()]
-        named = [*facts["modalities"], *(modality for modality, _ in hashes)]
-        if not all(isinstance(value, str) for _, value in hashes) or not set(map(str, named)) <= {*MODALITIES}:
-            wrong = ["modalities", "encoders", "encoder_hashes"]
+    by_modality = [name for name in ("modalities", "encoders", "encoder_hashes") if name not in wrong]
+    wrong += [name for name in by_modality if not _is_by_modality(facts[name])]
     if wrong:
         raise RunMismatch(f"{folder / 'environment.json'} is damaged: see {', '.join(wrong)}.", TRAIN_AGAIN)
+
+
+def _is_by_modality(value: list[Any] | dict[str, Any]) -> bool:
+    """Whether a list holds modalities, or a dict a text for each of some."""
+    texts = value.values() if isinstance(value, dict) else ()
+    return all(modality in MODALITIES for modality in value) and all(isinstance(text, str) for text in texts)
 
 
 def check_place(run: RunFolder) -> None:

@@ -105,6 +105,11 @@ def recipes_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "recipes"
 
 
+def is_file(name: str) -> bool:
+    """Whether what stands for a recipe or study is a file of one's own, and not the name of a shipped one."""
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
 def find_recipe(recipe: str | None, family: str) -> Path:
     """Return the file of a recipe.
 
@@ -115,7 +120,7 @@ def find_recipe(recipe: str | None, family: str) -> Path:
     Raises:
         InvalidRecipe: there is no such recipe; the message lists those there are.
     """
-    if recipe is not None and (recipe.endswith((".yaml", ".yml")) or "/" in recipe):
+    if recipe is not None and is_file(recipe):
         return Path(recipe)
     folder = recipes_folder() / family
     folder = folder if folder.is_dir() else recipes_folder() / "default"

@@ -10,7 +10,7 @@ from typing import Any
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import InvalidRecipe
-from dmmsa_cli.experiments.recipes import recipes_folder
+from dmmsa_cli.experiments.recipes import is_file, recipes_folder
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import parse, read_yaml
 
@@ -57,7 +57,7 @@ class Variant:
                 f"Variant {self.title} names no recipe beside {base}.", f"It knows {', '.join(self.recipe)}."
             )
         partner = self.recipe[path.stem]
-        return str(path.with_name(f"{partner}{path.suffix}")) if path.suffix in (".yaml", ".yml") else partner
+        return str(path.with_name(f"{partner}{path.suffix}")) if is_file(path.name) else partner
 
     def missing_on(self, store: Store) -> str:
         """Say why the variant makes no sense on a dataset; nothing where it does."""
@@ -120,7 +120,7 @@ def load_study(name: str) -> Study:
     Raises:
         InvalidRecipe: there is no such study, or it has errors; all of them are told.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) or "/" in name else recipes_folder() / f"studies/{name}.yaml"
+    path = Path(name) if is_file(name) else recipes_folder() / f"studies/{name}.yaml"
     if not path.exists():
         raise InvalidRecipe(
             f"There is no study {name}.", f"Choose from {', '.join(study_names())}, or give a file: --study FILE.yaml"
@@ -132,6 +132,6 @@ def load_study(name: str) -> Study:
 def _beside(variant: Variant, folder: Path) -> Variant:
     """A recipe that is a file lies where the study says, seen from the study's own folder."""
     own = variant.recipe
-    if not isinstance(own, str) or not own.endswith((".yaml", ".yml")):
+    if not isinstance(own, str) or not is_file(own):
         return variant
     return replace(variant, recipe=str(folder / own))

@@ -80,6 +80,7 @@ SUMS = {  # of labels, frames, lengths, text features and token ids
     "valid": (-2.81, -141.69, 229.64, 1301, 224, -2.11, -1.52, -2.18, -101.58, 2033802),
     "test": (-2.46, 149.05, -21.39, 1597, 271, -1.94, -0.38, -0.01, 318.70, 1917724),
 }
+DURATIONS = (19636.33, 19088.94, 24580.22)  # of 5,000 clips each, in seconds
 LABELS = [f"regression_labels{letter}" for letter in ("_T", "_V", "_A")]
 SUMMED = ["regression_labels", "audio", "vision", "audio_lengths", "vision_lengths", *LABELS, "text", "text_bert"]
 
@@ -91,6 +92,8 @@ def test_what_is_measured_today_was_measured_before():
     assert hashlib.sha256(texts.encode()).hexdigest().startswith("c1e54737b1b739608a751fbce13512ed")
     found = {name: [float(np.sum(split[key], dtype=np.float64)) for key in SUMMED] for name, split in raw.items()}
     assert found == {name: pytest.approx(sums, abs=0.01) for name, sums in SUMS.items()}
+    long = [float(durations(np.random.default_rng(0), split, 5000).sum()) for split in SUMS]
+    assert long == pytest.approx(DURATIONS, abs=0.01)
     assert (raw["train"]["id"][0], raw["test"]["id"][-1]) == ("synthetic-train-0$_$1", "synthetic-test-0$_$8")
 
 
@@ -102,3 +105,5 @@ def test_the_same_bytes_every_time(tmp_path):
     assert one == two != other
     assert pickle.loads(one).keys() == {"train", "valid", "test"}
     assert not list(tmp_path.glob("*.partial"))
+    write_shaped(tmp_path / "text.pkl", "sims", rows=ROWS)
+    assert "text" in pickle.loads((tmp_path / "text.pkl").read_bytes())["train"]

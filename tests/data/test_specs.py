@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import yaml
@@ -14,6 +15,15 @@ from tests.plain_values import BOMB, PLAIN
 @pytest.mark.parametrize("spec", SPECS.values(), ids=str)
 def test_a_spec_survives_the_manifest(spec):
     assert parse(DatasetSpec, json.loads(json.dumps(to_dict(spec))), {}, "manifest") == spec
+
+
+def test_published_files_are_named_and_hashed():
+    published = [spec.source for spec in SPECS.values() if not spec.synthetic]
+    assert len(published) == 5
+    for source in published:
+        assert re.fullmatch(r"(MOSI|MOSEI|SIMS)/Processed/(un)?aligned_(50|39)\.pkl", source.path)
+        assert re.fullmatch("[0-9a-f]{64}", source.sha256)  # as hashlib writes it: it is compared with that
+    assert len({source.path for source in published}) == len({source.sha256 for source in published}) == 5
 
 
 def test_the_aligned_variants_differ_in_name_and_file_only():

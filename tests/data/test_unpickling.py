@@ -615,6 +615,26 @@ def test_a_line_is_read_up_to_a_length_wherever_the_window_ends(monkeypatch, win
             read.line(most)
 
 
+LINES = {  # opcodes that are followed by a line or two
+    "a module": lambda line: b"c" + line + b"\nx\n.",
+    "a name": lambda line: b"cx\n" + line + b"\n.",
+    "a class's module": lambda line: b"(i" + line + b"\nx\n.",
+    "a class's name": lambda line: b"(ix\n" + line + b"\n.",
+    "an integer": lambda line: b"I" + line + b"\n.",
+    "a long": lambda line: b"L" + line + b"L\n.",
+    "a float": lambda line: b"F" + line + b"\n.",
+    "a place to keep": lambda line: b"Np" + line + b"\n.",
+    "a place to look": lambda line: b"Np0\ng" + line + b"\n.",
+}
+
+
+@pytest.mark.parametrize("written", LINES.values(), ids=LINES)
+def test_numbers_and_names_have_a_length_at_most(read, written):
+    """They are copied, decoded and shown; and Python takes a time that is quadratic for the digits of an integer."""
+    with pytest.raises(DamagedPickle, match="a number or name in it is longer than"):
+        read(written(b"1" * 2000))
+
+
 def test_too_little_memory_is_told_and_not_called_damage(tmp_path, monkeypatch):
     path = write(tmp_path / "x.pkl", {"x": np.zeros(2**22)})  # 32 MiB
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + 2**24)

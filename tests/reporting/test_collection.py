@@ -8,9 +8,11 @@ import pytest
 
 from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import RunMismatch
+from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.report import build_report
+from dmmsa_cli.training.run import RunFolder
 from tests.reporting.conftest import measured, write_run
 
 
@@ -81,6 +83,34 @@ def test_a_damaged_file_is_told_with_its_name_and_the_others_are_read(tmp_path, 
     assert [s.seeds for s in found.systems] == [(12,)]
     assert name in str(found.damaged[0])
     assert found.damaged[0].remedy
+
+
+KINDS = {
+    "dataset": (7, None),
+    "data_hash": (None, ["a"]),
+    "recipe": ({}, 1),
+    "variant": (3, None),
+    "precision": (32, None),
+    "base_text": (5, {}),
+    "text_encoder": (5, []),
+    "encoders": ([], {"x": "text-1"}, {"t": 1}),
+    "encoder_hashes": ("abc", {"x": "ab"}, {"t": None}),
+    "modalities": ("tva", ["t", "x"], [["t"]]),
+    "from_scratch": ("no", None),
+    "synthetic": ("no", None),
+    "seed": ("1", None),
+    "source": ("file.pkl", None),
+}
+
+
+@pytest.mark.parametrize(("fact", "value"), [(fact, value) for fact, values in KINDS.items() for value in values])
+def test_a_fact_of_another_kind_is_named_and_no_other(tmp_path, fact, value):
+    folder = write_run(tmp_path)
+    path = folder / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {fact: value}))
+    with pytest.raises(RunMismatch, match=rf"environment\.json is damaged: see {fact}\."):
+        identity_in(RunFolder(folder))
+    assert collect(tmp_path).damaged
 
 
 def test_predictions_are_read_as_they_were_written(tmp_path):

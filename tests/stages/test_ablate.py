@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -155,13 +156,15 @@ def test_what_changes_more_than_the_modalities_is_not_the_whole(place, micro):
     assert planned(plan(Study(title="x", variants=variants), place, recipe=str(micro), seeds=(1,))) == [("short", 1)]
 
 
-def test_a_recipe_that_is_a_file_has_its_partner_beside_it_and_a_study_its_files(tmp_path):
+@pytest.mark.parametrize("suffix", [".yaml", ".yml"])
+def test_a_recipe_that_is_a_file_has_its_partner_beside_it_and_a_study_its_files(tmp_path, suffix):
     variant = Variant(name="full", recipe={"dmmsa": "confede"})
-    assert variant.recipe_beside("mine/dmmsa.yaml") == "mine/confede.yaml"
-    (tmp_path / "study.yaml").write_text(
-        yaml.safe_dump({"title": "x", "variants": [{"name": "full", "recipe": "wide.yaml"}]})
-    )
-    assert load_study(str(tmp_path / "study.yaml")).variants[0].recipe == str(tmp_path / "wide.yaml")
+    assert variant.recipe_beside(f"mine/dmmsa{suffix}") == f"mine/confede{suffix}"
+    assert find_recipe(f"dmmsa{suffix}", "mosi") == Path(f"dmmsa{suffix}")
+    assert find_recipe("mine/dmmsa", "mosi") == Path("mine/dmmsa")
+    study = tmp_path / f"study{suffix}"
+    study.write_text(yaml.safe_dump({"title": "x", "variants": [{"name": "full", "recipe": f"wide{suffix}"}]}))
+    assert load_study(str(study)).variants[0].recipe == str(tmp_path / f"wide{suffix}")
 
 
 def test_no_folder_is_planned_twice(place, micro):
