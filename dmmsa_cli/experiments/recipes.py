@@ -79,6 +79,9 @@ class Recipe:
             raise ValueError(
                 f"pretraining: {self.model.name} reads sequences, not what encoders make of them; say null"
             )
+        wanted = OBJECTIVES[self.objective.name].needs(self.objective.options)
+        for missing in wanted - MODELS[self.model.name].gives:
+            raise ValueError(f"objective: {self.objective.name} needs {missing}, which {self.model.name} does not give")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -35,6 +35,10 @@ Reading = Literal["embedding", "sequence", "tokens"]
 """How a modality reaches a model: as one vector a clip, (B, w); as a padded block of states or frames, (B, T, w); or,
 for text, as token ids beside the text encoder itself, which the model then runs in its own way."""
 
+DECOMPOSITION = "similarity and dissimilarity features of each modality"
+UNIMODAL = "predictions of single modalities"
+SPACES = "losses over a shared space and private ones"
+
 SEQUENCES: Mapping[str, Reading] = dict.fromkeys("tva", "sequence")
 
 
@@ -51,8 +55,19 @@ class Model(nn.Module, ABC):
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set. `width` is what audio and vision encoders give."""
 
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """What of `Outputs` it fills beside the prediction and heads over the fusion, which every model has."""
+
     reads: ClassVar[Mapping[str, Reading]] = dict.fromkeys("tva", "embedding")
     """What it reads of each modality."""
+
+    @classmethod
+    def check(cls, modalities: Sequence[str]) -> None:  # noqa: B027  (most take any)
+        """See that the model means something over these modalities.
+
+        Raises:
+            InvalidRecipe: it does not; the message says which it needs, and why.
+        """
 
     @abstractmethod
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -61,17 +61,22 @@ class MagBert(Model):
     Options = MagBertOptions
     reads: ClassVar[Mapping[str, Reading]] = {"t": "tokens", "v": "sequence", "a": "sequence"}
 
+    @classmethod
+    def check(cls, modalities: Sequence[str]) -> None:
+        """It needs text, and something to shift it by."""
+        if "t" not in modalities or len(modalities) < 2:
+            raise InvalidRecipe(
+                "mag_bert shifts words by what is heard or seen with them: it needs text and one modality beside it.",
+                "Use all that there are (leave data.modalities out), or another model.",
+            )
+
     def __init__(
         self, encoders: Mapping[str, nn.Module], widths: Mapping[str, int], heads: Mapping[str, Head], **options: object
     ) -> None:
         super().__init__(encoders, widths, heads)
         chosen = MagBertOptions(**options)  # type: ignore[arg-type]
+        self.check(tuple(widths))
         others = {m: widths[m] for m in "va" if m in widths}
-        if "t" not in widths or not others:
-            raise InvalidRecipe(
-                "mag_bert shifts words by what is heard or seen with them: it needs text and one modality beside it.",
-                "Choose --modalities t,v,a, or another model.",
-            )
         self.frames = chosen.frames
         self.encoders = nn.ModuleDict(encoders)
         self.gate = AdaptationGate(widths["t"], others, beta=chosen.beta, dropout=chosen.gate_dropout)

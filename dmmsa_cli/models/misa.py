@@ -18,7 +18,7 @@ from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
-from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.models.base import SEQUENCES, SPACES, Model, Outputs, Reading, sequences
 
 ORDER = "tva"  # of the six tokens: private ones first, then shared ones
 HEADS, FEEDFORWARD, TRANSFORMER_DROPOUT = 2, 2048, 0.1  # torch's defaults, which no option of MISA's reaches
@@ -67,6 +67,7 @@ class Misa(Model):
     """
 
     Options = MisaOptions
+    gives = frozenset({SPACES})
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 
     def __init__(

@@ -16,7 +16,7 @@ from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.subnets import LastState
-from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.models.base import SEQUENCES, UNIMODAL, Model, Outputs, Reading, sequences
 
 FUSION = "fusion"
 
@@ -71,6 +71,7 @@ class SelfMm(Model):
     """
 
     Options = SelfMmOptions
+    gives = frozenset({UNIMODAL})
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 
     def __init__(

@@ -48,9 +48,6 @@ class Objective(nn.Module, ABC):
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """What of `Outputs` it reads beside the prediction and its heads: `features`, `unimodal`, `losses`."""
-
     heads: Mapping[str, Head]
     """The heads it wants of a model, beside the main prediction; the model builds them, and evaluation reads them."""
 
@@ -59,6 +56,11 @@ class Objective(nn.Module, ABC):
         self.capabilities = capabilities
         self.options = options
         self.heads = {}
+
+    @classmethod
+    def needs(cls, options: Any) -> frozenset[str]:  # noqa: ANN401
+        """Return what it wants of a model beside the prediction and heads over the fusion, by the names of `gives`."""
+        return frozenset()
 
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

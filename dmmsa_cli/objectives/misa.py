@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from dmmsa_cli.data.views import Batch
-from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.models.base import SPACES, Outputs
 from dmmsa_cli.objectives.base import Objective
 
 TASK = "regression"
@@ -39,7 +38,11 @@ class MisaObjective(Objective):
     """
 
     Options = MisaObjectiveOptions
-    needs: ClassVar[frozenset[str]] = frozenset({"losses"})
+
+    @classmethod
+    def needs(cls, options: MisaObjectiveOptions) -> frozenset[str]:
+        """The model's own losses."""
+        return frozenset({SPACES})
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the squared error and the model's own losses, none of them weighted."""

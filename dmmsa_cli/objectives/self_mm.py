@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
-from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.models.base import UNIMODAL, Outputs
 from dmmsa_cli.objectives.base import Objective, TrainingRows
 from dmmsa_cli.objectives.unimodal_labels import UnimodalLabels
 
@@ -33,8 +32,12 @@ class SelfMmObjective(Objective):
     """
 
     Options = SelfMmObjectiveOptions
-    needs: ClassVar[frozenset[str]] = frozenset({"unimodal"})
     epoch: Tensor
+
+    @classmethod
+    def needs(cls, options: SelfMmObjectiveOptions) -> frozenset[str]:
+        """Predictions of single modalities."""
+        return frozenset({UNIMODAL})
 
     def __init__(self, capabilities: Capabilities, options: SelfMmObjectiveOptions) -> None:
         super().__init__(capabilities, options)

@@ -20,6 +20,7 @@ from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.experiments.variants import check_names
 from dmmsa_cli.files import exclusive
+from dmmsa_cli.models import MODELS
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
@@ -107,6 +108,7 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
         )
     check_names(experiment, variant, from_scratch=from_scratch)
     fusion_objective(experiment)
+    MODELS[experiment.recipe.model.name].check(experiment.modalities)
     check_modalities(experiment, seed)
 
 
