@@ -10,7 +10,7 @@ from dmmsa_cli.data.specs import SPECS, DatasetSpec
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, from_values, load_recipe, recipes_folder
 from dmmsa_cli.objectives import OBJECTIVES
-from dmmsa_cli.recipe import dump_yaml
+from dmmsa_cli.recipe import dump_yaml, to_dict
 
 STUDIES = "studies"  # files of another type
 FILES = sorted(p for p in recipes_folder().rglob("*.yaml") if STUDIES not in p.relative_to(recipes_folder()).parts)
@@ -183,6 +183,75 @@ def test_a_recipe_that_is_not_there_lists_those_that_are():
     with pytest.raises(InvalidRecipe, match="no recipe nothing for mosi") as error:
         find_recipe("nothing", "mosi")
     assert "dmmsa" in error.value.remedy
+
+
+STAGE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 4}
+STAGE_DEFAULTS = {
+    "warmup_epochs": 1.0,
+    "weight_decay": 1e-3,
+    "patience": None,
+    "weight_averaging": None,
+    "length_window": 1,
+}
+ENCODER_DEFAULTS = {"layers": 1, "heads": 8, "position_dropout": 0.5, "layer_dropout": 0.5}
+DEFAULTS = {
+    "data": {"standardise": True, "fraction": 1.0, "modalities": None},
+    "text": {
+        "source": "encoder",
+        "encoder": None,
+        "pooling": "pooler",
+        "max_tokens": 256,
+        "train_in_fusion": False,
+        "dropout": None,
+        "frozen_layers": None,
+        "tiny": {"width": 64, "layers": 2, "heads": 4, "vocabulary": 2000},
+    },
+    "vision": ENCODER_DEFAULTS,
+    "audio": ENCODER_DEFAULTS,
+    "model": {"name": "feature_decomposition", "width": 768, "projector_dropout": 0.5},
+    "pretraining": {
+        "objective": {"name": "regression", "loss": "mse", "beta": 1.0},
+        "text": {**STAGE, **STAGE_DEFAULTS, "text_learning_rate": None, "frozen_share": 1 / 3},
+        "vision": STAGE | STAGE_DEFAULTS,
+        "audio": STAGE | STAGE_DEFAULTS,
+        "seed": 1,
+        "per_seed": False,
+    },
+    "fusion": {**STAGE, **STAGE_DEFAULTS, "text_learning_rate": None},
+    "seeds": [1, 12, 123, 1234, 12345],
+    "precision": "float32",
+}
+OBJECTIVE_DEFAULTS = {
+    "dmmsa": {
+        "beta": 1.0,
+        "msc": {"enabled": True, "classes": 3},
+        "uni": {"enabled": True},
+        "cl": {"enabled": True, "temperature": 0.5},
+        "gdwg": {"enabled": True, "temperature": 1.0},
+    },
+    "confede": {
+        "contrast_weight": 0.1,
+        "unimodal_weight": 0.01,
+        "temperature": 0.5,
+        "retrieval": {
+            "searched": 1.0,
+            "pool": 10,
+            "same_label": "rounded",
+            "refresh_every": 2,
+            "as_released": False,
+        },
+    },
+    "regression": {"loss": "mse", "beta": 1.0},
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_a_recipe_leaves_out_is_this(objective):
+    """A default that changes, changes what all recipes compute that leave it out: a run of theirs is another one."""
+    stages = {"objective": "regression", "text": STAGE, "vision": STAGE, "audio": STAGE}
+    least = {"model": "feature_decomposition", "objective": objective, "pretraining": stages, "fusion": STAGE}
+    expected = DEFAULTS | {"objective": {"name": objective, **OBJECTIVE_DEFAULTS[objective]}}
+    assert to_dict(from_values(least, "the least")) == expected
 
 
 def test_settings_and_flags_change_a_recipe_and_flags_come_last():
