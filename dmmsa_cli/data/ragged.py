@@ -69,21 +69,20 @@ class Ragged:
         return Ragged(groups, self.places.to(device))
 
 
-def block(ragged: Ragged, values: Sequence[Tensor] | None = None) -> Padded:
+def block(ragged: Ragged, values: Sequence[Tensor]) -> Padded:
     """Put the sequences of all groups into one padded block, in the order of the batch.
 
     Args:
         ragged: sequences of B clips.
-        values: what became of each group's, (n, T, w); by default they themselves.
+        values: what became of each group's, (n, T, w).
 
     Returns:
         The block, (B, T, w); zeros behind the end of each sequence.
     """
-    parts = [group.values for group in ragged.groups] if values is None else values
-    longest = max(part.shape[1] for part in parts)
+    longest = max(part.shape[1] for part in values)
     filled = [
-        F.pad(part * group.mask().unsqueeze(-1) if values is not None else part, (0, 0, 0, longest - part.shape[1]))
-        for part, group in zip(parts, ragged.groups, strict=True)
+        F.pad(part if group.full else part * group.mask().unsqueeze(-1), (0, 0, 0, longest - part.shape[1]))
+        for part, group in zip(values, ragged.groups, strict=True)
     ]
     lengths = torch.cat([group.lengths for group in ragged.groups])
     together = torch.cat(filled) if len(filled) > 1 else filled[0]

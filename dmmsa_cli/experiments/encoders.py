@@ -37,7 +37,8 @@ def frames(experiment: Experiment, modality: str, rows: SplitFrames) -> Frames:
     """Return the frames of audio or vision, cut at the dataset's longest sequence."""
     manifest = experiment.store.manifest
     longest = max(1, manifest.longest[modality])
-    return Frames(rows, modality, manifest.widths[modality], longest, _waste(experiment, modality))
+    padded = experiment.recipe.data.padded and experiment.reading(modality) == "sequence"
+    return Frames(rows, modality, manifest.widths[modality], longest, _waste(experiment, modality), padded)
 
 
 def _waste(experiment: Experiment, modality: str) -> float:
@@ -93,17 +94,34 @@ def check_modalities(experiment: Experiment, seed: int) -> None:
     """See that every modality in use can be encoded as the recipe wants it, before anything is trained.
 
     Raises:
-        InvalidRecipe: the heads do not divide the width, or the text features asked for are not there.
+        InvalidRecipe: the heads do not divide the width, the text features asked for are not there, the data are not
+            aligned where the recipe wants that, or a model that runs the text encoder itself is not given one.
         EncoderUnavailable: the text encoder can't be had.
     """
+    _check_alignment(experiment)
     for modality in experiment.modalities:
         if modality != "t":
             if experiment.reading(modality) == "embedding":
                 _check_heads(experiment, modality)
+        elif experiment.reading("t") == "tokens" and not experiment.trains_text:
+            raise InvalidRecipe(
+                f"{experiment.recipe.model.name} runs the text encoder itself, changed from within, and so trains it.",
+                "Set text.train_in_fusion to true, and text.source to encoder or tiny.",
+            )
         elif experiment.has_text_encoder:
             base_text(experiment, seed)  # finds it, or says how to get it
         else:
             check_text_features(experiment)
+
+
+def _check_alignment(experiment: Experiment) -> None:
+    if experiment.recipe.data.aligned and not experiment.store.spec.aligned:
+        raise InvalidRecipe(
+            f"{experiment.recipe.model.name} goes word by word (data.aligned), and {experiment.dataset} is not aligned to "
+            "the words.",
+            f"Prepare and use the aligned variant: dmmsa prepare {experiment.dataset} --aligned. A dataset of one's own "
+            "that is aligned says `aligned: true` in its description.",
+        )
 
 
 def check_text_features(experiment: Experiment) -> None:

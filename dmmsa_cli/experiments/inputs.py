@@ -25,7 +25,7 @@ from dmmsa_cli.experiments.cache import cached_embeddings, embed_tokens
 from dmmsa_cli.experiments.encoders import Encoders, check_text_features, frames
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
-from dmmsa_cli.experiments.states import cached_states, state_batches
+from dmmsa_cli.experiments.states import cached_states, padded, state_batches
 from dmmsa_cli.layers.pretrained import tokenize
 
 Source = Frames | Tokens | Tensor
@@ -82,7 +82,8 @@ class Inputs:
         if split is not None:
             return Frames(self._state_splits[split], "t", width, waste=ONE_GROUP)
         device, encoder = self.encoders.experiment.device, self.encoders.frozen_text()
-        states = Split("", list(state_batches(encoder, self._tokens(rows), device=device)))
+        made = state_batches(encoder, self._tokens(rows), device=device, padded=padded(self.encoders))
+        states = Split("", list(made))
         return Frames(states, "t", width, waste=ONE_GROUP)
 
     @cached_property
@@ -91,7 +92,14 @@ class Inputs:
         return cached_states(self.encoders, lambda name: self._tokens(store.split(name)))
 
     def _tokens(self, rows: Rows) -> Tokens:
-        return tokens(self.encoders.experiment, self.encoders.text_folder, rows)
+        found = tokens(self.encoders.experiment, self.encoders.text_folder, rows)
+        return replace(found, filled=self.encoders.experiment.recipe.text.max_tokens) if self._fills else found
+
+    @property
+    def _fills(self) -> bool:
+        """Whether transcripts are filled up to one length: where padding counts, and the text encoder is frozen."""
+        experiment = self.encoders.experiment
+        return padded(self.encoders) and experiment.reading("t") == "sequence" and not experiment.trains_text
 
     @cached_property
     def _embedded_splits(self) -> Mapping[str, Tensor]:

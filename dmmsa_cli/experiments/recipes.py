@@ -79,6 +79,8 @@ class Recipe:
             raise ValueError(
                 f"pretraining: {self.model.name} reads sequences, not what encoders make of them; say null"
             )
+        if self.data.padded and "sequence" not in MODELS[self.model.name].reads.values():
+            raise ValueError(f"data.padded: {self.model.name} reads what encoders make of sequences, without padding")
         wanted = OBJECTIVES[self.objective.name].needs(self.objective.options)
         for missing in wanted - MODELS[self.model.name].gives:
             raise ValueError(f"objective: {self.objective.name} needs {missing}, which {self.model.name} does not give")

@@ -34,7 +34,7 @@ def cached_states(encoders: Encoders, tokens: Callable[[str], Tokens]) -> Mappin
         encoders: the run's; the states are those of its frozen text encoder.
         tokens: the transcripts of a split as token ids; called where states are missing.
     """
-    facts = {**what_decides_text(encoders), "pooling": "states"}
+    facts = {**what_decides_text(encoders), "pooling": "states", "padded": padded(encoders)}
     folder = encoders.experiment.folder / "cache"
     paths = {name: folder / f"states-{digest(facts)}-{name}.arrow" for name in SPLITS}
     with exclusive(folder, wait=True):  # runs side by side need the same states once
@@ -42,9 +42,17 @@ def cached_states(encoders: Encoders, tokens: Callable[[str], Tokens]) -> Mappin
         encoder = encoders.frozen_text() if missing else None
         for name in missing:
             assert isinstance(encoder, TextEncoder)
-            _write(paths[name], state_batches(encoder, tokens(name), device=encoders.experiment.device), encoder.width)
+            made = state_batches(
+                encoder, tokens(name), device=encoders.experiment.device, padded=padded(encoders)
+            )
+            _write(paths[name], made, encoder.width)
     found = {name: _read(name, path) for name, path in paths.items()}
     return {name: split for name, split in found.items() if split is not None}
+
+
+def padded(encoders: Encoders) -> bool:
+    """Whether what fills a transcript up to the longest counts as tokens of its own."""
+    return encoders.experiment.recipe.data.padded
 
 
 def _read(name: str, path: Path) -> Split | None:
@@ -66,13 +74,23 @@ def _schema(width: int) -> pa.Schema:
 
 
 @torch.no_grad()
-def state_batches(encoder: TextEncoder, tokens: Tokens, *, device: torch.device) -> Iterator[pa.RecordBatch]:
+def state_batches(
+    encoder: TextEncoder, tokens: Tokens, *, device: torch.device, padded: bool = False
+) -> Iterator[pa.RecordBatch]:
     """Encode transcripts in evaluation mode, some at a time, in their order; memory is that of a thousand of them.
 
     Within a chunk they go through in order of length, so that a batch has little padding.
+
+    Args:
+        encoder: whose states they are.
+        tokens: the transcripts; where padding counts, filled up to one length.
+        device: where it runs.
+        padded: keep what the encoder gives for padding, which no token looks at, as further states.
     """
     schema = _schema(encoder.width)
     lengths, kind = tokens.lengths(), schema.field(COLUMN).type
+    if padded:
+        lengths = np.full_like(lengths, tokens.filled)
     encoder.to(device).eval()
     for start in range(0, len(lengths), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(lengths)))
@@ -81,7 +99,8 @@ def state_batches(encoder: TextEncoder, tokens: Tokens, *, device: torch.device)
         order = rows[np.argsort(lengths[rows], kind="stable")]
         for at in range(0, len(order), BATCH):
             some = order[at : at + BATCH]
-            values = encoder.states(tokens.collate(some).to(device)).values.half().cpu().numpy()
+            states_of = encoder.states(tokens.collate(some).to(device), padded=padded)
+            values = states_of.values.half().cpu().numpy()
             for row, state in zip(some, values, strict=True):
                 first = offsets[row - start]
                 states[first : first + lengths[row]] = state[: lengths[row]]

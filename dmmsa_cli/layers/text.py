@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -126,9 +126,15 @@ class TextEncoder(nn.Module):
         pooled = [self._pool(group, output) for group, output in zip(tokens.groups, outputs, strict=True)]
         return torch.cat(pooled).index_select(0, tokens.places)
 
-    def states(self, tokens: Ragged) -> Padded:
-        """Map the token ids of B transcripts, (n, T) a group, to the last layer's states, a block (B, T, width)."""
-        return block(tokens, [output.last_hidden_state for output in self._run(tokens)])
+    def states(self, tokens: Ragged, *, padded: bool = False) -> Padded:
+        """Map the token ids of B transcripts, (n, T) a group, to the last layer's states, a block (B, T, width).
+
+        Args:
+            tokens: transcripts.
+            padded: keep the states of padding, instead of zeros.
+        """
+        groups = [replace(group, full=True) for group in tokens.groups] if padded else tokens.groups
+        return block(replace(tokens, groups=tuple(groups)), [output.last_hidden_state for output in self._run(tokens)])
 
     def _run(self, tokens: Ragged, change: Change | None = None) -> Iterator[Any]:
         """Yield what the backbone gives for each group."""

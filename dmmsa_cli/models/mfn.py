@@ -14,6 +14,7 @@ from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
+from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
 
@@ -44,6 +45,9 @@ class MfnOptions(Sizes):
     update_width: int = 32
     """Between the two layers of the gate on what is written."""
     update_dropout: float = 0.5
+    means: bool = False
+    """Give audio and vision as the mean of their frames, the same at every step of the text: for data that are not
+    aligned to its words, and what MMSA does with those that are."""
     fusion_width: int = 128
     """Between the two layers of the prediction."""
     fusion_dropout: float = 0.0
@@ -56,9 +60,9 @@ class Mfn(Model):
         u^t = sigmoid(D_1 [a^t; u^(t-1)]) u^(t-1) + sigmoid(D_2 [a^t; u^(t-1)]) u'               (equations 4 to 6)
         y*  = MLP([h_t^T; h_a^T; h_v^T; u^T])
 
-    Step for step, so the modalities have to be aligned: `data.aligned`, or one length for all by `steps`. Each clip
-    ends at the end of its longest modality; a shorter one has frames of zeros behind its end. Any subset of the
-    modalities works.
+    Step for step, so the modalities have to be aligned (`data.aligned`), or be told by their `means`. Each clip ends
+    at the end of its longest modality; a shorter one has frames of zeros behind its end. Any subset of the modalities
+    works.
 
     Args:
         encoders: by modality; each gives a block (B, T, w).
@@ -81,7 +85,7 @@ class Mfn(Model):
         hidden = {"t": chosen.text_hidden, "a": chosen.audio_hidden, "v": chosen.vision_hidden}
         used = [m for m in ORDER if m in widths]
         states, memory = sum(hidden[m] for m in used), chosen.memory
-        self.memory = memory
+        self.memory, self.means = memory, chosen.means
         self.encoders = nn.ModuleDict(encoders)
         self.cells = nn.ModuleDict({m: nn.LSTMCell(widths[m], hidden[m]) for m in used})
         self.attend = _Net(2 * states, chosen.attention_width, 2 * states, chosen.attention_dropout)
@@ -96,6 +100,8 @@ class Mfn(Model):
     def forward(self, batch: Batch) -> Outputs:
         """Map a batch of B clips to predictions (B,)."""
         blocks = sequences(self.encoders, batch)
+        if self.means:
+            blocks = repeated_means(blocks)
         lengths = torch.stack([block.lengths for block in blocks.values()]).amax(0).clamp_min(1)
         steps = int(lengths.max())
         walked = [self._walk(m, blocks[m], steps) for m in self.cells]
@@ -139,6 +145,16 @@ class Mfn(Model):
             new = torch.sigmoid(self.update.with_memory(to_update[step], memory))
             memory = torch.where((step < lengths).unsqueeze(1), kept * memory + new * value, memory)
         return memory
+
+
+def repeated_means(blocks: Mapping[str, Padded]) -> dict[str, Padded]:
+    """Put the mean of the frames of audio and vision at every step of the text; at one step where there is none."""
+    means = {m: masked_mean(block.values, block.mask()).unsqueeze(1) for m, block in blocks.items() if m != "t"}
+    text = blocks.get("t")
+    if text is None:
+        return {m: Padded(mean, torch.ones_like(blocks[m].lengths)) for m, mean in means.items()}
+    steps = text.values.shape[1]
+    return {"t": text, **{m: Padded(mean.expand(-1, steps, -1), text.lengths) for m, mean in means.items()}}
 
 
 class _Net(nn.Module):

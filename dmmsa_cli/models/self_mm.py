@@ -81,7 +81,10 @@ class SelfMm(Model):
         chosen = SelfMmOptions(**options)  # type: ignore[arg-type]
         self.encoders = nn.ModuleDict(encoders)
         made = {"a": (chosen.audio_hidden, chosen.audio_width), "v": (chosen.vision_hidden, chosen.vision_width)}
-        self.lstms = nn.ModuleDict({m: LastState(widths[m], *sizes) for m, sizes in made.items() if m in widths})
+        # By the modality's name, so that a schedule's groups find them.
+        self.lstms = {m: MODALITY_NAMES[m] for m in made if m in widths}
+        for m, name in self.lstms.items():
+            self.add_module(name, LastState(widths[m], *made[m]))
         found = {m: widths[m] if m == "t" else made[m][1] for m in "tav" if m in widths}
         self.own = nn.ModuleDict(
             {
@@ -95,7 +98,9 @@ class SelfMm(Model):
         """Map a batch of B clips to predictions (B,), of all modalities and of each, and features (B, w)."""
         blocks = sequences(self.encoders, batch)
         vectors: dict[str, Tensor] = {
-            m: blocks[m].values[:, 0] if m == "t" else self.lstms[m](blocks[m]) for m in "tav" if m in blocks
+            m: blocks[m].values[:, 0] if m == "t" else self.get_submodule(self.lstms[m])(blocks[m])
+            for m in "tav"
+            if m in blocks
         }
         vectors = {FUSION: torch.cat(list(vectors.values()), dim=-1), **vectors}
         found = {name: head(vectors[name]) for name, head in self.own.items()}

@@ -25,6 +25,8 @@ class Group:
     """At the end of the warm-up; null takes the schedule's."""
     weight_decay: float | None = None
     """Null takes the schedule's."""
+    decay_vectors: bool | None = None
+    """Null takes the schedule's."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "weight_decay"):
@@ -150,7 +152,8 @@ def make_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimize
         own = schedule.groups.get(chosen[name] or "", Group())
         rate = schedule.learning_rate if own.learning_rate is None else own.learning_rate
         decay = schedule.weight_decay if own.weight_decay is None else own.weight_decay
-        decay = decay if schedule.decay_vectors or parameter.ndim >= 2 else 0.0  # biases and norms are vectors
+        vectors = schedule.decay_vectors if own.decay_vectors is None else own.decay_vectors
+        decay = decay if vectors or parameter.ndim >= 2 else 0.0  # biases and norms are vectors
         groups.setdefault((rate, decay), []).append(parameter)
     # Fused: one pass over memory instead of ten, on the devices that have it.
     kind = torch.optim.AdamW if schedule.optimiser == "adamw" else torch.optim.Adam

@@ -64,6 +64,8 @@ LEAVES = {
     f"{stage}.{key}": (value, decides) for stage, decides in STAGES.items() for key, value in SCHEDULE.items()
 } | {
     "data.standardise": (False, {"vision", "audio"}),  # text has no frames
+    "data.padded": (True, NONE),  # encoders have no padding; a model that reads sequences may have it
+    "data.aligned": (True, NONE),  # only refuses what is not
     "data.fraction": (0.5, {*EVERY, TINY}),  # the tiny encoder's words are those of these rows
     "data.modalities": (["t", "v", "a"], NONE),  # each encoder is trained alone
     "text.encoder": ("another", {NAMED}),

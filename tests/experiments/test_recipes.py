@@ -188,14 +188,23 @@ def test_a_recipe_that_is_not_there_lists_those_that_are():
 STAGE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 4}
 STAGE_DEFAULTS = {
     "warmup_epochs": 1.0,
+    "decay": "linear",
+    "plateau_patience": 10,
+    "optimiser": "adamw",
     "weight_decay": 1e-3,
+    "decay_vectors": False,
+    "groups": {},
+    "accumulate": 1,
+    "leftover": "step",
+    "clip_value": None,
+    "clip_norm": None,
     "patience": None,
     "weight_averaging": None,
     "length_window": 1,
 }
 ENCODER_DEFAULTS = {"layers": 1, "heads": 8, "position_dropout": 0.5, "layer_dropout": 0.5}
 DEFAULTS = {
-    "data": {"standardise": True, "fraction": 1.0, "modalities": None},
+    "data": {"standardise": True, "fraction": 1.0, "padded": False, "aligned": False, "modalities": None},
     "text": {
         "source": "encoder",
         "encoder": None,
@@ -211,13 +220,13 @@ DEFAULTS = {
     "model": {"name": "feature_decomposition", "width": 768, "projector_dropout": 0.5},
     "pretraining": {
         "objective": {"name": "regression", "loss": "mse", "beta": 1.0},
-        "text": {**STAGE, **STAGE_DEFAULTS, "text_learning_rate": None, "frozen_share": 1 / 3},
+        "text": {**STAGE, **STAGE_DEFAULTS, "frozen_share": 1 / 3},
         "vision": STAGE | STAGE_DEFAULTS,
         "audio": STAGE | STAGE_DEFAULTS,
         "seed": 1,
         "per_seed": False,
     },
-    "fusion": {**STAGE, **STAGE_DEFAULTS, "text_learning_rate": None},
+    "fusion": STAGE | STAGE_DEFAULTS,
     "seeds": [1, 12, 123, 1234, 12345],
     "precision": "float32",
 }

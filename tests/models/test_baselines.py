@@ -113,7 +113,7 @@ def test_self_mm_is_mmsas(reference):
     sizes = {"audio_hidden": 4, "vision_hidden": 5, "audio_width": 3, "vision_width": 4}
     heads = {"fusion_head": 6, "text_head": 5, "audio_head": 3, "vision_head": 4}
     model = build("self_mm", inputs, **sizes, **heads)
-    names = {"audio_model": "lstms.a", "video_model": "lstms.v"}
+    names = {"audio_model": "audio", "video_model": "vision"}
     names |= {f"post_{p}_layer_{n}": f"own.{ours}.layer_{n}" for p, ours in PARTS.items() for n in (1, 2, 3)}
     model.load_state_dict(renamed(weights, names))
     said = model(batch_of(inputs))
