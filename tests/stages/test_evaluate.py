@@ -77,7 +77,13 @@ def test_predictions_and_metrics_lie_in_the_run(table, runs, prepared):
 
 def test_the_json_has_the_published_column_names_and_no_nan(table):
     text = json.dumps(table.to_json(), allow_nan=False)
-    fused = json.loads(text)["systems"][4]
+    whole = json.loads(text)
+    fused = whole["systems"][4]
+    assert whole.keys() == {"dataset", "synthetic", "split", "rows", "data_hash", "systems"}
+    assert all(s.keys() == {"system", "seeds", "sd_covers", "mean", "sd", "runs"} for s in whole["systems"])
+    assert (whole["dataset"], whole["synthetic"], whole["split"], whole["rows"]) == ("mini", False, "test", 24)
+    assert [run["mae"] for run in fused["runs"]] == pytest.approx([run["mae"] for run in table.systems[4].runs])
+    assert len(fused["runs"]) == len(fused["seeds"]) == 2
     assert {"acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7", "mae", "corr"} == fused["mean"].keys()
     assert json.loads(text)["systems"][0]["mean"]["corr"] is None
     assert "fusion only" in fused["sd_covers"]
