@@ -197,7 +197,9 @@ def test_what_another_process_finishes_while_encoders_are_trained_is_held_agains
             shutil.copytree(done.run, place.run)
 
     if same:
-        assert place.fuse(experiment, remark=meanwhile).skipped
+        report = place.fuse(experiment, remark=meanwhile)
+        assert (report.skipped, report.seed, report.folder) == (True, 1, place.run)
+        assert report.summary == json.loads((done.run / "summary.json").read_text())
     else:
         with pytest.raises(RunMismatch, match="fusion.epochs is 4 there, 7 here"):
             place.fuse(experiment, remark=meanwhile)
