@@ -1,0 +1,20 @@
+"""A run's folder: what is removed when a run is replaced."""
+
+import pytest
+
+from dmmsa_cli.training.run import RunFolder
+
+STATE = {
+    *("recipe.yaml", "summary.json", "checkpoint.safetensors", "weights.safetensors"),
+    *("metrics.jsonl", "metrics.json", "features.json", "predictions.csv", "predictions-valid.csv"),
+}
+
+
+@pytest.mark.parametrize("there", [STATE, set(), STATE - {"recipe.yaml"}, {"recipe.yaml"}], ids=len)
+def test_a_replaced_run_leaves_nothing_of_its_state_and_all_else(tmp_path, there):
+    for name in (*there, "notes.txt", "environment.json"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "config.json").write_text("{}")
+    RunFolder(tmp_path).clear()
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "environment.json"}
