@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -316,6 +317,14 @@ def test_generators_of_the_runs_own_device_are_put_back(tmp_path, monkeypatch):
     state = dmmsa(schedule())
     run_fit(state, tmp_path)
     assert told == [state.device]
+
+
+def test_outside_the_main_thread_signals_are_left_to_whoever_began_it(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+        summary = pool.submit(run_fit, dmmsa(schedule(epochs=1)), tmp_path).result()
+    assert summary["epochs"] == 1
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 # --- checkpoints that do not fit -------------------------------------------------------------------------------------
