@@ -392,6 +392,15 @@ def test_every_fact_of_the_place_is_one_that_these_tests_change():
     }
 
 
+def test_text_is_read_as_the_encoder_that_a_run_stands_on_wants_it(opened, tmp_path):
+    """Whichever other modalities there are."""
+    facts, run, text = opened(), RunFolder(tmp_path / "run"), RunFolder(tmp_path / "text-1")
+    assert Encoders(facts.experiment, run, SEED, {"t": text}).text_folder == text.path / "text"
+    assert Encoders(facts.experiment, run, SEED, {"v": text}).text_folder == base_text(facts.experiment, SEED)
+    (run.path / "text").mkdir(parents=True)
+    assert Encoders(facts.experiment, run, SEED, {}).text_folder == run.path / "text"
+
+
 COMMON = {"modality", "data_hash", "standardise", "fraction", "objective", "schedule", "seed", "precision"}
 OF_TEXT = {"encoder", "pooling", "max_tokens", "dropout", "frozen_layers"}
 
