@@ -298,3 +298,12 @@ def test_predictions_of_an_unknown_dataset_or_a_missing_file(tmp_path):
         evaluate_predictions(tmp_path / "p.csv", "nothing", data_dir=tmp_path)
     with pytest.raises(InvalidInput, match="can't be read"):
         evaluate_predictions(tmp_path / "p.csv", "mosi", data_dir=tmp_path)
+
+
+def test_ids_of_digits_are_names_and_no_numbers(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("id,y_true,y_pred\n1,0.5,0.4\n01,-1,-0.5\n001,2,1.5\n")
+    assert evaluate_predictions(path, "mosi", data_dir=tmp_path)[1] == 3
+    path.write_text("id,y_true,y_pred\n007,0.5,0.4\n7,-1,-0.5\n007,2,1.5\n")
+    with pytest.raises(InvalidInput, match="id 007 is in it twice"):
+        evaluate_predictions(path, "mosi", data_dir=tmp_path)

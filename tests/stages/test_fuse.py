@@ -104,6 +104,17 @@ def test_an_encoder_that_another_process_finishes_meanwhile_is_not_trained_again
     assert report.summary == folder.summary
 
 
+def test_an_encoders_folder_that_holds_another_one_is_refused(finished, prepared, micro, tmp_path):
+    experiment, folder = open_mini(prepared, micro, tmp_path), encoder_folder(finished[0], "a", 1)
+    there = encoder_folder(experiment, "a", 1).path
+    shutil.copytree(folder.path, there)
+    facts = yaml.safe_load((there / "recipe.yaml").read_text())
+    (there / "recipe.yaml").write_text(yaml.safe_dump(facts | {"seed": 99}))
+    with pytest.raises(RunMismatch, match="audio-.* holds another encoder than its name says") as refused:
+        pretrain_unimodal(experiment, "a", 1, watch=lambda *_: pytest.fail("it is trained"))
+    assert "--force" in refused.value.remedy
+
+
 def test_per_seed_encoders_are_trained_for_every_seed(prepared, micro, tmp_path):
     experiment = open_mini(prepared, micro, tmp_path, "pretraining.per_seed=true")
     assert wanted_encoders(experiment, ["a"], [1, 12]) == [("a", 1), ("a", 12)]
