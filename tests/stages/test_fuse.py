@@ -419,7 +419,7 @@ def test_on_toy_the_fused_model_beats_the_mean_and_every_modality_alone(tmp_path
     prepare("toy", data_dir=tmp_path / "data")
     experiment = open_experiment("toy", data_dir=tmp_path / "data", runs_dir=tmp_path / "runs", device="cpu")
     runs = [RunFolder(run_fuse(experiment, seed=seed).folder) for seed in (1, 12, 123)]
-    (table,) = evaluate(runs, split="test", data_dir=tmp_path / "data", device="cpu")
+    (table,) = evaluate(runs, split="test", data_dir=tmp_path / "data", device="cpu").tables
     errors = {system.title: [run["mae"] for run in system.runs] for system in table.systems}
     fused = errors.pop("dmmsa full, t+v+a")
     assert len(fused) == 3
