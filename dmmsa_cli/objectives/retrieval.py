@@ -64,7 +64,7 @@ def draw(pools: Pools) -> Tensor:
     """Draw two rows of each kind for every row, (N, kinds x 2): without replacement where there are two."""
     places = torch.arange(pools.rows.shape[-1])
     keys = torch.rand(pools.rows.shape).masked_fill_(places >= pools.sizes.cpu().unsqueeze(-1), -1.0)
-    chosen = keys.topk(DRAWN, dim=-1).indices.to(pools.rows.device)  # a place beyond the size repeats the first row
+    chosen = keys.topk(DRAWN).indices.to(pools.rows.device)  # a place beyond the size repeats the first row
     return pools.rows.gather(-1, chosen).flatten(1)
 
 

@@ -242,9 +242,13 @@ def _side_by_side(jobs: Sequence[Job], tell: Tell, at_once: int) -> Generator[Ou
         _stop(list(running.values()))
 
 
+def start_method(platform: str) -> str:
+    """How a run's process begins: a server that has imported torch once forks it, which is safe on Linux alone."""
+    return "forkserver" if platform == "linux" else "spawn"
+
+
 def _start(job: Job, threads: int) -> _Running:
-    # A server that has imported torch once forks a process a run; forking after torch is safe on Linux alone.
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context = multiprocessing.get_context(start_method(sys.platform))
     context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run_alone, args=(job, threads, theirs))  # type: ignore[attr-defined]

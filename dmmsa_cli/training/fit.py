@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ class Progress:
     """What is known about a run beyond the state of the loop; it travels in the checkpoint."""
 
     best_epoch: int = 0
-    best_mae: float = float("inf")
+    best_mae: float = math.inf
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, event: EpochEnd, first_candidate: int) -> bool:

@@ -172,3 +172,10 @@ def test_every_console_is_one_that_takes_text_as_it_is():
 def test_a_plain_console_would_not_do(capsys):
     Console().print("v[bold]a:smile:", markup=False)
     assert "v[bold]a:smile:" not in capsys.readouterr().out
+
+
+def test_predict_says_all_that_it_has_to_say(monkeypatch, capsys):
+    print_prediction("this", monkeypatch)
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["! this", "repaired: this (1)"]
+    assert len(said) == 4

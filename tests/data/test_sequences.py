@@ -44,6 +44,19 @@ def test_clips_without_a_frame_keep_one_position_that_no_one_looks_at():
     assert not group.mask().any()
 
 
+def test_of_no_rows_there_is_a_group_of_none():
+    for source in (Frames(split_of([2, 3]), "a", 3), Tokens([np.array([1, 2])], padding=0)):
+        ragged = source.collate(np.zeros(0, np.int64))
+        assert [len(group.values) for group in ragged.groups] == [0]
+        assert (ragged.places.tolist(), ragged.real, ragged.slots) == ([], 0, 0)
+
+
+def test_without_an_allowance_for_padding_frames_have_none():
+    ragged = Frames(split_of([3, 2, 3, 1]), "a", 3).collate(np.arange(4))
+    assert [group.full for group in ragged.groups] == [True, True, True]
+    assert ragged.real == ragged.slots == 9
+
+
 def test_sequences_are_cut_at_the_longest_that_a_model_has_positions_for():
     split = split_of([2, 7])
     frames = Frames(split, "a", 3, longest=4)
@@ -88,6 +101,16 @@ def test_a_constant_feature_gets_a_deviation_of_one(constant):
     assert deviation[1] == 1.0
     assert mean[1] == np.float32(constant)
     assert (deviation[[0, 2]] != 1.0).all()
+
+
+@pytest.mark.parametrize(("offset", "spread", "scaled"), [(1e6, 0.3, False), (1e6, 3.0, True), (1e-3, 1e-4, True)])
+def test_what_is_constant_but_for_rounding_depends_on_how_large_it_is(offset, spread, scaled):
+    """A millionth of its size and of 1: float32 has no more digits."""
+    split = split_of([3, 4, 2])
+    for row in split.rows:
+        row[:, 1] = offset + spread * np.array([-1, 1, -1, 1])[: len(row)]
+    _, deviation = frame_statistics(Frames(split, "a", 3), np.arange(3))
+    assert (deviation[1] != 1.0) == scaled
 
 
 @pytest.mark.parametrize("lengths", [[], [0, 0]])

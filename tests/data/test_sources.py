@@ -99,6 +99,7 @@ def test_a_good_file(web, tmp_path, seen):
     assert fetched == sources.Fetched(tmp_path / "x.pkl", SHA256)
     assert fetched.path.read_bytes() == CONTENT
     assert seen.last("download") == (len(CONTENT), len(CONTENT))
+    assert [asked_range for _, asked_range in web.asked] == [""]  # all of it: nothing is there yet
     assert [path.name for path in tmp_path.iterdir()] == ["x.pkl"]
 
 

@@ -615,6 +615,16 @@ def test_a_line_is_read_up_to_a_length_wherever_the_window_ends(monkeypatch, win
             read.line(most)
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 255, 256, 400])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_long_integers_are_read(tmp_path, read, size, sign):
+    """Python writes those of more than 255 bytes under an opcode of their own, which may hold small ones as well."""
+    number = sign * (256 ** max(0, size - 1)) if size else 0
+    written = number.to_bytes(size, "little", signed=True)
+    assert read(b"\x8b" + struct.pack("<i", size) + written + b".") == number
+    assert load(write(tmp_path / "x.pkl", number)) == number
+
+
 LINES = {  # opcodes that are followed by a line or two
     "a module": lambda line: b"c" + line + b"\nx\n.",
     "a name": lambda line: b"cx\n" + line + b"\n.",

@@ -31,8 +31,11 @@ def test_a_batch_that_is_there_stays_there():
 def test_a_batch_moves_every_part_to_another_device():
     """`meta` stands in for a device that is not there."""
     ragged = Ragged((Padded(torch.zeros(2, 3, 4), torch.tensor([3, 3]), full=True),), torch.arange(2))
-    batch = Batch(torch.arange(2), {"a": ragged, "v": torch.zeros(2, 5)}, {"y": torch.zeros(2)})
+    labels = {"y": torch.zeros(2), "t": torch.zeros(2, dtype=torch.float64)}
+    batch = Batch(torch.arange(2), {"a": ragged, "v": torch.zeros(2, 5)}, labels, companions=1)
     moved = batch.to(torch.device("meta"))
+    assert {name: label.dtype for name, label in moved.labels.items()} == {"y": torch.float32, "t": torch.float64}
+    assert (list(moved.inputs), moved.inputs["v"].shape, moved.companions) == (["a", "v"], (2, 5), 1)
     (group,) = moved.inputs["a"].groups
     parts = [moved.rows, moved.labels["y"], moved.inputs["v"], moved.inputs["a"].places, group.values, group.lengths]
     assert {part.device.type for part in parts} == {"meta"}

@@ -382,3 +382,26 @@ def test_every_fact_of_the_place_is_one_that_these_tests_change():
     assert {field.name for field in fields(Experiment)} == {
         *("store", "recipe", "name", "folder", "device", "precision", "recipe_file"),
     }
+
+
+def test_text_is_read_as_the_encoder_that_a_run_stands_on_wants_it(opened, tmp_path):
+    """Whichever other modalities there are."""
+    facts, run, text = opened(), RunFolder(tmp_path / "run"), RunFolder(tmp_path / "text-1")
+    assert Encoders(facts.experiment, run, SEED, {"t": text}).text_folder == text.path / "text"
+    assert Encoders(facts.experiment, run, SEED, {"v": text}).text_folder == base_text(facts.experiment, SEED)
+    (run.path / "text").mkdir(parents=True)
+    assert Encoders(facts.experiment, run, SEED, {}).text_folder == run.path / "text"
+
+
+COMMON = {"modality", "data_hash", "standardise", "fraction", "objective", "schedule", "seed", "precision"}
+OF_TEXT = {"encoder", "pooling", "max_tokens", "dropout", "frozen_layers"}
+
+
+def test_facts_have_these_names(opened, tmp_path):
+    """Of an encoder they stand in its folder's recipe.yaml; and under other names nothing that is there is found."""
+    facts = opened()
+    assert what_decides(facts.experiment, "t", SEED).keys() == COMMON | OF_TEXT
+    for modality in "va":
+        assert what_decides(facts.experiment, modality, SEED).keys() == COMMON | {"encoder", "width"}
+    cached = what_decides_text(Encoders(facts.experiment, RunFolder(tmp_path), SEED, {}))
+    assert cached.keys() == {"encoder", "weights", "data_hash", "pooling", "max_tokens"}

@@ -1,7 +1,7 @@
 """What the name of a variant stands for, and that nothing else is trained under it."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import chain, combinations
 
 import pytest
@@ -23,6 +23,7 @@ from dmmsa_cli.experiments.variants import (
     shipped_recipe,
     variant_name,
 )
+from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.stages.ablate import Place, plan
 from tests.interception import no_training
@@ -47,6 +48,11 @@ def changes_of(dropped, fraction):
 def test_a_name_made_of_flags_means_those_flags(dropped, fraction, from_scratch):
     meaning = meaning_of(variant_name(dropped, fraction, from_scratch, changed=False))
     assert meaning == Meaning(changes_of(dropped, None if fraction == 1 else fraction), from_scratch)
+
+
+def test_flags_are_the_parts_of_dmmsas_objective_that_can_be_left_out():
+    options = OBJECTIVES["dmmsa"].Options()
+    assert {*TASKS} == {field.name for field in fields(options) if hasattr(getattr(options, field.name), "enabled")}
 
 
 def test_the_shares_of_the_papers_table_are_named_as_ever():

@@ -50,7 +50,7 @@ def _binds(statement):
     match statement:
         case ast.Assign():
             targets = statement.targets
-        case ast.AnnAssign() | ast.AugAssign():
+        case ast.AnnAssign() | ast.AugAssign() | ast.For():
             targets = [statement.target]
         case ast.ClassDef() | ast.FunctionDef():
             return frozenset({statement.name})
@@ -58,7 +58,21 @@ def _binds(statement):
             return _passed_on(statement)
         case _:
             targets = []
-    return frozenset(node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+    return frozenset().union(*map(_bound, targets))
+
+
+def _bound(target):
+    """Names that an assignment gives a value, or changes; an attribute with a dot before it."""
+    match target:
+        case ast.Name():
+            return {target.id}
+        case ast.Attribute():
+            return {f".{target.attr}"}
+        case ast.Subscript() | ast.Starred():
+            return _bound(target.value)
+        case ast.Tuple() | ast.List():
+            return set().union(*map(_bound, target.elts))
+    return set()
 
 
 def _mentions(statement, lines):

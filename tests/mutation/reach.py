@@ -144,9 +144,10 @@ class Reach:
             for user, statement in self._mentioning(origin, name):
                 if user in self._measured:
                     found |= {(user, test) for test in self._measured[user]["tests"]}
-                elif statement.needed:
-                    found |= self._running(user, statement.needed)
-                elif (user, statement) not in seen:
+                    continue
+                tests = self._running(user, statement.needed)
+                found |= tests
+                if not tests and (user, statement) not in seen:  # it runs on import, within a function or not
                     seen.add((user, statement))
                     left += [(user, other) for other in statement.binds]
         return found
@@ -156,7 +157,8 @@ class Reach:
         for user, statements in self._statements.items():
             may_know = user == origin or origin in self._imports[user]
             for statement in statements:
-                if (may_know and name in statement.mentions) or f".{name}" in statement.mentions:
+                dotted = name if name.startswith(".") else f".{name}"
+                if (may_know and name in statement.mentions) or dotted in statement.mentions:
                     yield user, statement
 
     def _using_file(self, file):

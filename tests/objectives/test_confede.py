@@ -189,3 +189,17 @@ def test_impossible_retrieval_is_refused(options):
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ConfedeOptions(**options)
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+def test_what_it_remembers_is_whole_numbers_and_lies_where_it_is():
+    """Also when a checkpoint is loaded on another device than it was written on."""
+    capabilities = Capabilities(("t", "v", "a"), 3.0, "mosi")
+    there = Confede(capabilities, ConfedeOptions())
+    there.pools, there.drawn = there.pools.new_zeros(9, 3, 10), there.drawn.new_zeros(9, 6)
+    here = Confede(capabilities, ConfedeOptions()).to("meta")
+    here.load_state_dict(there.state_dict())
+    for objective, device in ((there, "cpu"), (here, "meta")):
+        found = {name: (value.dtype, value.device.type) for name, value in objective.named_buffers()}
+        assert found == dict.fromkeys(("pools", "pool_sizes", "shortages", "drawn"), (torch.int64, device))
+    assert here.pools.shape == (9, 3, 10)

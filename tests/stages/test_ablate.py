@@ -14,7 +14,7 @@ from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
-from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job
+from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job, start_method
 from tests.conftest import MICRO_RECIPE
 from tests.training_runs import open_mini, run_fuse, weights
 
@@ -249,6 +249,12 @@ def test_stopped_and_called_again_it_goes_on(done, place, micro):
     assert min(step.done for step in ear.steps if step.job.variant.name == "full") > 1 / 3  # not from the beginning
     whole = done[0].runs_dir / "mini/micro/full/seed-1"
     assert weights(place.runs_dir / "mini/micro/full/seed-1") == weights(whole)
+
+
+def test_processes_are_forked_from_a_server_where_that_is_safe():
+    methods = {platform: start_method(platform) for platform in ("linux", "darwin", "win32")}
+    assert methods == {"linux": "forkserver", "darwin": "spawn", "win32": "spawn"}
+    assert set(methods.values()) <= {*multiprocessing.get_all_start_methods()}
 
 
 def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, tmp_path, prepared):

@@ -77,7 +77,13 @@ def test_predictions_and_metrics_lie_in_the_run(table, runs, prepared):
 
 def test_the_json_has_the_published_column_names_and_no_nan(table):
     text = json.dumps(table.to_json(), allow_nan=False)
-    fused = json.loads(text)["systems"][4]
+    whole = json.loads(text)
+    fused = whole["systems"][4]
+    assert whole.keys() == {"dataset", "synthetic", "split", "rows", "data_hash", "systems"}
+    assert all(s.keys() == {"system", "seeds", "sd_covers", "mean", "sd", "runs"} for s in whole["systems"])
+    assert (whole["dataset"], whole["synthetic"], whole["split"], whole["rows"]) == ("mini", False, "test", 24)
+    assert [run["mae"] for run in fused["runs"]] == pytest.approx([run["mae"] for run in table.systems[4].runs])
+    assert len(fused["runs"]) == len(fused["seeds"]) == 2
     assert {"acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7", "mae", "corr"} == fused["mean"].keys()
     assert json.loads(text)["systems"][0]["mean"]["corr"] is None
     assert "fusion only" in fused["sd_covers"]
@@ -292,3 +298,12 @@ def test_predictions_of_an_unknown_dataset_or_a_missing_file(tmp_path):
         evaluate_predictions(tmp_path / "p.csv", "nothing", data_dir=tmp_path)
     with pytest.raises(InvalidInput, match="can't be read"):
         evaluate_predictions(tmp_path / "p.csv", "mosi", data_dir=tmp_path)
+
+
+def test_ids_of_digits_are_names_and_no_numbers(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("id,y_true,y_pred\n1,0.5,0.4\n01,-1,-0.5\n001,2,1.5\n")
+    assert evaluate_predictions(path, "mosi", data_dir=tmp_path)[1] == 3
+    path.write_text("id,y_true,y_pred\n007,0.5,0.4\n7,-1,-0.5\n007,2,1.5\n")
+    with pytest.raises(InvalidInput, match="id 007 is in it twice"):
+        evaluate_predictions(path, "mosi", data_dir=tmp_path)

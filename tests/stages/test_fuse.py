@@ -1,10 +1,12 @@
 """Fusion end to end on the cut corpus: what lies in a run's folder, what is shared, what is refused."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,22 +34,26 @@ def finished(prepared, micro, tmp_path_factory):
     return experiment, run_fuse(experiment).folder
 
 
+IDENTITY = {
+    *("dataset", "synthetic", "data_hash", "modalities", "from_scratch", "precision", "text_encoder", "base_text"),
+    *("encoder_hashes", "seed"),
+}
+ENVIRONMENT = {
+    *("dmmsa", "python", "packages", "system", "device", "precision", "threads", "git_revision", "command"),
+}
+
+
 def test_a_run_folder_holds_what_a_person_reads(finished):
     _, folder = finished
     assert folder.parts[-4:] == ("mini", "micro", "full", "seed-1")
     names = {path.name for path in folder.iterdir() if path.is_file()} - {".lock"}
     assert names == {"recipe.yaml", "environment.json", "metrics.jsonl", "weights.safetensors", "summary.json"}
     facts = json.loads((folder / "environment.json").read_text())
-    assert {
-        "packages",
-        "threads",
-        "precision",
-        "device",
-        "data_hash",
-        "git_revision",
-        "seed",
-        "encoders",
-    } <= facts.keys()
+    assert facts.keys() == IDENTITY | ENVIRONMENT | {
+        *("recipe", "recipes", "variant", "encoders", "score_range", "source", "remarks")
+    }
+    assert (facts["recipe"], facts["recipes"], facts["variant"], facts["seed"]) == ("micro", "default", "full", 1)
+    assert (facts["score_range"], facts["remarks"]) == (3.0, [])
     assert facts["precision"] == "float32"
     line = log(folder)[0]
     assert line["losses"].keys() == {"msr", "msc", "uni", "cl"}
@@ -79,6 +85,34 @@ def test_encoders_are_shared_by_seeds_and_variants(finished):
     run_fuse(experiment, seed=12, remark=remarks.append)
     assert remarks == []
     assert sorted(path.name for path in (folder.parents[2] / "encoders").iterdir()) == before
+
+
+def test_an_encoder_that_another_process_finishes_meanwhile_is_not_trained_again(
+    finished, prepared, micro, tmp_path, monkeypatch
+):
+    experiment, folder = open_mini(prepared, micro, tmp_path), encoder_folder(finished[0], "a", 1)
+
+    @contextmanager
+    def waits(path, **more):
+        if not path.exists():
+            shutil.copytree(folder.path, path)
+        yield
+
+    monkeypatch.setattr("dmmsa_cli.stages.pretrain.exclusive", waits)
+    report = pretrain_unimodal(experiment, "a", 1, watch=lambda *_: pytest.fail("it is trained"))
+    assert (report.modality, report.skipped, report.folder) == ("a", True, encoder_folder(experiment, "a", 1).path)
+    assert report.summary == folder.summary
+
+
+def test_an_encoders_folder_that_holds_another_one_is_refused(finished, prepared, micro, tmp_path):
+    experiment, folder = open_mini(prepared, micro, tmp_path), encoder_folder(finished[0], "a", 1)
+    there = encoder_folder(experiment, "a", 1).path
+    shutil.copytree(folder.path, there)
+    facts = yaml.safe_load((there / "recipe.yaml").read_text())
+    (there / "recipe.yaml").write_text(yaml.safe_dump(facts | {"seed": 99}))
+    with pytest.raises(RunMismatch, match="audio-.* holds another encoder than its name says") as refused:
+        pretrain_unimodal(experiment, "a", 1, watch=lambda *_: pytest.fail("it is trained"))
+    assert "--force" in refused.value.remedy
 
 
 def test_per_seed_encoders_are_trained_for_every_seed(prepared, micro, tmp_path):
@@ -385,7 +419,7 @@ def test_on_toy_the_fused_model_beats_the_mean_and_every_modality_alone(tmp_path
     prepare("toy", data_dir=tmp_path / "data")
     experiment = open_experiment("toy", data_dir=tmp_path / "data", runs_dir=tmp_path / "runs", device="cpu")
     runs = [RunFolder(run_fuse(experiment, seed=seed).folder) for seed in (1, 12, 123)]
-    (table,) = evaluate(runs, split="test", data_dir=tmp_path / "data", device="cpu")
+    (table,) = evaluate(runs, split="test", data_dir=tmp_path / "data", device="cpu").tables
     errors = {system.title: [run["mae"] for run in system.runs] for system in table.systems}
     fused = errors.pop("dmmsa full, t+v+a")
     assert len(fused) == 3

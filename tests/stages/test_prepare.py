@@ -70,6 +70,22 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+def test_reading_is_told_when_it_begins_and_when_it_is_done(tmp_path, pickled):
+    (tmp_path / "mine.yaml").write_text(OWN_SPEC)
+    told = []
+    prepare(
+        "mine",
+        data_dir=tmp_path / "data",
+        source=str(pickled),
+        spec_file=tmp_path / "mine.yaml",
+        progress=lambda *event: told.append(event),
+    )
+    assert [event for event in told if event[0] == "read"] == [("read", 0, None), ("read", 1, 1)]
+    for what in {event[0] for event in told}:
+        done, total = [event[1:] for event in told if event[0] == what][-1]
+        assert done == total
+
+
 @pytest.fixture
 def no_rereading(monkeypatch):
     """Call it, and from then on reading a pickle or hashing a file fails."""

@@ -197,7 +197,9 @@ def test_what_another_process_finishes_while_encoders_are_trained_is_held_agains
             shutil.copytree(done.run, place.run)
 
     if same:
-        assert place.fuse(experiment, remark=meanwhile).skipped
+        report = place.fuse(experiment, remark=meanwhile)
+        assert (report.skipped, report.seed, report.folder) == (True, 1, place.run)
+        assert report.summary == json.loads((done.run / "summary.json").read_text())
     else:
         with pytest.raises(RunMismatch, match="fusion.epochs is 4 there, 7 here"):
             place.fuse(experiment, remark=meanwhile)
@@ -210,7 +212,7 @@ def test_what_another_process_finishes_while_encoders_are_trained_is_held_agains
 def goes_on(place, experiment=None):
     """A finished run is skipped, an unfinished one goes on; says what was trained for it."""
     report = place.fuse(experiment)
-    assert report.skipped == place.finished
+    assert (report.skipped, report.seed, report.folder) == (place.finished, 1, place.run)
     return place.trained
 
 

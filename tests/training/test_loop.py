@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from dmmsa_cli.models.unimodal import Unimodal
 from dmmsa_cli.objectives.dmmsa import Dmmsa, DmmsaOptions
 from dmmsa_cli.objectives.regression import Regression, RegressionOptions
 from dmmsa_cli.training.fit import Progress, fit
-from dmmsa_cli.training.inference import predict
+from dmmsa_cli.training.inference import Survey, predict
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder, save_tensors
 from dmmsa_cli.training.schedule import Schedule, TextPretraining
@@ -243,6 +244,22 @@ def test_without_averaging_too(tmp_path):
     assert result(tmp_path / "two") == result(tmp_path / "one")
 
 
+def test_what_counts_the_steps_stays_where_the_optimiser_counts_them():
+    """An optimiser that is not fused counts on the CPU, wherever its moments lie."""
+    model = torch.nn.Linear(2, 1, bias=False).to("meta")
+    state = Training(
+        model,
+        Regression(ALL, RegressionOptions()),
+        schedule(weight_averaging=None),
+        device=torch.device("meta"),
+        precision="float32",
+    )
+    state._load_optimiser({"0/step": torch.tensor(3.0), "0/exp_avg": torch.zeros(1, 2)})
+    (found,) = state.optimiser.state.values()
+    assert {key: value.device.type for key, value in found.items()} == {"step": "cpu", "exp_avg": "meta"}
+    assert found["step"] == 3
+
+
 class Killed(Exception):
     """Stands in for a kill: nothing is saved after it."""
 
@@ -303,6 +320,24 @@ def test_gradients_that_wait_for_a_step_are_kept(tmp_path, accumulate, leftover,
         run_fit(dmmsa(plan), tmp_path / "two", evaluate=scores(*bad), watch=stop_at(4, step))
     run_fit(dmmsa(plan, seed=3), tmp_path / "two", evaluate=scores(bad[-1]))
     assert result(tmp_path / "two") == result(tmp_path / "one")
+
+
+def test_generators_of_the_runs_own_device_are_put_back(tmp_path, monkeypatch):
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(schedule()), tmp_path, watch=stop_at(1, 2))
+    told = []
+    monkeypatch.setattr("dmmsa_cli.training.loop.restore_random_state", lambda state, device: told.append(device))
+    state = dmmsa(schedule())
+    run_fit(state, tmp_path)
+    assert told == [state.device]
+
+
+def test_outside_the_main_thread_signals_are_left_to_whoever_began_it(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+        summary = pool.submit(run_fit, dmmsa(schedule(epochs=1)), tmp_path).result()
+    assert summary["epochs"] == 1
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 # --- checkpoints that do not fit -------------------------------------------------------------------------------------
@@ -462,6 +497,24 @@ def test_the_log_has_the_rate_of_the_epochs_last_step():
     assert [event.learning_rate for event in epochs] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("averaging", [None, 0.9])
+def test_every_step_is_taken_at_the_rate_of_the_schedule(averaging):
+    """Not only computed and logged: it is what the optimiser has."""
+    plan = schedule(epochs=3, warmup_epochs=1, weight_averaging=averaging)
+    state = dmmsa(plan)
+    taken = []
+    step = state.optimiser.step
+
+    def watched():
+        taken.append({group["lr"] for group in state.optimiser.param_groups})
+        step()
+
+    state.optimiser.step = watched
+    assert len(list(train(state, batches=batches, evaluate=mae))) == 3 * STEPS + 3
+    assert taken == [{3e-3 * plan.factor(number, STEPS)} for number in range(3 * STEPS)]
+    assert len({rate for rates in taken for rate in rates}) > STEPS
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_prediction_does_not_depend_on_the_size_of_its_batches(batch_size):
     model = dmmsa(schedule()).model
@@ -472,6 +525,49 @@ def test_prediction_does_not_depend_on_the_size_of_its_batches(batch_size):
     assert parts.features == ["T_s", "V_s", "A_s", "T_d", "V_d", "A_d"]
     assert parts.heads["msc_3"].shape == (ROWS, 3)
     assert parts.heads["unimodal"].shape == (ROWS, 6, 1)
+
+
+def test_prediction_tells_how_alike_features_are_on_average():
+    model = dmmsa(schedule()).model.eval()
+    found = predict(model, view(), batch_size=7, device=CPU, precision="float32")
+    with torch.no_grad():
+        features = model(view().batch(np.arange(ROWS))).features
+    assert found.features == list(features)
+    for one, first in enumerate(features.values()):
+        for other, second in enumerate(features.values()):
+            expected = torch.cosine_similarity(first, second, dim=-1).mean().item()
+            assert found.cosine[one, other] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_without_features_has_no_likeness_to_tell():
+    found = predict(Explodes(9), view(), batch_size=64, device=CPU, precision="float32")
+    assert (found.features, found.cosine) == ([], None)
+
+
+class Lengths(torch.nn.Module):
+    """An encoder of sequences into twice their lengths; in training mode into what is no number."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, sequences):
+        lengths = torch.cat([group.lengths for group in sequences.groups])[sequences.places].float()
+        return self.factor * lengths.unsqueeze(1) / (0.0 if self.training else 1.0)
+
+
+def test_a_survey_of_the_training_split_has_no_gradients_and_no_dropout():
+    model, rows = torch.nn.Module(), np.array([3, 1, 7])
+    model.encoders = torch.nn.ModuleDict({"t": Lengths()})
+    tokens = Tokens([np.arange(n % 5 + 1) for n in range(ROWS)], padding=0)
+    found = Survey(model.train(), View({"t": tokens}, {}, rows), CPU, "float32", batch_size=2).embeddings()
+    assert not found.requires_grad
+    assert found.tolist() == [[2.0 * (row % 5 + 1)] for row in rows]
+
+
+def test_seconds_are_told_to_the_millisecond():
+    lines = [{"seconds": seconds, "validation": {"mae": 1.0}} for seconds in (0.1234, 10.2)]
+    assert Progress(best_epoch=1, log=lines).summary()["seconds"] == 10.323
 
 
 def test_prediction_of_no_rows_is_no_predictions():
