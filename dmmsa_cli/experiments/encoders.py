@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, frame_statistics
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.errors import Inapplicable, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment, digest
 from dmmsa_cli.experiments.rows import used_rows
@@ -94,8 +94,9 @@ def check_modalities(experiment: Experiment, seed: int) -> None:
     """See that every modality in use can be encoded as the recipe wants it, before anything is trained.
 
     Raises:
-        InvalidRecipe: the heads do not divide the width, the text features asked for are not there, the data are not
-            aligned where the recipe wants that, or a model that runs the text encoder itself is not given one.
+        Inapplicable: the data are not aligned where the recipe wants that.
+        InvalidRecipe: the heads do not divide the width, the text features asked for are not there, or a model that
+            runs the text encoder itself is not given one.
         EncoderUnavailable: the text encoder can't be had.
     """
     _check_alignment(experiment)
@@ -116,9 +117,9 @@ def check_modalities(experiment: Experiment, seed: int) -> None:
 
 def _check_alignment(experiment: Experiment) -> None:
     if experiment.recipe.data.aligned and not experiment.store.spec.aligned:
-        raise InvalidRecipe(
-            f"{experiment.recipe.model.name} goes word by word (data.aligned), and {experiment.dataset} is not aligned to "
-            "the words.",
+        raise Inapplicable(
+            f"{experiment.recipe.model.name} goes word by word (data.aligned), and {experiment.dataset} is not aligned "
+            "to the words.",
             f"Prepare and use the aligned variant: dmmsa prepare {experiment.dataset} --aligned. A dataset of one's own "
             "that is aligned says `aligned: true` in its description.",
         )

@@ -81,6 +81,8 @@ class Recipe:
             )
         if self.data.padded and "sequence" not in MODELS[self.model.name].reads.values():
             raise ValueError(f"data.padded: {self.model.name} reads what encoders make of sequences, without padding")
+        if "text" in self.fusion.groups and not self.text.train_in_fusion:
+            raise ValueError("fusion.groups.text: the text encoder is frozen in fusion; text.train_in_fusion trains it")
         wanted = OBJECTIVES[self.objective.name].needs(self.objective.options)
         for missing in wanted - MODELS[self.model.name].gives:
             raise ValueError(f"objective: {self.objective.name} needs {missing}, which {self.model.name} does not give")
@@ -127,15 +129,23 @@ def find_recipe(recipe: str | None, family: str) -> Path:
     """
     if recipe is not None and is_file(recipe):
         return Path(recipe)
-    folder = recipes_folder() / family
-    folder = folder if folder.is_dir() else recipes_folder() / "default"
-    path = folder / f"{recipe or 'dmmsa'}.yaml"
+    path = _folder(family) / f"{recipe or 'dmmsa'}.yaml"
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        known = ", ".join(recipe_names(family))
         raise InvalidRecipe(
             f"There is no recipe {recipe} for {family}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
         )
     return path
+
+
+def recipe_names(family: str) -> list[str]:
+    """Return the names of the recipes that are shipped for a dataset, by its folder under `recipes/`."""
+    return sorted(path.stem for path in _folder(family).glob("*.yaml"))
+
+
+def _folder(family: str) -> Path:
+    folder = recipes_folder() / family
+    return folder if folder.is_dir() else recipes_folder() / "default"
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

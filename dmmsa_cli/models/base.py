@@ -52,6 +52,9 @@ class Model(nn.Module, ABC):
         options: the fields of the class's `Options`, one by one.
     """
 
+    title: ClassVar[str] = ""
+    """What papers call the system that it is the network of; empty where several differ in their objective alone."""
+
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set. `width` is what audio and vision encoders give."""
 
@@ -66,7 +69,7 @@ class Model(nn.Module, ABC):
         """See that the model means something over these modalities.
 
         Raises:
-            InvalidRecipe: it does not; the message says which it needs, and why.
+            Inapplicable: it does not; the message says which it needs, and why.
         """
 
     @abstractmethod

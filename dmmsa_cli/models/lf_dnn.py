@@ -47,6 +47,7 @@ class LfDnn(Model):
         InvalidRecipe: the objective wants a head over each feature.
     """
 
+    title = "LF-DNN"
     Options = LfDnnOptions
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 

@@ -47,6 +47,7 @@ class Lmf(Model):
         InvalidRecipe: the objective wants a head over each feature.
     """
 
+    title = "LMF"
     Options = LmfOptions
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 

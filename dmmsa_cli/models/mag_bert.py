@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.data.views import Batch
-from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.errors import Inapplicable
 from dmmsa_cli.layers.adaptation import AdaptationGate
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
@@ -58,6 +58,7 @@ class MagBert(Model):
             BERT is, or the objective wants a head over each feature.
     """
 
+    title = "MAG-BERT"
     Options = MagBertOptions
     reads: ClassVar[Mapping[str, Reading]] = {"t": "tokens", "v": "sequence", "a": "sequence"}
 
@@ -65,8 +66,8 @@ class MagBert(Model):
     def check(cls, modalities: Sequence[str]) -> None:
         """It needs text, and something to shift it by."""
         if "t" not in modalities or len(modalities) < 2:
-            raise InvalidRecipe(
-                "mag_bert shifts words by what is heard or seen with them: it needs text and one modality beside it.",
+            raise Inapplicable(
+                "mag_bert shifts words by what is heard or seen with them, and needs text and one modality beside it.",
                 "Use all that there are (leave data.modalities out), or another model.",
             )
 

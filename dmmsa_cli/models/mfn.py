@@ -74,6 +74,7 @@ class Mfn(Model):
         InvalidRecipe: the objective wants a head over each feature.
     """
 
+    title = "MFN"
     Options = MfnOptions
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 

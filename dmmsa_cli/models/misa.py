@@ -66,6 +66,7 @@ class Misa(Model):
         InvalidRecipe: the objective wants a head over each feature.
     """
 
+    title = "MISA"
     Options = MisaOptions
     gives = frozenset({SPACES})
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES

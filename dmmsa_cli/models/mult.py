@@ -77,6 +77,7 @@ class Mult(Model):
         InvalidRecipe: the objective wants a head over each feature.
     """
 
+    title = "MulT"
     Options = MultOptions
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 

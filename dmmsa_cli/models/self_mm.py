@@ -70,6 +70,7 @@ class SelfMm(Model):
         InvalidRecipe: the objective wants a head over each feature.
     """
 
+    title = "Self-MM"
     Options = SelfMmOptions
     gives = frozenset({UNIMODAL})
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES

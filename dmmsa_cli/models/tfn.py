@@ -53,6 +53,7 @@ class Tfn(Model):
         InvalidRecipe: the objective wants a head over each feature.
     """
 
+    title = "TFN"
     Options = TfnOptions
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 

@@ -76,12 +76,18 @@ def published_table(
     found = [(name, [system for system, departs in group if not departs]) for name, group in named]
     inside = [s for _, group in found for s in group]
     labels = iter(_labels_beside([(name, s) for name, group in found for s in group], table, published.recipes))
+    further = _further(published, table)
     rows: list[Row] = []
     for place, (_, group) in enumerate(found):
         if place < len(table.rows):
-            rows.append(_published_row(table, table.rows[place]))
+            printed_row = table.rows[place]
+            rows.append(_published_row(table, printed_row))
+            rows += further.pop(printed_row.system, [])
+        elif place == len(table.rows):
+            rows += _rest(further)
         rows += [our_row(next(labels), s, columns, decimals) for s in group]
-    marked = with_marks(rows, columns, lambda row: None if row.ours else "published")
+    rows += _rest(further)
+    marked = with_marks(rows, columns, lambda row: None if row.ours or row.further else "published")
     missing = [(name, ours) for (name, ours), (_, group) in zip(places, found, strict=True) if ours and not group]
     return Table(
         id=table.id,
@@ -91,10 +97,12 @@ def published_table(
         source=published.reference(table),
         notes=(
             *table.notes,
+            *notes.about_further(published, table),
             *notes.about_marks(marked, "among the published rows"),
             *notes.about_spread(marked),
             *notes.about_data(inside),
             *notes.about_machines(marked),
+            *notes.about_collapse(marked),
             *about_departures(pair for _, group in named for pair in group),
             *notes.about_missing(missing, elsewhere),
         ),
@@ -109,12 +117,12 @@ def _named_like(table: PublishedTable, ours: Ours | None, systems: Sequence[Syst
     """
     if ours is None:
         return []
-    wanted = table.dataset, ours.objective, ours.variant
+    wanted = table.dataset, ours.model, ours.objective, ours.variant
     meaning = meaning_of(ours.variant)
     return [
         (system, from_shipped(system, meaning.set if meaning else {}))
         for system in systems
-        if not system.synthetic and (system.dataset, system.objective["name"], system.variant) == wanted
+        if not system.synthetic and (system.clips, system.model, system.objective["name"], system.variant) == wanted
     ]
 
 
@@ -134,12 +142,48 @@ def _ours(name: str, system: System, recipes: Sequence[str]) -> str:
 
 
 def _published_row(table: PublishedTable, row: PublishedRow) -> Row:
-    texts = table.texts(row)
+    return _as_printed(row.name, table.as_columns, table.texts(row), table.spreads(row))
+
+
+def _as_printed(
+    label: str,
+    columns: Sequence[Column],
+    texts: Mapping[str, str | None],
+    spreads: Mapping[str, str | None],
+    *,
+    further: bool = False,
+) -> Row:
     return Row(
-        label=row.name,
-        cells=tuple(Cell("/".join(texts[m] or "-" for m in column.metrics)) for column in table.as_columns),
+        label=label,
+        cells=tuple(
+            Cell(
+                "/".join(texts.get(metric) or "-" for metric in column.metrics),
+                "/".join(spread for metric in column.metrics if (spread := spreads.get(metric))),
+            )
+            for column in columns
+        ),
         values={metric: float(text) for metric, text in texts.items() if text is not None},
+        further=further,
     )
+
+
+def _further(published: Published, table: PublishedTable) -> dict[str, list[Row]]:
+    """Rows of further tables, by the system that they are about; only the columns that this table has."""
+    found: dict[str, list[Row]] = {}
+    for other in published.further(table):
+        for row in other.rows:
+            texts, label = other.texts(row), f"{row.name}, {other.called}"
+            if any(texts.get(metric) for metric in table.metrics):
+                made = _as_printed(label, table.as_columns, texts, other.spreads(row), further=True)
+                found.setdefault(row.system, []).append(made)
+    return found
+
+
+def _rest(further: dict[str, list[Row]]) -> list[Row]:
+    """Take what is about systems that the table has no row of."""
+    rows = [row for rows in further.values() for row in rows]
+    further.clear()
+    return rows
 
 
 # --- tables of our own ----------------------------------------------------------------------------------------------
@@ -259,6 +303,7 @@ def _own_table(
             *notes.about_spread(marked),
             *notes.about_data(systems),
             *notes.about_machines(marked),
+            *notes.about_collapse(marked),
         ),
         synthetic=synthetic,
         dataset=systems[0].dataset,

@@ -176,11 +176,12 @@ def _group(parameter: str, groups: Mapping[str, Group]) -> str | None:
 
 
 def _check_groups(model: nn.Module, groups: Mapping[str, Group], found: set[str | None]) -> None:
-    unknown = [name for name in groups if name not in found]
+    encoders = [MODALITY_NAMES[m] for m, _ in getattr(model, "encoders", nn.Module()).named_children()]
+    absent = set(MODALITY_NAMES.values()) - set(encoders)  # modalities that the data, or the recipe, go without
+    unknown = [name for name in groups if name not in found | absent]
     if unknown:
-        encoders = [MODALITY_NAMES[m] for m, _ in getattr(model, "encoders", nn.Module()).named_children()]
-        parts = dict.fromkeys(name.partition(".")[0] for name, _ in model.named_parameters())
-        known = [*encoders, *(part for part in parts if part != "encoders")]
+        parts = [name.partition(".")[0] for name, _ in model.named_parameters()]
+        known = dict.fromkeys([*encoders, *(part for part in parts if part != "encoders")])
         raise InvalidRecipe(
             f"groups.{unknown[0]}: there is nothing of that name to train.", f"Here these are: {', '.join(known)}."
         )

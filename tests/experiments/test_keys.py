@@ -216,6 +216,8 @@ def changed(recipe, leaf, value):
     *parents, last = leaf.split(".")
     if last == "name":  # the name alone: an option of the other would be another leaf
         return _renamed(recipe, parents, value)
+    if leaf == "data.padded":  # refused where a model reads no sequences, and other leaves are those of one that does not
+        return _with(recipe, "data", replace(recipe.data, padded=value))
     below = values
     for parent in parents:
         below = below[parent]
@@ -233,6 +235,13 @@ def _renamed(recipe, parents, name):
         below = getattr(below, parent)
     object.__setattr__(below, last, Choice(name, getattr(below, last).options))
     return renamed
+
+
+def _with(recipe, part, value):
+    """A recipe that its own checks would refuse."""
+    changed = copy.copy(recipe)
+    object.__setattr__(changed, part, value)
+    return changed
 
 
 @pytest.mark.parametrize("per_seed", [False, True], ids=["shared encoders", "encoders of each seed"])

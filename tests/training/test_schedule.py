@@ -228,9 +228,15 @@ def test_vectors_are_decayed_where_that_is_asked_for():
 
 
 def test_a_group_of_nothing_is_refused():
-    with pytest.raises(InvalidRecipe, match=r"groups\.vision: there is nothing") as error:
-        make_optimiser(sequence_model(), schedule(groups={"vision": Group()}))
+    with pytest.raises(InvalidRecipe, match=r"groups\.projector: there is nothing") as error:
+        make_optimiser(sequence_model(), schedule(groups={"projector": Group()}))
     assert "text, audio, projectors, fusion" in error.value.remedy
+
+
+def test_a_group_of_a_modality_that_is_not_there_is_none():
+    """A recipe stays the same where the data, or `data.modalities`, have fewer."""
+    plain, grouped = (make_optimiser(sequence_model(), schedule(groups=g)) for g in ({}, {"vision": Group(1.0)}))
+    assert [group["peak"] for group in grouped.param_groups] == [group["peak"] for group in plain.param_groups]
 
 
 @pytest.mark.parametrize(
