@@ -38,15 +38,13 @@ def cached_states(encoders: Encoders, tokens: Callable[[str], Tokens]) -> Mappin
     folder = encoders.experiment.folder / "cache"
     paths = {name: folder / f"states-{digest(facts)}-{name}.arrow" for name in SPLITS}
     with exclusive(folder, wait=True):  # runs side by side need the same states once
-        missing = [name for name, path in paths.items() if _read(name, path) is None]
+        missing = [name for name, path in paths.items() if read_states(name, path) is None]
         encoder = encoders.frozen_text() if missing else None
         for name in missing:
             assert isinstance(encoder, TextEncoder)
-            made = state_batches(
-                encoder, tokens(name), device=encoders.experiment.device, padded=padded(encoders)
-            )
-            _write(paths[name], made, encoder.width)
-    found = {name: _read(name, path) for name, path in paths.items()}
+            made = state_batches(encoder, tokens(name), device=encoders.experiment.device, padded=padded(encoders))
+            write_states(paths[name], made, encoder.width)
+    found = {name: read_states(name, path) for name, path in paths.items()}
     return {name: split for name, split in found.items() if split is not None}
 
 
@@ -55,14 +53,20 @@ def padded(encoders: Encoders) -> bool:
     return encoders.experiment.recipe.data.padded
 
 
-def _read(name: str, path: Path) -> Split | None:
+def read_states(name: str, path: Path) -> Split | None:
+    """Map the states of a split, as `write_states` left them; none where there are none, or they are damaged."""
     try:
         return Split(name, mapped_batches(path, pa.schema([]))) if path.exists() else None
     except (pa.ArrowException, OSError, ValueError):
         return None  # damaged from outside: it is only a cache, and is written again
 
 
-def _write(path: Path, batches: Iterator[pa.RecordBatch], width: int) -> None:
+def write_states(path: Path, batches: Iterator[pa.RecordBatch], width: int) -> None:
+    """Write states as they come, by rename.
+
+    Raises:
+        DiskFull: there is no room.
+    """
     schema = _schema(width)
     with atomic_path(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         for batch in batches:

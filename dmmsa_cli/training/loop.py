@@ -192,7 +192,7 @@ class Training:
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
-    # Buffers (statistics of the frames) never change, so averaging parameters alone is enough.
+    # Of the parameters; buffers (statistics of the frames, what batch norm has seen) are kept those of the model.
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 

@@ -97,6 +97,9 @@ def test_a_row_of_ones_own_stands_under_every_published_one(tmp_path, recipe, da
         (tmp_path / dataset / recipe / "full" / "seed-1").rename(folder)
     rows = tables(tmp_path)[table].rows
     (place,) = [i for i, row in enumerate(rows) if row.ours]
+    if recipe == "self-mm":  # the one that stands in Table 2 alone: the paper has no number of it on these
+        assert rows[place].label == "ours, Self-MM (1 seed)"
+        return
     above = [row for row in rows[:place] if not row.further][-1]
     assert above.label.removesuffix("(A)") == BASELINES[recipe]
     assert rows[place].label == ("ours, aligned (1 seed)" if on != dataset else "ours (1 seed)")

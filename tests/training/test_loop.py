@@ -254,7 +254,7 @@ def test_what_counts_the_steps_stays_where_the_optimiser_counts_them():
         device=torch.device("meta"),
         precision="float32",
     )
-    state._load_optimiser({"0/step": torch.tensor(3.0), "0/exp_avg": torch.zeros(1, 2)})
+    state._load_optimiser({"0/step": torch.tensor(3.0), "0/exp_avg": torch.zeros(1, 2)}, {})
     (found,) = state.optimiser.state.values()
     assert {key: value.device.type for key, value in found.items()} == {"step": "cpu", "exp_avg": "meta"}
     assert found["step"] == 3
