@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, frame_statistics
-from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import Inapplicable, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment, digest
@@ -116,13 +116,16 @@ def check_modalities(experiment: Experiment, seed: int) -> None:
 
 
 def _check_alignment(experiment: Experiment) -> None:
-    if experiment.recipe.data.aligned and not experiment.store.spec.aligned:
-        raise Inapplicable(
-            f"{experiment.recipe.model.name} goes word by word (data.aligned), and {experiment.dataset} is not aligned "
-            "to the words.",
-            f"Prepare and use the aligned variant: dmmsa prepare {experiment.dataset} --aligned. A dataset of one's own "
-            "that is aligned says `aligned: true` in its description.",
-        )
+    dataset = experiment.dataset
+    if not experiment.recipe.data.aligned or experiment.store.spec.aligned:
+        return
+    variant = dataset + ALIGNED
+    raise Inapplicable(
+        f"{experiment.recipe.model.name} goes word by word (data.aligned), and {dataset} is not aligned to the words.",
+        f"Use the variant that is: dmmsa prepare {dataset} --aligned, then --dataset {variant}."
+        if variant in SPECS
+        else "Where it is, its description says so: aligned: true, in the file given to prepare --spec.",
+    )
 
 
 def check_text_features(experiment: Experiment) -> None:

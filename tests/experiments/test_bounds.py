@@ -24,9 +24,7 @@ OR_NONE_ABOVE_0 = ((None, *ABOVE_0[0]), ABOVE_0[1])
 STAGE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 4}
 
 FeatureDecomposition = MODELS["feature_decomposition"].Options
-Dmmsa, Confede, Regression, Misa = (
-    OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression", "misa")
-)
+Dmmsa, Confede, Regression, Misa = (OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression", "misa"))
 
 
 def part(kind, name):

@@ -216,7 +216,9 @@ def changed(recipe, leaf, value):
     *parents, last = leaf.split(".")
     if last == "name":  # the name alone: an option of the other would be another leaf
         return _renamed(recipe, parents, value)
-    if leaf == "data.padded":  # refused where a model reads no sequences, and other leaves are those of one that does not
+    if (
+        leaf == "data.padded"
+    ):  # refused where a model reads no sequences, and other leaves are those of one that does not
         return _with(recipe, "data", replace(recipe.data, padded=value))
     below = values
     for parent in parents:

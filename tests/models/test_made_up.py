@@ -1,4 +1,4 @@
-"""Adding a network is one file, one line and one recipe: contract tests and report find it, and nothing else changes."""
+"""Adding a network is one file, one line and one recipe: contract tests and report find it, nothing else changes."""
 
 import os
 import re

@@ -138,7 +138,9 @@ def test_what_others_got_stands_under_it_too_and_is_no_best_number():
     assert [row.label for row in found["dmmsa-table-2"].rows if row.further] == [
         f"{name}, MMSA's own runs" for name in ("LF-DNN", "MFN", "LMF", "TFN", "MulT", "Self-MM")
     ]
-    assert any("'MMSA's code run again': github.com/youngwhite/msa" in note for note in found["dmmsa-table-3-mosi"].notes)
+    assert any(
+        "'MMSA's code run again': github.com/youngwhite/msa" in note for note in found["dmmsa-table-3-mosi"].notes
+    )
 
 
 def test_further_rows_have_the_numbers_of_their_source():

@@ -85,7 +85,9 @@ def test_the_issues_studies_are_shipped():
     taus = [v.set.get("objective.gdwg.temperature") for v in load_study("gdwg").variants]
     assert taus == [0.1, 0.5, None, 2, None]
     assert [v.set.get("objective.msc.classes") for v in load_study("msc").variants] == [2, None, 5, 7]
-    networks = [load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants]
+    networks = [
+        load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants
+    ]
     assert set(networks) == set(MODELS) and len(networks) == 10
 
 
@@ -152,7 +154,10 @@ def test_a_system_that_means_nothing_on_a_dataset_is_left_out_with_its_reason(pl
     mag |= {"text": {**MICRO_RECIPE["text"], "train_in_fusion": True}}
     for name, more in (("mag", {}), ("words", {"data": {"aligned": True}})):
         micro.with_name(f"{name}.yaml").write_text(yaml.safe_dump(MICRO_RECIPE | mag | more))
-    variants = (Variant(name="full"), *(Variant(name=n, recipe=str(micro.with_name(f"{n}.yaml"))) for n in ("mag", "words")))
+    variants = (
+        Variant(name="full"),
+        *(Variant(name=n, recipe=str(micro.with_name(f"{n}.yaml"))) for n in ("mag", "words")),
+    )
     runs = plan(Study(title="x", variants=variants), place, recipe=str(micro), seeds=(1,))
     assert planned(runs) == [("full", 1), ("mag", 1)]
     assert runs.left_out == {"words": "mag_bert goes word by word (data.aligned), and mini is not aligned to the words"}

@@ -31,7 +31,9 @@ def recipe(tmp_path_factory):
     def write(name, trains, **fusion):
         toy = read_recipe(find_recipe(name.replace("_", "-"), "toy"))
         # Gradients that wait for a step, and a rate that falls, have to survive a stop as all else does.
-        schedule = MICRO_RECIPE["fusion"] | {"accumulate": 2, "clip_value": 0.8, "epochs": 3, "optimiser": "adam"} | fusion
+        schedule = (
+            MICRO_RECIPE["fusion"] | {"accumulate": 2, "clip_value": 0.8, "epochs": 3, "optimiser": "adam"} | fusion
+        )
         values = MICRO_RECIPE | {key: toy[key] for key in ("model", "objective")} | {"pretraining": None}
         values = values | {"text": {**MICRO_RECIPE["text"], "train_in_fusion": trains}, "fusion": schedule}
         path = folder / f"{name}-{trains}.yaml"

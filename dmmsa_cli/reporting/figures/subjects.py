@@ -32,7 +32,10 @@ class Subject:
     def words(self) -> list[str]:
         """The dataset as the papers write it, and what has to be known of the data and conditions."""
         name = self.full.clips
-        return [_DATASET_TITLES.get(name, name), *filter(None, (SYNTHETIC if self.full.synthetic else "", self.full.conditions, self.note))]
+        return [
+            _DATASET_TITLES.get(name, name),
+            *filter(None, (SYNTHETIC if self.full.synthetic else "", self.full.conditions, self.note)),
+        ]
 
     @property
     def place(self) -> str:

@@ -78,7 +78,9 @@ def on_paper(subject: Subject) -> Drawing | None:
     axes.invert_yaxis()
     axes.set(xlabel="MAE")
     axes.legend(loc="upper left", bbox_to_anchor=(-0.35, -0.16), ncols=2, columnspacing=1.2)
-    caption = f"MAE on the test split of {subject.place}; {averaged(*systems, spread='thick lines')}; thin lines are 95 % "
+    caption = (
+        f"MAE on the test split of {subject.place}; {averaged(*systems, spread='thick lines')}; thin lines are 95 % "
+    )
     caption += "intervals over videos."
     if len(beside):
         caption += " Open marks are printed values, for the papers' own data and encoder."
