@@ -248,6 +248,9 @@ def _convert_union(hint: Any, value: Any, path: str, tables: Tables, errors: lis
     options = typing.get_args(hint)
     if value is None and type(None) in options:
         return None
+    parts = [option for option in options if dataclasses.is_dataclass(option)]
+    if len(parts) == 1 and isinstance(value, Mapping):  # whatever is wrong with it is told by its own path
+        return _convert(parts[0], value, path, tables, errors)
     for option in options:
         attempt: list[str] = []
         converted = _convert(option, value, path, tables, attempt)
@@ -289,4 +292,4 @@ def _describe(hint: Any) -> str:  # noqa: ANN401
         return "keys and values"
     if origin is tuple:
         return f"a list, each {_describe(typing.get_args(hint)[0])}"
-    return _WORDS.get(hint, str(hint))
+    return "keys and values" if dataclasses.is_dataclass(hint) else _WORDS.get(hint, str(hint))

@@ -255,7 +255,97 @@ OBJECTIVE_DEFAULTS = {
         },
     },
     "regression": {"loss": "mse", "beta": 1.0},
+    "misa": {"similarity": 0.3, "difference": 0.1, "reconstruction": 1.0},
+    "self_mm": {},
 }
+MODEL_DEFAULTS = {
+    "feature_decomposition": {"name": "feature_decomposition", "width": 768, "projector_dropout": 0.5},
+    "lf_dnn": {
+        "name": "lf_dnn",
+        "text_hidden": 128,
+        "audio_hidden": 16,
+        "vision_hidden": 128,
+        "audio_dropout": 0.2,
+        "vision_dropout": 0.2,
+        "text_width": 256,
+        "fusion_width": 128,
+        "fusion_dropout": 0.2,
+    },
+    "tfn": {
+        "name": "tfn",
+        "text_hidden": 128,
+        "audio_hidden": 32,
+        "vision_hidden": 128,
+        "audio_dropout": 0.3,
+        "vision_dropout": 0.3,
+        "text_width": 32,
+        "fusion_width": 64,
+        "fusion_dropout": 0.5,
+    },
+    "lmf": {
+        "name": "lmf",
+        "text_hidden": 128,
+        "audio_hidden": 16,
+        "vision_hidden": 128,
+        "audio_dropout": 0.3,
+        "vision_dropout": 0.3,
+        "rank": 3,
+        "frozen_weights": False,
+    },
+    "mfn": {
+        "name": "mfn",
+        "text_hidden": 256,
+        "audio_hidden": 32,
+        "vision_hidden": 256,
+        "memory": 400,
+        "attention_width": 32,
+        "attention_dropout": 0.2,
+        "candidate_width": 64,
+        "candidate_dropout": 0.0,
+        "retain_width": 256,
+        "retain_dropout": 0.7,
+        "update_width": 32,
+        "update_dropout": 0.5,
+        "means": False,
+        "fusion_width": 128,
+        "fusion_dropout": 0.0,
+    },
+    "mult": {
+        "name": "mult",
+        "width": 50,
+        "attention_heads": 10,
+        "layers": 4,
+        "text_kernel": 5,
+        "audio_kernel": 5,
+        "vision_kernel": 5,
+        "text_input_dropout": 0.5,
+        "input_dropout": 0.2,
+        "text_attention_dropout": 0.3,
+        "audio_attention_dropout": 0.2,
+        "vision_attention_dropout": 0.0,
+        "relu_dropout": 0.0,
+        "residual_dropout": 0.0,
+        "fusion_dropout": 0.5,
+    },
+    "misa": {"name": "misa", "width": 128, "fusion_dropout": 0.2, "text_lengths": False},
+    "mag_bert": {"name": "mag_bert", "beta": 1.0, "gate_dropout": 0.3, "fusion_dropout": 0.3, "frames": "aligned"},
+    "self_mm": {
+        "name": "self_mm",
+        "audio_hidden": 16,
+        "vision_hidden": 32,
+        "audio_width": 16,
+        "vision_width": 32,
+        "fusion_head": 128,
+        "text_head": 32,
+        "audio_head": 16,
+        "vision_head": 32,
+        "fusion_dropout": 0.0,
+        "text_dropout": 0.1,
+        "audio_dropout": 0.1,
+        "vision_dropout": 0.0,
+    },
+}
+NETWORK = {"misa": "misa", "self_mm": "self_mm"}  # what such an objective needs; others go with DMMSA's
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -264,7 +354,16 @@ def test_what_a_recipe_leaves_out_is_this(objective):
     stages = {"objective": "regression", "text": STAGE, "vision": STAGE, "audio": STAGE}
     least = {"model": "feature_decomposition", "objective": objective, "pretraining": stages, "fusion": STAGE}
     expected = DEFAULTS | {"objective": {"name": objective, **OBJECTIVE_DEFAULTS[objective]}}
+    if objective in NETWORK:
+        least |= {"model": NETWORK[objective], "pretraining": None}
+        expected |= {"model": MODEL_DEFAULTS[NETWORK[objective]], "pretraining": None}
     assert to_dict(from_values(least, "the least")) == expected
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_a_recipe_leaves_out_of_its_network_is_this(model):
+    options = to_dict(MODELS[model].Options())
+    assert {"name": model, **options} == MODEL_DEFAULTS[model]
 
 
 def test_settings_and_flags_change_a_recipe_and_flags_come_last():
@@ -318,6 +417,8 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
         ("fusion.optimiser=sgd", "fusion.optimiser: 'sgd' is not one of adamw, adam"),
         ("pretraining.text.frozen_share=1", "pretraining.text: frozen_share"),
         ("precision=fp16", "precision"),
+        ("pretraining=3", "pretraining: 3 is not keys and values or null"),
+        ("pretraining.audio.epoch=3", "pretraining.audio.epoch: unknown key; did you mean epochs"),
     ],
 )
 def test_an_impossible_value_is_refused_by_its_path(setting, words):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 
 from dmmsa_cli.experiments.studies import load_study
 from dmmsa_cli.metrics import score
@@ -271,7 +272,7 @@ def test_published_values_are_open_marks_of_the_same_systems(several):
     drawing = on_paper(subject)
     axes = drawing.canvas.axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["DMMSA", "MISA", "MulT"]
-    open_marks = [c for c in axes.collections if hasattr(c, "get_offsets") and not len(c.get_facecolor())]
+    open_marks = [c for c in axes.collections if isinstance(c, PathCollection) and not len(c.get_facecolor())]
     assert sum(len(c.get_offsets()) for c in open_marks) == len(found)
     (variant,) = on_page(several).variants
     marks = [trace for trace in variant.panels[0].data if str(trace["marker"].get("symbol", "")).endswith("-open")]
