@@ -73,10 +73,9 @@ def test_it_learns_stands_on_no_encoder_and_keeps_what_it_must(finished, name, t
     assert facts["encoders"] == facts["encoder_hashes"] == {}
     kept = [path.name for path in (folder.parents[2] / "encoders").iterdir()]
     assert not [name for name in kept if name.startswith(("text-", "vision-", "audio-"))]
-    losses = [line["losses"]["regression"] for line in log(folder)]
+    losses = [next(iter(line["losses"].values())) for line in log(folder)]
     assert losses[-1] < losses[0]
-    text = [key for key in weights(folder) if key.startswith("encoders.t.")]
-    assert bool(text) == trains
+    assert any("backbone" in key for key in weights(folder)) == trains
 
 
 @each
