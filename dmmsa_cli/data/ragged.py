@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,11 @@ class Padded:
         """True at valid positions, (n, T)."""
         positions = torch.arange(self.values.shape[1], device=self.values.device)
         return positions < self.lengths.unsqueeze(1)
+
+    def select(self, rows: Tensor) -> Padded:
+        """Return some of the sequences, filled up to the longest of these; one position at least."""
+        lengths = self.lengths[rows]
+        return Padded(self.values[rows, : max(1, int(lengths.max()))], lengths, self.full)
 
     def to(self, device: torch.device) -> Padded:
         """Return the sequences on `device`."""
@@ -87,6 +92,21 @@ def block(ragged: Ragged, values: Sequence[Tensor]) -> Padded:
     lengths = torch.cat([group.lengths for group in ragged.groups])
     together = torch.cat(filled) if len(filled) > 1 else filled[0]
     return Padded(together.index_select(0, ragged.places), lengths.index_select(0, ragged.places))
+
+
+def cut(blocks: Mapping[str, Padded], waste: float) -> list[tuple[Tensor, dict[str, Padded]]]:
+    """Cut the blocks of a batch, whose sequences are of one clip across them, into parts of clips of like length.
+
+    Args:
+        blocks: by modality, (B, T, w) each.
+        waste: as for `alike`, of the lengths of all modalities together.
+
+    Returns:
+        For each part which clips it has, and their blocks.
+    """
+    together = torch.stack([block.lengths for block in blocks.values()]).sum(0)
+    parts = [torch.from_numpy(rows).to(together.device) for rows in alike(together.cpu().numpy(), waste)]
+    return [(rows, {m: block.select(rows) for m, block in blocks.items()}) for rows in parts]
 
 
 def gather(

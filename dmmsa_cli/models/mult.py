@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmmsa_cli.data.ragged import Padded
+from dmmsa_cli.data.ragged import Padded, cut
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.crossmodal import Crossmodal
 from dmmsa_cli.layers.dropout import dropout
@@ -20,6 +20,7 @@ from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
 
 ORDER = "tav"  # of the last states side by side
 MEMORY_LAYERS = 3  # at least
+WASTE = 0.3  # padding of a part of a batch, at most, of clips that go through the Transformers together
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Mult(Model):
     def forward(self, batch: Batch) -> Outputs:
         """Map a batch of B clips to predictions (B,)."""
         blocks = {m: self._projected(m, block) for m, block in sequences(self.encoders, batch).items()}
-        last = torch.cat([self._last(m, blocks) for m in self.memory], dim=-1)
+        last = self._last_of_all(blocks)
         hidden = dropout(F.relu(self.fusion_layer_1(last)), self.fusion_dropout, self.training)
         x = self.fusion_layer_2(hidden) + last
         return Outputs(prediction=self.output(x).squeeze(-1), heads={name: h(x) for name, h in self.heads.items()})
@@ -135,6 +136,15 @@ class Mult(Model):
             values = dropout(values, self.text_input_dropout, self.training)
         values = F.pad(values, (0, 0, 0, max(0, kernel - values.shape[1])))
         return Padded(conv(values.mT).mT, (block.lengths - kernel + 1).clamp_min(1))
+
+    def _last_of_all(self, blocks: Mapping[str, Padded]) -> Tensor:
+        """The last states of every modality side by side, (B, memory width * modalities)."""
+        # Attention costs and keeps the square of a length, and clips of a batch differ tenfold in theirs. A GPU does
+        # them all at once sooner than one part after the other.
+        on_cpu = next(iter(blocks.values())).lengths.device.type == "cpu"
+        parts = cut(blocks, WASTE if on_cpu else torch.inf)
+        found = torch.cat([torch.cat([self._last(m, part) for m in self.memory], dim=-1) for _, part in parts])
+        return found[torch.argsort(torch.cat([rows for rows, _ in parts]))]
 
     def _last(self, modality: str, blocks: Mapping[str, Padded]) -> Tensor:
         """What a modality holds at its end, once it has looked at the others, (B, d (modalities - 1))."""

@@ -153,6 +153,7 @@ def _as_printed(
     *,
     further: bool = False,
 ) -> Row:
+    printed = {metric for column in columns for metric in column.metrics}
     return Row(
         label=label,
         cells=tuple(
@@ -162,7 +163,8 @@ def _as_printed(
             )
             for column in columns
         ),
-        values={metric: float(text) for metric, text in texts.items() if text is not None},
+        values={metric: float(text) for metric, text in texts.items() if metric in printed and text is not None},
+        sd={metric: float(text) for metric, text in spreads.items() if metric in printed and text is not None},
         further=further,
     )
 
@@ -172,7 +174,7 @@ def _further(published: Published, table: PublishedTable) -> dict[str, list[Row]
     found: dict[str, list[Row]] = {}
     for other in published.further(table):
         for row in other.rows:
-            texts, label = other.texts(row), f"{row.name}, {other.called}"
+            texts, label = other.texts(row), f"{row.name}: {other.called}"
             if any(texts.get(metric) for metric in table.metrics):
                 made = _as_printed(label, table.as_columns, texts, other.spreads(row), further=True)
                 found.setdefault(row.system, []).append(made)

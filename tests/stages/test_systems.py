@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from dmmsa_cli.errors import Inapplicable, Interrupted, InvalidRecipe
-from dmmsa_cli.experiments.recipes import find_recipe, read_recipe
+from dmmsa_cli.experiments.experiment import open_experiment
+from dmmsa_cli.experiments.recipes import find_recipe, read_recipe, recipe_names
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.predict import predict
+from dmmsa_cli.stages.prepare import prepare
 from dmmsa_cli.training.run import RunFolder
 from tests.conftest import MICRO_RECIPE
 from tests.training_runs import StopAfter, log, open_mini, run_fuse, weights
@@ -111,3 +113,18 @@ def test_what_means_nothing_on_the_data_is_told_before_anything_is_trained(prepa
     with pytest.raises(Inapplicable, match=words):
         run_fuse(open_mini(prepared, recipe("mag_bert", True), tmp_path, *settings), "mine")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_on_the_toy_corpus_every_system_is_better_than_the_training_mean(tmp_path):
+    """With the shipped recipes: synthetic data, a check of the machinery and of nothing else."""
+    prepare("toy", data_dir=tmp_path)
+    runs = []
+    for name in recipe_names("toy"):
+        experiment = open_experiment("toy", data_dir=tmp_path, runs_dir=tmp_path, recipe=name, device="cpu")
+        runs.append(RunFolder(run_fuse(experiment).folder))
+    (table,) = evaluate(runs, split="test", data_dir=tmp_path, device="cpu").tables
+    maes = {system.title: system.summary.mean["mae"] for system in table.systems if "alone" not in system.title}
+    assert len(maes) == 1 + len(recipe_names("toy")) > 10
+    mean = maes.pop("training mean")
+    assert max(maes.values()) < 0.75 * mean, maes
