@@ -158,11 +158,11 @@ class Published:
         return next(paper.reference for paper in self.papers if paper.id == table.paper)
 
 
-def printed_maes(system_dataset: str) -> dict[str, list[tuple[str, float]]]:
+def printed_maes(dataset: str) -> dict[str, list[tuple[str, float]]]:
     """Return what is printed of MAE on a dataset, by system: in DMMSA's own table first, then in further ones.
 
     Args:
-        system_dataset: name of the dataset, without what says that it is aligned.
+        dataset: its name, without what says that it is aligned to the words.
 
     Returns:
         System -> pairs of the paper's name and the MAE.
@@ -170,7 +170,7 @@ def printed_maes(system_dataset: str) -> dict[str, list[tuple[str, float]]]:
     published = load_published()
     found: dict[str, list[tuple[str, float]]] = {}
     for table in published.tables:
-        if table.further and table.dataset == system_dataset:
+        if table.further and table.dataset == dataset:
             for one in (table, *published.further(table)):
                 for row in one.rows:
                     mae = one.texts(row).get("mae")
