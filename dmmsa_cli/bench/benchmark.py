@@ -190,7 +190,8 @@ class _Plan:
         return facts | {"peak_above_unpickled_bytes": above}
 
     def _start(self) -> Facts:
-        answer = alone("start", start.started, self.place, self.recipes[0])
+        pretrains = self.place.open(self.recipes[0]).recipe.pretraining is not None
+        answer = alone("start", partial(start.started, pretrains=pretrains), self.place, self.recipes[0])
         return {"seconds": answer.seconds} | answer.facts
 
     def _epoch(self, recipe: str) -> Facts:

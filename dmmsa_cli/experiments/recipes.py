@@ -10,6 +10,7 @@ from typing import Any
 
 import dmmsa_cli
 from dmmsa_cli.data.options import DataOptions
+from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions
@@ -48,6 +49,10 @@ class Pretraining:
             check_seed(self.seed)
         except ValueError as error:
             raise ValueError(f"seed: {error}") from error
+        for modality, name in MODALITY_NAMES.items():
+            wrong = [group for group in self.schedule(modality).groups if group not in (name, "head")]
+            if wrong:
+                raise ValueError(f"{name}.groups: {wrong[0]} is neither {name} nor head, which are trained there")
         if self.objective.name != "regression":
             raise ValueError(f"objective: one encoder alone is trained by regression, not by {self.objective.name}")
 

@@ -12,7 +12,7 @@ from torch import nn
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import InvalidInput, RunMismatch
-from dmmsa_cli.experiments.build import Fused, fusion_objective
+from dmmsa_cli.experiments.build import Fused, check_groups, fusion_objective
 from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
@@ -109,7 +109,12 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
     check_names(experiment, variant, from_scratch=from_scratch)
     fusion_objective(experiment)
     MODELS[experiment.recipe.model.name].check(experiment.modalities)
+    if from_scratch and experiment.recipe.pretraining is None:
+        raise InvalidInput(
+            f"--from-scratch: {experiment.name} pretrains no encoders that it could go without.", "Leave it out."
+        )
     check_modalities(experiment, seed)
+    check_groups(experiment, seed)
 
 
 # --- what is there already ------------------------------------------------------------------------------------------

@@ -144,10 +144,10 @@ def make_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimize
     Raises:
         InvalidRecipe: the schedule names a group that the model has no parameters of.
     """
+    check_groups(model, schedule)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     chosen = {name: _group(name, schedule.groups) for name, _ in model.named_parameters()}
-    _check_groups(model, schedule.groups, set(chosen.values()))
     for name, parameter in trained:
         own = schedule.groups.get(chosen[name] or "", Group())
         rate = schedule.learning_rate if own.learning_rate is None else own.learning_rate
@@ -175,7 +175,14 @@ def _group(parameter: str, groups: Mapping[str, Group]) -> str | None:
     return part if part in groups else None
 
 
-def _check_groups(model: nn.Module, groups: Mapping[str, Group], found: set[str | None]) -> None:
+def check_groups(model: nn.Module, schedule: Schedule) -> None:
+    """See that every group names parameters of the model.
+
+    Raises:
+        InvalidRecipe: one names none; the message says what there is.
+    """
+    groups = schedule.groups
+    found = {_group(name, groups) for name, _ in model.named_parameters()}
     encoders = [MODALITY_NAMES[m] for m, _ in getattr(model, "encoders", nn.Module()).named_children()]
     absent = set(MODALITY_NAMES.values()) - set(encoders)  # modalities that the data, or the recipe, go without
     unknown = [name for name in groups if name not in found | absent]

@@ -48,7 +48,7 @@ SCHEDULE = {
     "optimiser": "adam",
     "weight_decay": 0.1,
     "decay_vectors": True,
-    "groups": {"audio": {"learning_rate": 1e-4}},
+    "groups": {"head": {"learning_rate": 1e-4}},
     "accumulate": 2,
     "leftover": "drop",
     "clip_value": 0.5,

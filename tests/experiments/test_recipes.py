@@ -413,6 +413,10 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
         ("fusion.groups.text.epochs=2", "fusion.groups.text.epochs: unknown key"),
         ("fusion.groups=[text]", "fusion.groups: .* is not keys and values"),
         ("fusion.groups.text.learning_rate=1", "fusion.groups.text: the text encoder is frozen"),
+        (
+            "pretraining.audio.groups.vision.weight_decay=0",
+            "pretraining: audio.groups: vision is neither audio nor head",
+        ),
         ("fusion.accumulate=0", "fusion: accumulate"),
         ("fusion.optimiser=sgd", "fusion.optimiser: 'sgd' is not one of adamw, adam"),
         ("pretraining.text.frozen_share=1", "pretraining.text: frozen_share"),

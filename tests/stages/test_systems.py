@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dmmsa_cli.errors import Inapplicable, Interrupted, InvalidRecipe
+from dmmsa_cli.errors import Inapplicable, Interrupted, InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.experiments.recipes import find_recipe, read_recipe, recipe_names
 from dmmsa_cli.models import MODELS
@@ -38,7 +38,7 @@ def recipe(tmp_path_factory):
         )
         values = MICRO_RECIPE | {key: toy[key] for key in ("model", "objective")} | {"pretraining": None}
         values = values | {"text": {**MICRO_RECIPE["text"], "train_in_fusion": trains}, "fusion": schedule}
-        path = folder / f"{name}-{trains}.yaml"
+        path = folder / f"{name}-{trains}{'-changed' * bool(fusion)}.yaml"
         path.write_text(yaml.safe_dump(values))
         return path
 
@@ -113,6 +113,23 @@ def test_what_means_nothing_on_the_data_is_told_before_anything_is_trained(prepa
     with pytest.raises(Inapplicable, match=words):
         run_fuse(open_mini(prepared, recipe("mag_bert", True), tmp_path, *settings), "mine")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags", "words"),
+    [
+        ({"groups": {"vison": {"learning_rate": 1.0}}}, {}, r"groups\.vison: there is nothing of that name"),
+        ({}, {"from_scratch": True}, "--from-scratch: .* pretrains no encoders"),
+    ],
+)
+@pytest.mark.parametrize(("name", "trains"), [("self_mm", True), ("mag_bert", True), ("mult", False)])
+def test_what_is_asked_in_vain_is_refused_and_leaves_nothing(
+    prepared, recipe, tmp_path, name, trains, settings, flags, words
+):
+    path = recipe(name, trains, **settings)
+    with pytest.raises((InvalidRecipe, InvalidInput), match=words):
+        run_fuse(open_mini(prepared, path, tmp_path), "mine", **flags)
+    assert not list(tmp_path.glob("mini/*-*"))
 
 
 @pytest.mark.slow
