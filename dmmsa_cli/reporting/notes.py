@@ -90,7 +90,11 @@ def about_collapse(rows: Sequence[Row]) -> list[str]:
 
 def about_further(published: Published, table: PublishedTable) -> list[str]:
     """Say where rows come from that the paper itself does not print."""
-    return [f"'{other.called}': {published.reference(other).rstrip('.')}." for other in published.further(table)]
+    return [
+        f"'{other.called}': {published.reference(other).rstrip('.')}"
+        f"{', with the standard deviations printed there' * any(row.sd for row in other.rows)}."
+        for other in published.further(table)
+    ]
 
 
 def about_missing(missing: Sequence[tuple[str, Ours]], elsewhere: str) -> list[str]:
