@@ -145,7 +145,7 @@ def test_what_others_got_stands_under_it_too_and_is_no_best_number():
 def test_further_rows_have_the_numbers_of_their_source():
     assert dict(printed_maes("mosei")["Self-MM"]) == {"MMSA's own runs": 0.5309}
     assert dict(printed_maes("mosi")["MulT"]) == {
-        "DMMSA": 0.871,
+        "DMMSA's paper": 0.871,
         "MMSA's own runs": 0.8799,
         "MMSA, run again": 0.9270,
         "reimplemented": 0.8997,
@@ -260,7 +260,7 @@ def test_the_interval_is_that_of_the_videos(several):
 def test_published_values_are_open_marks_of_the_same_systems(several):
     found = printed(by_mae(several), several[0])
     assert list(dict.fromkeys(found["source"])) == [
-        "DMMSA",
+        "DMMSA's paper",
         "MMSA's own runs",
         "MMSA, run again",
         "reimplemented",
