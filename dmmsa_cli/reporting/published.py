@@ -175,7 +175,9 @@ def printed_maes(dataset: str) -> dict[str, list[tuple[str, float]]]:
                 for row in one.rows:
                     mae = one.texts(row).get("mae")
                     if mae is not None:
-                        found.setdefault(row.system, []).append((one.called or f"{published.name(one)}'s paper", float(mae)))
+                        found.setdefault(row.system, []).append(
+                            (one.called or f"{published.name(one)}'s paper", float(mae))
+                        )
     return found
 
 
