@@ -32,25 +32,33 @@ demo: $(VENV)/.installed  ## The whole main job on a synthetic corpus, in about 
 
 # --- the papers' experiments ---------------------------------------------------------------------------------------
 #
-# make reproduce                                    all three datasets, as in the paper: BERT-base, a GPU or patience
+# make reproduce                                    all datasets, as in the papers: BERT-base, a GPU or patience
 # make reproduce DATASETS=toy SEEDS="1 12"          the same graph on synthetic data, in minutes
 # make reproduce DATASETS="mosi sims" JOBS=2        two runs at a time; every variable below can be set so
 
-DATASETS ?= mosi mosei sims
+DATASETS ?= mosi mosei sims mosi-aligned mosei-aligned
 SEEDS    ?=#        none: the recipe's five
 OUT      ?= .#      data, runs and report lie here
 JOBS     ?= 1#      runs at a time
 RECIPE   ?= dmmsa#  which of a dataset's recipes the studies change
 
-# The rows of Tables 2 and 3, then the studies of Tables 4 and 5 and of Figures 4 to 6.
-FUSED_mosi    ?= dmmsa confede confede-released
-FUSED_mosei   ?= dmmsa confede confede-released
-FUSED_sims    ?= dmmsa confede confede-released
+# The rows of Tables 2 and 3, then the studies of Tables 4 and 5 and of Figures 4 to 6. What goes word by word (MFN,
+# MAG-BERT) has the variants aligned to the words.
+RELEASED = confede-released lf-dnn-released tfn-released lmf-released mult-released misa-released self-mm-released
+ALIGNED  = mfn mfn-released mag-bert mag-bert-released
+
+FUSED_mosi    ?= dmmsa confede $(RELEASED)
+FUSED_mosei   ?= dmmsa confede $(RELEASED)
+FUSED_sims    ?= dmmsa confede $(RELEASED) mfn-released mag-bert-released
 FUSED_toy     ?= dmmsa confede
-STUDIES_mosi  ?= objectives
-STUDIES_mosei ?= data
-STUDIES_sims  ?= objectives
-STUDIES_toy   ?= objectives data
+STUDIES_mosi  ?= objectives systems
+STUDIES_mosei ?= data systems
+STUDIES_sims  ?= objectives systems
+STUDIES_toy   ?= objectives data systems
+FUSED_mosi-aligned    ?= $(ALIGNED)
+FUSED_mosei-aligned   ?= $(ALIGNED)
+STUDIES_mosi-aligned  ?=#   the others stand on data that are not aligned
+STUDIES_mosei-aligned ?=
 
 # FROM_mosi = FILE                                  a file fetched by hand, where the download is out of reach
 # SPEC_mine = FILE                                  the description of a dataset of one's own: DATASETS=mine
@@ -62,7 +70,7 @@ FOLDERS = --data-dir $(DATA) --runs-dir $(RUNS)
 SEEDED  = $(if $(strip $(SEEDS)),--seed $(SEEDS))
 FORMATS = markdown latex csv html
 USED    = $(or $(FUSED_$*),dmmsa confede)
-STUDIED = $(or $(STUDIES_$*),objectives)
+STUDIED = $(if $(filter undefined,$(origin STUDIES_$*)),objectives,$(STUDIES_$*))
 ASKED   = $(SEEDS) | $(USED) | $(STUDIED) | $(RECIPE) | $(FROM_$*) | $(SPEC_$*)
 
 reproduce: $(OUTPUT)/report/index.html  ## Prepare, pretrain, fuse, ablate, evaluate, report: every table and figure
@@ -80,11 +88,12 @@ $(call each,asked): $(RUNS)/%/.asked: asked
 
 $(call each,prepared): $(RUNS)/%/.prepared: $(RUNS)/%/.asked $$(FROM_$$*) $$(SPEC_$$*) $$(if $$(wildcard $(DATA)/$$*/manifest.json),,asked) \
   | $(VENV)/.installed
-	$(DMMSA) prepare $* $(if $(FROM_$*),--from $(FROM_$*)) $(if $(SPEC_$*),--spec $(SPEC_$*)) --data-dir $(DATA)
+	$(DMMSA) prepare $(*:%-aligned=%) $(if $(filter %-aligned,$*),--aligned) $(if $(FROM_$*),--from $(FROM_$*)) $(if $(SPEC_$*),--spec $(SPEC_$*)) --data-dir $(DATA)
 	@touch $@
 
-$(call each,pretrained): $(RUNS)/%/.pretrained: $(RUNS)/%/.prepared $$(wildcard recipes/$$*/*.yaml $(RECIPE))
-	$(DMMSA) pretrain-unimodal --dataset $* --recipe $(strip $(RECIPE)) $(FOLDERS)
+$(call each,pretrained): $(RUNS)/%/.pretrained: $(RUNS)/%/.prepared $$(wildcard recipes/$$(patsubst %-aligned,%,$$*)/*.yaml $(RECIPE))
+	$(if $(filter $(strip $(RECIPE)),$(USED))$(strip $(STUDIED)),\
+	  $(DMMSA) pretrain-unimodal --dataset $* --recipe $(strip $(RECIPE)) $(FOLDERS))
 	@touch $@
 
 $(call each,fused): $(RUNS)/%/.fused: $(RUNS)/%/.pretrained

@@ -59,6 +59,10 @@ class InvalidRecipe(DmmsaError):
     """A recipe has unknown keys or impossible values; all of them are in the message."""
 
 
+class Inapplicable(InvalidRecipe):
+    """A recipe is sound, but its model means nothing on this dataset; `what` says why, in one sentence."""
+
+
 class InvalidInput(DmmsaError):
     """An argument, a file of predictions or of features can't be used."""
 

@@ -72,11 +72,13 @@ def to_dict(value: Any) -> Any:  # noqa: ANN401
         return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [to_dict(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_dict(item) for key, item in value.items()}
     return value
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested plain values by dotted path.
+    """Return nested plain values by dotted path; a mapping that holds nothing is a value.
 
     Example:
         >>> flat({"fusion": {"epochs": 10}, "precision": "auto"})
@@ -84,7 +86,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     leaves: dict[str, Any] = {}
     for key, value in values.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
     return leaves
 
 
@@ -246,6 +248,9 @@ def _convert_union(hint: Any, value: Any, path: str, tables: Tables, errors: lis
     options = typing.get_args(hint)
     if value is None and type(None) in options:
         return None
+    parts = [option for option in options if dataclasses.is_dataclass(option)]
+    if len(parts) == 1 and isinstance(value, Mapping):  # whatever is wrong with it is told by its own path
+        return _convert(parts[0], value, path, tables, errors)
     for option in options:
         attempt: list[str] = []
         converted = _convert(option, value, path, tables, attempt)
@@ -287,4 +292,4 @@ def _describe(hint: Any) -> str:  # noqa: ANN401
         return "keys and values"
     if origin is tuple:
         return f"a list, each {_describe(typing.get_args(hint)[0])}"
-    return _WORDS.get(hint, str(hint))
+    return "keys and values" if dataclasses.is_dataclass(hint) else _WORDS.get(hint, str(hint))

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from dmmsa_cli.experiments.recipes import recipe_names
+
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = """#!/bin/sh
 echo "$*" >> {calls}
 case "$1" in
-  prepare) mkdir -p {out}/data/$2 && touch {out}/data/$2/manifest.json ;;
+  prepare) name=$2$(case "$*" in *--aligned*) echo -aligned;; esac)
+    mkdir -p {out}/data/$name && touch {out}/data/$name/manifest.json ;;
   report) mkdir -p {out}/report && echo page > {out}/report/index.html ;;
   ablate) [ ! -e {out}/broken ] ;;
 esac
@@ -50,6 +53,7 @@ def test_every_stage_in_its_order(make):
         "fuse --dataset toy --recipe confede --resume --seed 1 12",
         "ablate --dataset toy --study objectives --recipe dmmsa --jobs 1 --seed 1 12",
         "ablate --dataset toy --study data --recipe dmmsa --jobs 1 --seed 1 12",
+        "ablate --dataset toy --study systems --recipe dmmsa --jobs 1 --seed 1 12",
         "evaluate --dataset toy",
         f"report --format markdown latex csv html --out {make.out}/report",
     ]
@@ -80,24 +84,36 @@ def test_a_new_file_of_features_is_looked_at_again(make, tmp_path):
 
 def test_the_papers_datasets_are_the_default(make):
     calls = make()
-    assert [call.split()[1] for call in calls if call.startswith("prepare")] == ["mosi", "mosei", "sims"]
+    prepared = [call.removeprefix("prepare ") for call in calls if call.startswith("prepare")]
+    assert prepared == ["mosi", "mosei", "sims", "mosi --aligned", "mosei --aligned"]
     assert sum(call.startswith("report") for call in calls) == 1
     assert "ablate --dataset sims --study objectives --recipe dmmsa --jobs 1" in calls  # Table 5
     assert "ablate --dataset mosei --study data --recipe dmmsa --jobs 1" in calls  # Table 4
     for dataset in ("mosi", "mosei", "sims"):  # Tables 2 and 3
         assert f"fuse --dataset {dataset} --recipe confede --resume" in calls
+        assert f"ablate --dataset {dataset} --study systems --recipe dmmsa --jobs 1" in calls
+    word_by_word = [call.split()[4] for call in calls if call.startswith("fuse --dataset mosi-aligned")]
+    assert word_by_word == ["mfn", "mfn-released", "mag-bert", "mag-bert-released"]
+    trained = {call.split()[4] for call in calls if call.startswith("fuse")}
+    assert {name for name in recipe_names("mosi") if name.endswith("-released")} <= trained
+
+
+def test_variants_aligned_to_the_words_have_no_encoders_and_no_studies_of_their_own(make):
+    given = "DATASETS=mosi-aligned", "FUSED_mosi-aligned=mfn"
+    assert [call.split()[0] for call in make(*given)] == ["prepare", "fuse", "evaluate", "report"]
+    assert make(*given) == []
 
 
 def test_where_runs_fail_the_rest_is_made_and_the_same_command_tries_again(make):
     make.out.mkdir()
     (make.out / "broken").touch()
     calls = [call.split()[0] for call in make("DATASETS=toy sims", status=2)]
-    assert calls.count("ablate") == 3  # toy's two studies, and the one of CH-SIMS
+    assert calls.count("ablate") == 5  # toy's three studies, and the two of CH-SIMS
     assert calls.count("evaluate") == 2 and calls.count("report") == 1
     assert "Runs of study data failed on toy" in make.told
     (make.out / "broken").unlink()
     again = [call.split()[0] for call in make("DATASETS=toy sims")]
-    assert again == ["ablate", "ablate", "evaluate", "ablate", "evaluate", "report"]
+    assert again == [*["ablate"] * 3, "evaluate", *["ablate"] * 2, "evaluate", "report"]
     assert make("DATASETS=toy sims") == []
 
 

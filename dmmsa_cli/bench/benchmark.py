@@ -17,12 +17,11 @@ from dmmsa_cli.bench.place import Place, find_place
 from dmmsa_cli.bench.process import Facts, alone
 from dmmsa_cli.bench.text import EncoderSize
 from dmmsa_cli.data.specs import SPECS
-from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision, environment
 
-MEASURES = ("prepare", "open", "text", "start", "epoch")
-RECIPES = ("dmmsa", "confede-released")
+MEASURES = ("prepare", "open", "text", "states", "start", "epoch")
+RECIPES = ("dmmsa", "confede-released", "mult", "self-mm")  # embeddings, retrieval, token states, text trained along
 OPENINGS = 20  # one takes milliseconds
 
 Tell = Callable[[str], None]
@@ -129,14 +128,10 @@ def _machine(place: Place, recipes: Sequence[str]) -> dict[str, Any]:
     """Say what the machine is, once every recipe has been found and read.
 
     Raises:
-        InvalidRecipe: there is no such recipe, or it trains the text encoder, whose FLOPs can't be counted.
+        InvalidRecipe: there is no such recipe.
     """
     family = SPECS[place.shape].recipes
     read = [load_recipe(find_recipe(recipe, family), place.settings, place.changes) for recipe in recipes]
-    if any(recipe.text.train_in_fusion for recipe in read):
-        raise InvalidRecipe(
-            "text.train_in_fusion is true; the benchmark measures fusion over frozen text.", "Leave it false."
-        )
     device = choose_device(place.device)
     return environment(device, choose_precision(read[0].precision, device))
 
@@ -160,10 +155,13 @@ class _Plan:
             self._once("the store", storing.prepared, self.place, self.place.data_dir)
         if "open" in only:
             yield self._measure("open", lambda: alone("open", storing.opened, self.place, OPENINGS).facts)
-        if only & {"text", "start", "epoch"}:
+        if only & {"text", "states", "start", "epoch"}:
             self._once("a text encoder", text.made, self.place, self.size)
         if "text" in only:
             yield self._measure("text", lambda: alone("text", text.encoded, self.place, self.recipes[0]).facts)
+        reading = text.reads_states(self.place, self.recipes) if "states" in only else None
+        if reading is not None:
+            yield self._measure("states", lambda: alone("states", text.states, self.place, reading).facts)
         if only & {"start", "epoch"}:
             self._once("cached text", text.cached, self.place, self.recipes)
         if "start" in only:
@@ -192,7 +190,8 @@ class _Plan:
         return facts | {"peak_above_unpickled_bytes": above}
 
     def _start(self) -> Facts:
-        answer = alone("start", start.started, self.place, self.recipes[0])
+        pretrains = self.place.open(self.recipes[0]).recipe.pretraining is not None
+        answer = alone("start", partial(start.started, pretrains=pretrains), self.place, self.recipes[0])
         return {"seconds": answer.seconds} | answer.facts
 
     def _epoch(self, recipe: str) -> Facts:

@@ -16,6 +16,7 @@ from dmmsa_cli.bench.process import AnonymousPeak, Facts, peak_memory
 from dmmsa_cli.bench.watching import Seen, Watched, now
 from dmmsa_cli.data.views import Batch, EpochBatches
 from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.runtime import autocast, seed_everything
 from dmmsa_cli.training.loop import EpochEnd, Training, train
@@ -46,9 +47,15 @@ def epoch(place: Place, recipe: str, steps: int | None) -> Facts:
             measured = _Epoch(fused, steps)
             facts = measured.run() | measured.save()
         facts |= _memory(anonymous, experiment.device)
-    work = measured.work()
-    best = max(before, matrix_rate(experiment.device, experiment.precision))
-    return facts | work.facts(best) | {"precision": experiment.precision, "threads": torch.get_num_threads()}
+    if _countable(experiment):
+        work = measured.work()
+        facts |= work.facts(max(before, matrix_rate(experiment.device, experiment.precision)))
+    return facts | {"precision": experiment.precision, "threads": torch.get_num_threads()}
+
+
+def _countable(experiment: Experiment) -> bool:
+    """Whether FLOPs can be counted on tensors that have no content: not where recurrence or a mask looks at lengths."""
+    return not experiment.trains_text and all(experiment.reading(m) == "embedding" for m in experiment.modalities)
 
 
 def _memory(anonymous: AnonymousPeak, device: torch.device) -> Facts:

@@ -23,11 +23,16 @@ class _Stepped(BaseException):
     """The first step is done; nothing in the command takes this for an error of its own."""
 
 
-def started(place: Place, recipe: str) -> Facts:
+def started(place: Place, recipe: str, *, pretrains: bool = True) -> Facts:
     """Run `dmmsa fuse`, its imports included, until the first step; the caller holds the clock.
 
     It is the command itself that runs here, in a process of its own. Encoders of audio and vision start from scratch;
     reading pretrained ones takes some milliseconds more.
+
+    Args:
+        place: where the data lie.
+        recipe: its name.
+        pretrains: whether it has encoders that it can start without.
     """
     began = time.perf_counter()
     import torch  # noqa: F401  (first, to know what it takes)
@@ -35,7 +40,8 @@ def started(place: Place, recipe: str) -> Facts:
     torch_seconds = time.perf_counter() - began
     from dmmsa_cli.training.loop import Training
 
-    command = ["dmmsa", "fuse", *place.options(recipe), "--from-scratch", "--force", "--name", VARIANT, "--seed", "1"]
+    scratch = ["--from-scratch"] if pretrains else []
+    command = ["dmmsa", "fuse", *place.options(recipe), *scratch, "--force", "--name", VARIANT, "--seed", "1"]
     with (
         suppress(_Stepped),
         redirect_stdout(io.StringIO()),

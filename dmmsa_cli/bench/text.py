@@ -6,18 +6,21 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 
 from dmmsa_cli.bench.place import Place
-from dmmsa_cli.bench.process import Facts, peak_memory
+from dmmsa_cli.bench.process import AnonymousPeak, Facts, peak_memory
 from dmmsa_cli.data.ragged import Ragged
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import embed_tokens
 from dmmsa_cli.experiments.inputs import tokens
+from dmmsa_cli.experiments.states import read_states, state_batches, write_states
 from dmmsa_cli.files import PARTIAL
 from dmmsa_cli.layers.pretrained import load_encoder, make_tiny
 from dmmsa_cli.layers.text import TinyOptions
@@ -104,8 +107,44 @@ def encoded(place: Place, recipe: str) -> Facts:
     }
 
 
+def reads_states(place: Place, recipes: Sequence[str]) -> str | None:
+    """Return the first recipe whose model reads the token states of a frozen encoder."""
+    for recipe in recipes:
+        experiment = place.open(recipe)
+        if experiment.reading("t") == "sequence" and not experiment.trains_text:
+            return recipe
+    return None
+
+
+def states(place: Place, recipe: str) -> Facts:
+    """Measure writing the token states of every transcript, some at a time, and mapping them again."""
+    experiment = place.open(recipe)
+    folder = base_text(experiment, SEED)
+    encoder = load_encoder(folder, pooling="mean")
+    splits = {name: tokens(experiment, folder, experiment.store.split(name)) for name in SPLITS}
+    with TemporaryDirectory(dir=place.folder) as scratch, AnonymousPeak() as anonymous:
+        paths, before, began = {name: Path(scratch) / name for name in SPLITS}, anonymous.bytes, time.perf_counter()
+        for name, split in splits.items():
+            write_states(paths[name], state_batches(encoder, split, device=experiment.device), encoder.width)
+        written = time.perf_counter()
+        found = [read_states(name, path) for name, path in paths.items()]
+        opened = time.perf_counter() - written
+        count = sum(int(split.lengths("t").sum()) for split in found if split is not None)
+        size = sum(path.stat().st_size for path in paths.values())
+    peak, seconds = anonymous.bytes, written - began
+    return {
+        "seconds": seconds,
+        "open_seconds": opened,
+        "states": count,
+        "states_per_second": count / seconds,
+        "file_bytes": size,
+        "peak_rss_bytes": peak_memory(),
+        "peak_above_encoder_bytes": None if peak is None or before is None else peak - before,
+    }
+
+
 def cached(place: Place, recipes: Sequence[str]) -> Facts:
-    """See that the embeddings are where `fuse` looks for them."""
+    """See that embeddings and states are where `fuse` looks for them."""
     for recipe in recipes:
         place.fused(recipe, RunFolder(place.folder / "unused"), SEED).inputs.split("train")
     return {}

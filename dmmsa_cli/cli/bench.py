@@ -37,6 +37,7 @@ class What(StrEnum):
     prepare = "prepare"
     open = "open"
     text = "text"
+    states = "states"
     start = "start"
     epoch = "epoch"
 
@@ -53,12 +54,16 @@ def bench(
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option("--recipe", metavar="NAME", help="Repeatable. Default: dmmsa and confede-released."),
+        typer.Option(
+            "--recipe", metavar="NAME", help="Repeatable. Default: dmmsa, confede-released, mult and self-mm."
+        ),
     ] = None,
     settings: options.Settings = None,
     only: Annotated[
         list[What] | None,
-        typer.Option("--only", metavar="NAME", help="prepare, open, text, start or epoch. Repeatable. Default: all."),
+        typer.Option(
+            "--only", metavar="NAME", help="prepare, open, text, states, start or epoch. Repeatable. Default: all."
+        ),
     ] = None,
     steps: Annotated[
         int | None,
@@ -200,16 +205,16 @@ def _start_parts(facts: Facts) -> list[_Part]:
 
 
 def _epoch_note(facts: Facts) -> str:
-    work = f"{facts['tflop']:.3g} TFLOP on real frames"
-    return f"{work}; EXTRAPOLATED from {facts['measured_steps']} steps" if facts["extrapolated"] else work
+    work = [f"{facts['tflop']:.3g} TFLOP on real frames"] if "tflop" in facts else []
+    told = [f"EXTRAPOLATED from {facts['measured_steps']} steps"] if facts["extrapolated"] else []
+    return "; ".join([*work, *told])
 
 
 def _epoch_parts(facts: Facts) -> list[_Part]:
     def share(part: str) -> str:
         return f"{100 * _number(facts[part]) / _number(facts['seconds']):.0f} %"
 
-    precision, in_these = facts["precision"], " in these steps" if facts["extrapolated"] else ""
-    rate, reached = 1000 * _number(facts["matrix_tflop_per_second"]), 100 * _number(facts["share_of_matrix_rate"])
+    in_these = " in these steps" if facts["extrapolated"] else ""
     sizes = f"{_mebibytes(facts['checkpoint_bytes'])} MiB, and weights of {_mebibytes(facts['weights_bytes'])} MiB"
     own = _mebibytes(facts["peak_anonymous_bytes"])
     return [
@@ -218,16 +223,39 @@ def _epoch_parts(facts: Facts) -> list[_Part]:
         ("validation", facts["validation_seconds"], share("validation_seconds")),
         ("one step, median", facts["step_seconds"], ""),
         ("checkpoint, after it", facts["checkpoint_seconds"], sizes),
-        ("forward + backward", None, f"{reached:.0f} % of the matrix products' {rate:,.0f} GFLOP/s, {precision}"),
-        ("padded/real", None, f"{facts['padded_over_real']:.3f} of frames, {facts['work_over_real']:.3f} of FLOPs"),
+        *_work_parts(facts),
         *([("memory of its own", None, f"{own} MiB{in_these}; the rest are pages of files")] if own else []),
     ]
+
+
+def _work_parts(facts: Facts) -> list[_Part]:
+    """How fast the work is done, of models whose FLOPs can be counted."""
+    frames = f"{facts['padded_over_real']:.3f} of frames"
+    if "tflop" not in facts:
+        return [("padded/real", None, f"{frames}, {facts['precision']}")]
+    rate, reached = 1000 * _number(facts["matrix_tflop_per_second"]), 100 * _number(facts["share_of_matrix_rate"])
+    of_matrix = f"{reached:.0f} % of the matrix products' {rate:,.0f} GFLOP/s, {facts['precision']}"
+    return [
+        ("forward + backward", None, of_matrix),
+        ("padded/real", None, f"{frames}, {facts['work_over_real']:.3f} of FLOPs"),
+    ]
+
+
+def _states_note(facts: Facts) -> str:
+    above = facts["peak_above_encoder_bytes"]
+    note = f"{facts['states']:,} states, {_mebibytes(facts['file_bytes'])} MiB"
+    return note if above is None else f"{note}, {_mebibytes(above)} MiB above the encoder"
+
+
+def _states_parts(facts: Facts) -> list[_Part]:
+    return [("mapping them", facts["open_seconds"], "in every run")]
 
 
 _TITLES = {
     "prepare": "prepare",
     "open": "opening the store",
     "text": "encoding text",
+    "states": "writing token states",
     "start": "fuse to the first step",
     "epoch": "epoch",
 }
@@ -235,12 +263,14 @@ _NOTES: dict[str, Callable[[Facts], str]] = {
     "prepare": _prepare_note,
     "open": lambda facts: "and mapping its splits",
     "text": _text_note,
+    "states": _states_note,
     "start": _start_note,
     "epoch": _epoch_note,
 }
 _PARTS: dict[str, Callable[[Facts], list[_Part]]] = {
     "prepare": _prepare_parts,
     "text": _text_parts,
+    "states": _states_parts,
     "start": _start_parts,
     "epoch": _epoch_parts,
 }

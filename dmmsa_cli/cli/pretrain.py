@@ -56,7 +56,7 @@ def pretrain_unimodal(
         view.say(data_note(experiment))
         if "t" in experiment.modalities and not experiment.has_text_encoder:
             view.say(NO_TEXT_ENCODER)
-        if seed and not experiment.recipe.pretraining.per_seed:
+        if seed and not experiment.recipe.per_seed:
             view.say("Encoders are shared by all seeds (pretraining.per_seed is false): --seed changes nothing.")
         for name, own_seed in wanted_encoders(experiment, [m.value for m in modality or ()], seed or ()):
             watch = view.training(*pretraining_title(experiment, name))

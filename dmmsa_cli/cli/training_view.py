@@ -125,8 +125,7 @@ def data_note(experiment: Experiment) -> str:
 
 def pretraining_title(experiment: Experiment, modality: str) -> tuple[str, int]:
     """Return the title of an encoder's training, and its epochs."""
-    name = MODALITY_NAMES[modality]
-    return f"{name} encoder", getattr(experiment.recipe.pretraining, name).epochs
+    return f"{MODALITY_NAMES[modality]} encoder", experiment.pretraining.schedule(modality).epochs
 
 
 def _cells(line: dict[str, Any]) -> list[str]:

@@ -13,6 +13,10 @@ class DataOptions:
     """Scale audio and vision by the training rows' mean and standard deviation over real frames."""
     fraction: float = 1.0
     """The share of the training rows that is used; fractions are nested for a seed."""
+    padded: bool = False
+    """Take what fills a sequence up to the longest for frames of its own, as most published code does."""
+    aligned: bool = False
+    """The model goes word by word: see that the dataset is the variant aligned to the words."""
     modalities: tuple[str, ...] | None = None
     """Which of t, v, a to use; null takes all that the dataset has."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,6 +29,11 @@ class Padded:
         positions = torch.arange(self.values.shape[1], device=self.values.device)
         return positions < self.lengths.unsqueeze(1)
 
+    def select(self, rows: Tensor) -> Padded:
+        """Return some of the sequences, filled up to the longest of these; one position at least."""
+        lengths = self.lengths[rows]
+        return Padded(self.values[rows, : max(1, int(lengths.max()))], lengths, self.full)
+
     def to(self, device: torch.device) -> Padded:
         """Return the sequences on `device`."""
         values, lengths = (x.to(device) for x in (self.values, self.lengths))
@@ -47,6 +53,11 @@ class Ragged:
     places: Tensor
     """Where the sequence of each clip stands among those of the groups, (B,)."""
 
+    def clips(self) -> list[Tensor]:
+        """Which clips of the batch each group holds, by the order of its sequences, (n,) each."""
+        order = torch.argsort(self.places)
+        return list(torch.split(order, [len(group.lengths) for group in self.groups]))
+
     @property
     def real(self) -> int:
         """Valid positions."""
@@ -61,6 +72,41 @@ class Ragged:
         """Return the sequences on `device`."""
         groups = tuple(group.to(device) for group in self.groups)
         return Ragged(groups, self.places.to(device))
+
+
+def block(ragged: Ragged, values: Sequence[Tensor]) -> Padded:
+    """Put the sequences of all groups into one padded block, in the order of the batch.
+
+    Args:
+        ragged: sequences of B clips.
+        values: what became of each group's, (n, T, w).
+
+    Returns:
+        The block, (B, T, w); zeros behind the end of each sequence.
+    """
+    longest = max(part.shape[1] for part in values)
+    filled = [
+        F.pad(part if group.full else part * group.mask().unsqueeze(-1), (0, 0, 0, longest - part.shape[1]))
+        for part, group in zip(values, ragged.groups, strict=True)
+    ]
+    lengths = torch.cat([group.lengths for group in ragged.groups])
+    together = torch.cat(filled) if len(filled) > 1 else filled[0]
+    return Padded(together.index_select(0, ragged.places), lengths.index_select(0, ragged.places))
+
+
+def cut(blocks: Mapping[str, Padded], waste: float) -> list[tuple[Tensor, dict[str, Padded]]]:
+    """Cut the blocks of a batch, whose sequences are of one clip across them, into parts of clips of like length.
+
+    Args:
+        blocks: by modality, (B, T, w) each.
+        waste: as for `alike`, of the lengths of all modalities together.
+
+    Returns:
+        For each part which clips it has, and their blocks.
+    """
+    together = torch.stack([block.lengths for block in blocks.values()]).sum(0)
+    parts = [torch.from_numpy(rows).to(together.device) for rows in alike(together.cpu().numpy(), waste)]
+    return [(rows, {m: block.select(rows) for m, block in blocks.items()}) for rows in parts]
 
 
 def gather(

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from dmmsa_cli.data.ragged import Ragged, gather
 
+ONE_GROUP = 1e9  # padding to real frames that is never reached: all sequences of a batch are one group
+
 
 class Sequences(Protocol):
     """One modality of one split: variable-length rows."""
@@ -50,11 +52,15 @@ class Frames:
     """Sequences are cut here: a model has positions for no more."""
     waste: float = 0.0
     """Padding to real frames in a group at most; 0 groups sequences of one length only, which makes many groups."""
+    padded: bool = False
+    """Every sequence is `longest` long, and zeros are frames like others."""
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
         lengths = self.split.lengths(self.modality)
-        return lengths if self.longest is None else np.minimum(lengths, self.longest)
+        if self.longest is None:
+            return lengths
+        return np.full_like(lengths, self.longest) if self.padded else np.minimum(lengths, self.longest)
 
     def lengths(self) -> NDArray[np.int64]:
         """Length of every row, (N,)."""
@@ -67,7 +73,8 @@ class Frames:
     def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
         values = np.zeros((len(rows), max(1, int(lengths.max(initial=0))), self.width), np.float32)
         for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-            values[place, :length] = self.split.sequence(self.modality, int(row))[:length]
+            real = self.split.sequence(self.modality, int(row))[:length]
+            values[place, : len(real)] = real
         return values
 
 
@@ -79,6 +86,8 @@ class Tokens:
     padding: int
     waste: float = 0.15
     """Padding to real tokens in a group at most; every group is a pass through all weights of the encoder."""
+    filled: int | None = None
+    """Fill every group up to this many positions; none fills it up to its longest row."""
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
@@ -93,7 +102,7 @@ class Tokens:
         return gather(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
 
     def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        values = np.full((len(rows), max(1, int(lengths.max(initial=0)))), self.padding, np.int64)
+        values = np.full((len(rows), self.filled or max(1, int(lengths.max(initial=0)))), self.padding, np.int64)
         for place, row in enumerate(rows):
             values[place, : lengths[place]] = self.ids[row]
         return values

@@ -59,6 +59,7 @@ class DatasetSpec:
         split_sizes: rows by split as published, None where nothing is published.
         source: where the file is published, None where it is not.
         synthetic: whether the content is made up.
+        aligned: whether frame and token number n of a clip belong to the same word.
     """
 
     name: str
@@ -71,6 +72,7 @@ class DatasetSpec:
     split_sizes: Mapping[str, int] | None = None
     source: Source | None = None
     synthetic: bool = False
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.score_range < math.inf:
@@ -127,7 +129,7 @@ ALIGNED = "-aligned"  # what is added to a dataset's name for the variant aligne
 
 
 def _aligned(spec: DatasetSpec, path: str, sha256: str) -> DatasetSpec:
-    return replace(spec, name=spec.name + ALIGNED, source=Source(path, sha256))
+    return replace(spec, name=spec.name + ALIGNED, source=Source(path, sha256), aligned=True)
 
 
 _MOSI_ALIGNED = _aligned(

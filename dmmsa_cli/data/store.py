@@ -92,7 +92,7 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
         found = f"it has {size:,} bytes where the manifest says {manifest.sizes[name]:,}"
         raise damaged(path, found, folder.name)
     try:
-        split = Split(name, _batches(path, split_schema(("y",), manifest.widths)))
+        split = Split(name, mapped_batches(path, split_schema(("y",), manifest.widths)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(path, str(error), folder.name) from error
     if len(split) != manifest.rows[name]:
@@ -101,7 +101,7 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
     return split
 
 
-def _batches(path: Path, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+def mapped_batches(path: Path, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Map a file, and see that it can be read to its end: frames and scores may be anything, offsets may not."""
     reader = pa.ipc.open_file(pa.memory_map(os.fsencode(path)))
     names = reader.schema.names

@@ -36,10 +36,10 @@ def _tiny(experiment: Experiment, seed: int) -> Path:
         "data": experiment.store.manifest.data_hash,
         "tiny": to_dict(text.tiny),
         "max_tokens": text.max_tokens,
-        "seed": experiment.recipe.pretraining.seed,
+        "seed": experiment.recipe.base_seed,
         "fraction": len(rows),
     }
-    if len(rows) < len(experiment.store.split("train")) and experiment.recipe.pretraining.per_seed:
+    if len(rows) < len(experiment.store.split("train")) and experiment.recipe.per_seed:
         facts["rows"] = seed  # each seed has a subset, and so a vocabulary, of its own
     folder = experiment.folder / "encoders" / f"tiny-{digest(facts)}"
     with exclusive(folder.parent, wait=True):
@@ -48,6 +48,6 @@ def _tiny(experiment: Experiment, seed: int) -> Path:
             partial = folder.with_name(folder.name + PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
             chosen = [texts[row] for row in rows]
-            make_tiny(partial, chosen, text.tiny, max_tokens=text.max_tokens, seed=experiment.recipe.pretraining.seed)
+            make_tiny(partial, chosen, text.tiny, max_tokens=text.max_tokens, seed=experiment.recipe.base_seed)
             partial.replace(folder)
     return folder

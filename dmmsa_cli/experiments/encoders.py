@@ -8,14 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from dmmsa_cli.data.sequences import Frames, SplitFrames, frame_statistics
-from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, frame_statistics
+from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
+from dmmsa_cli.errors import Inapplicable, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment, digest
 from dmmsa_cli.experiments.rows import used_rows
+from dmmsa_cli.layers.frames import FrameReader
 from dmmsa_cli.layers.pretrained import (
     copy_description,
     empty_encoder,
@@ -24,7 +25,7 @@ from dmmsa_cli.layers.pretrained import (
     load_encoder,
 )
 from dmmsa_cli.layers.sequence import SequenceEncoder, SequenceOptions
-from dmmsa_cli.layers.text import TextEncoder
+from dmmsa_cli.layers.text import Pooling, TextEncoder, TextStates
 from dmmsa_cli.models.unimodal import Unimodal
 from dmmsa_cli.recipe import to_dict
 from dmmsa_cli.training.run import RunFolder
@@ -36,9 +37,15 @@ def frames(experiment: Experiment, modality: str, rows: SplitFrames) -> Frames:
     """Return the frames of audio or vision, cut at the dataset's longest sequence."""
     manifest = experiment.store.manifest
     longest = max(1, manifest.longest[modality])
-    # A CPU starts a kernel in no time, so there every length is a group; elsewhere fewer groups pay for padding.
-    waste = 0.0 if experiment.device.type == "cpu" else 0.15
-    return Frames(rows, modality, manifest.widths[modality], longest, waste)
+    padded = experiment.recipe.data.padded and experiment.reading(modality) == "sequence"
+    return Frames(rows, modality, manifest.widths[modality], longest, _waste(experiment, modality), padded)
+
+
+def _waste(experiment: Experiment, modality: str) -> float:
+    """How much padding a group may have: a CPU starts a kernel in no time, so there every length is a group."""
+    if experiment.reading(modality) == "sequence":
+        return ONE_GROUP
+    return 0.0 if experiment.device.type == "cpu" else 0.15
 
 
 def fresh_encoder(experiment: Experiment, modality: str, seed: int) -> TextEncoder | SequenceEncoder:
@@ -47,15 +54,23 @@ def fresh_encoder(experiment: Experiment, modality: str, seed: int) -> TextEncod
     The statistics are those of the training rows in use, and of no others.
     """
     if modality == "t":
-        text = experiment.recipe.text
-        loaded = load_encoder(base_text(experiment, seed), pooling=text.pooling, dropout=text.dropout)
-        loaded.freeze(text.frozen_layers)
-        return loaded
+        return _base_encoder(experiment, seed, experiment.recipe.text.pooling)
     encoder = empty_sequence_encoder(experiment, modality)
     if experiment.recipe.data.standardise:
-        training = frames(experiment, modality, experiment.store.split("train"))
-        encoder.standardise_by(*frame_statistics(training, used_rows(experiment, "train", seed)))
+        encoder.standardise_by(*_statistics(experiment, modality, seed))
     return encoder
+
+
+def _base_encoder(experiment: Experiment, seed: int, pooling: Pooling) -> TextEncoder:
+    text = experiment.recipe.text
+    loaded = load_encoder(base_text(experiment, seed), pooling=pooling, dropout=text.dropout)
+    loaded.freeze(text.frozen_layers)
+    return loaded
+
+
+def _statistics(experiment: Experiment, modality: str, seed: int) -> tuple[Tensor, Tensor]:
+    training = frames(experiment, modality, experiment.store.split("train"))
+    return frame_statistics(training, used_rows(experiment, "train", seed))
 
 
 def empty_sequence_encoder(experiment: Experiment, modality: str) -> SequenceEncoder:
@@ -79,16 +94,38 @@ def check_modalities(experiment: Experiment, seed: int) -> None:
     """See that every modality in use can be encoded as the recipe wants it, before anything is trained.
 
     Raises:
-        InvalidRecipe: the heads do not divide the width, or the text features asked for are not there.
+        Inapplicable: the data are not aligned where the recipe wants that.
+        InvalidRecipe: the heads do not divide the width, the text features asked for are not there, or a model that
+            runs the text encoder itself is not given one.
         EncoderUnavailable: the text encoder can't be had.
     """
+    _check_alignment(experiment)
     for modality in experiment.modalities:
         if modality != "t":
-            _check_heads(experiment, modality)
+            if experiment.reading(modality) == "embedding":
+                _check_heads(experiment, modality)
+        elif experiment.reading("t") == "tokens" and not experiment.trains_text:
+            raise InvalidRecipe(
+                f"{experiment.recipe.model.name} runs the text encoder itself, changed from within, and so trains it.",
+                "Set text.train_in_fusion to true, and text.source to encoder or tiny.",
+            )
         elif experiment.has_text_encoder:
             base_text(experiment, seed)  # finds it, or says how to get it
         else:
             check_text_features(experiment)
+
+
+def _check_alignment(experiment: Experiment) -> None:
+    dataset = experiment.dataset
+    if not experiment.recipe.data.aligned or experiment.store.spec.aligned:
+        return
+    variant = dataset + ALIGNED
+    raise Inapplicable(
+        f"{experiment.recipe.model.name} goes word by word (data.aligned), and {dataset} is not aligned to the words.",
+        f"Use the variant that is: dmmsa prepare {dataset} --aligned, then --dataset {variant}."
+        if variant in SPECS
+        else "Where it is, its description says so: aligned: true, in the file given to prepare --spec.",
+    )
 
 
 def check_text_features(experiment: Experiment) -> None:
@@ -130,8 +167,8 @@ def what_decides(experiment: Experiment, modality: str, seed: int) -> dict[str, 
         "data_hash": experiment.store.manifest.data_hash,
         "standardise": recipe.data.standardise and modality != "t",
         "fraction": recipe.data.fraction,
-        "objective": to_dict(recipe.pretraining.objective),
-        "schedule": to_dict(getattr(recipe.pretraining, name)),
+        "objective": to_dict(experiment.pretraining.objective),
+        "schedule": to_dict(experiment.pretraining.schedule(modality)),
         "seed": experiment.encoder_seed(seed),
         "precision": experiment.precision,
     }
@@ -186,7 +223,9 @@ class Encoders:
     @property
     def inside(self) -> list[str]:
         """The modalities whose encoders are part of the model."""
-        return [m for m in self.experiment.modalities if m != "t" or self.experiment.trains_text]
+        experiment = self.experiment
+        outside = not experiment.trains_text and experiment.reading("t") == "embedding"
+        return [m for m in experiment.modalities if m != "t" or not outside]
 
     def at_start(self) -> dict[str, nn.Module]:
         """Return the encoders that are part of the model, as training begins."""
@@ -196,20 +235,30 @@ class Encoders:
 
     def empty(self) -> dict[str, nn.Module]:
         """Return the encoders that are part of the model, with weights still to be loaded."""
-        text = self.experiment.recipe.text
-        return {
-            m: empty_encoder(self.run.path / "text", pooling=text.pooling, dropout=text.dropout)
-            if m == "t"
-            else empty_sequence_encoder(self.experiment, m)
-            for m in self.inside
-        }
+        return {m: self._empty(m) for m in self.inside}
 
-    def frozen_text(self) -> nn.Module:
+    def frozen_text(self) -> TextEncoder:
         """Return the text encoder that is not part of the model."""
         if "t" in self.pretrained:
-            encoder: nn.Module = load_unimodal(self.experiment, "t", self.pretrained["t"]).encoders["t"]
+            encoder = load_unimodal(self.experiment, "t", self.pretrained["t"]).encoders["t"]
+            assert isinstance(encoder, TextEncoder)
             return encoder
-        return load_encoder(base_text(self.experiment, self.seed), pooling=self.experiment.recipe.text.pooling)
+        return load_encoder(base_text(self.experiment, self.seed), pooling=self._pooling)
+
+    @property
+    def _pooling(self) -> Pooling:
+        """The recipe's; where token states are read nobody pools, and a pooler would only be carried along."""
+        return "mean" if self.experiment.reading("t") == "sequence" else self.experiment.recipe.text.pooling
+
+    def _empty(self, modality: str) -> nn.Module:
+        experiment, reads_sequences = self.experiment, self.experiment.reading(modality) == "sequence"
+        if modality == "t" and experiment.trains_text:
+            dropout = experiment.recipe.text.dropout
+            encoder = empty_encoder(self.run.path / "text", pooling=self._pooling, dropout=dropout)
+            return TextStates(encoder) if reads_sequences else encoder
+        if reads_sequences:
+            return FrameReader(self.widths[modality])
+        return empty_sequence_encoder(experiment, modality)
 
     @cached_property
     def text_folder(self) -> Path:
@@ -221,16 +270,32 @@ class Encoders:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Embedding width of every modality in use."""
-        width = self.experiment.recipe.model.options.width
-        return {m: self._text_width() if m == "t" else width for m in self.experiment.modalities}
+        """Width of every modality in use as the model reads it."""
+        return {m: self._text_width() if m == "t" else self._width(m) for m in self.experiment.modalities}
 
     def _text_width(self) -> int:
         if self.experiment.has_text_encoder:
             return encoder_width(self.text_folder)
         return self.experiment.store.manifest.widths["t"]
 
+    def _fresh_reader(self, modality: str) -> nn.Module:
+        experiment, seed = self.experiment, self.seed
+        if modality == "t" and experiment.trains_text:
+            return TextStates(_base_encoder(experiment, seed, self._pooling))
+        reader = FrameReader(self.widths[modality])
+        if modality != "t" and experiment.recipe.data.standardise:
+            reader.standardise_by(*_statistics(experiment, modality, seed))
+        return reader
+
+    def _width(self, modality: str) -> int:
+        if self.experiment.reading(modality) == "sequence":
+            return self.experiment.store.manifest.widths[modality]
+        width: int = self.experiment.recipe.model.options.width
+        return width
+
     def _pretrained_or_fresh(self, modality: str) -> nn.Module:
+        if self.experiment.reading(modality) == "sequence":
+            return self._fresh_reader(modality)
         if modality not in self.pretrained:
             return fresh_encoder(self.experiment, modality, self.seed)
         encoder: nn.Module = load_unimodal(self.experiment, modality, self.pretrained[modality]).encoders[modality]

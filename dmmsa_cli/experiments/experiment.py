@@ -16,7 +16,9 @@ from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
 from dmmsa_cli.errors import InvalidRecipe
-from dmmsa_cli.experiments.recipes import Recipe, find_recipe, load_recipe
+from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe
+from dmmsa_cli.models import MODELS
+from dmmsa_cli.models.base import Reading
 from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision
 
 
@@ -85,7 +87,25 @@ class Experiment:
 
     def encoder_seed(self, seed: int) -> int:
         """The seed of the encoders that a run of this seed stands on."""
-        return seed if self.recipe.pretraining.per_seed else self.recipe.pretraining.seed
+        return seed if self.recipe.per_seed else self.recipe.base_seed
+
+    def reading(self, modality: str) -> Reading:
+        """How a modality reaches the recipe's model."""
+        return MODELS[self.recipe.model.name].reads[modality]
+
+    @property
+    def pretraining(self) -> Pretraining:
+        """How single encoders are trained, of a recipe that has some trained."""
+        chosen = self.recipe.pretraining
+        assert chosen is not None, "nobody trains encoders where the recipe wants none"
+        return chosen
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """The modalities whose encoders are trained alone before the fusion."""
+        if self.recipe.pretraining is None:
+            return ()
+        return tuple(m for m in self.modalities if m != "t" or self.has_text_encoder)
 
     @property
     def evaluation_batch(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmmsa_cli.data.specs import MODALITIES, MODALITY_NAMES
+from dmmsa_cli.data.specs import ALIGNED, MODALITIES, MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe, RunMismatch
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment, digest
@@ -91,6 +91,26 @@ class Identity:
         facts = {key: value for key, value in self._compared().items() if key not in left_out}
         return digest({key: value for key, value in facts.items() if not key.startswith("objective.")})
 
+    @property
+    def protocol(self) -> str:
+        """Stands for what systems share that are trained on the same terms: clips, text encoder, rows, precision.
+
+        Not for their frames: data aligned to the words have the clips of those that are not.
+        """
+        text, data = self.recipe["text"], self.recipe["data"]
+        return digest(
+            {
+                "clips": self.dataset.removesuffix(ALIGNED),
+                "SYNTHETIC": self.synthetic,
+                "modalities": list(self.modalities),
+                "--from-scratch": self.from_scratch,
+                "precision": self.precision,
+                BASE_TEXT: self.base_text,
+                **{key: text[key] for key in ("source", "max_tokens")},
+                **{key: data[key] for key in ("standardise", "fraction", "padded")},
+            }
+        )
+
     def _compared(self) -> dict[str, Any]:
         """Every single fact that decides, under the name that a message gives it."""
         encoders = {encoder_name(m): value for m, value in self.encoders.items()}
@@ -107,9 +127,15 @@ class Identity:
             "seed": self.seed,
         }
 
+    @property
+    def per_seed(self) -> bool:
+        """Whether each seed has pretrained encoders of its own."""
+        pretraining = self.recipe["pretraining"]
+        return pretraining is not None and bool(pretraining["per_seed"])
+
     def _by_seed(self) -> set[str]:
         """Names of the facts that follow from the seed."""
-        if not self.recipe["pretraining"]["per_seed"]:
+        if not self.per_seed:
             return {"seed"}
         made = {BASE_TEXT} if self.recipe["text"]["source"] == "tiny" else set()
         return {"seed", *_ENCODERS, *made}

@@ -16,14 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmmsa_cli.data.sequences import Frames, SplitFrames, Tokens
+from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, Tokens
 from dmmsa_cli.data.specs import SPLITS
+from dmmsa_cli.data.split import Split
 from dmmsa_cli.data.views import View
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import cached_embeddings, embed_tokens
 from dmmsa_cli.experiments.encoders import Encoders, check_text_features, frames
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
+from dmmsa_cli.experiments.states import cached_states, padded, state_batches
 from dmmsa_cli.layers.pretrained import tokenize
 
 Source = Frames | Tokens | Tensor
@@ -61,16 +63,43 @@ class Inputs:
         experiment = self.encoders.experiment
         return {m: self._text(rows, split) if m == "t" else frames(experiment, m, rows) for m in experiment.modalities}
 
-    def _text(self, rows: Rows, split: str | None) -> Tokens | Tensor:
+    def _text(self, rows: Rows, split: str | None) -> Source:
         experiment = self.encoders.experiment
+        if experiment.trains_text or experiment.reading("t") == "tokens":
+            return self._tokens(rows)
+        if experiment.reading("t") == "sequence":
+            return self._text_sequences(rows, split)
         if not experiment.has_text_encoder:
             return pooled_features(experiment, rows)
-        if experiment.trains_text:
-            return self._tokens(rows)
         return self._embed({"": rows})[""] if split is None else self._embedded_splits[split]
 
+    def _text_sequences(self, rows: Rows, split: str | None) -> Frames:
+        """Token states of the frozen encoder, or the pickle's own text features."""
+        width = self.encoders.widths["t"]
+        if not self.encoders.experiment.has_text_encoder:
+            check_text_features(self.encoders.experiment)
+            return Frames(rows, "t", width, waste=ONE_GROUP)
+        if split is not None:
+            return Frames(self._state_splits[split], "t", width, waste=ONE_GROUP)
+        device, encoder = self.encoders.experiment.device, self.encoders.frozen_text()
+        made = state_batches(encoder, self._tokens(rows), device=device, padded=padded(self.encoders))
+        states = Split("", list(made))
+        return Frames(states, "t", width, waste=ONE_GROUP)
+
+    @cached_property
+    def _state_splits(self) -> Mapping[str, Split]:
+        store = self.encoders.experiment.store
+        return cached_states(self.encoders, lambda name: self._tokens(store.split(name)))
+
     def _tokens(self, rows: Rows) -> Tokens:
-        return tokens(self.encoders.experiment, self.encoders.text_folder, rows)
+        found = tokens(self.encoders.experiment, self.encoders.text_folder, rows)
+        return replace(found, filled=self.encoders.experiment.recipe.text.max_tokens) if self._fills else found
+
+    @property
+    def _fills(self) -> bool:
+        """Whether transcripts are filled up to one length: where padding counts, and the text encoder is frozen."""
+        experiment = self.encoders.experiment
+        return padded(self.encoders) and experiment.reading("t") == "sequence" and not experiment.trains_text
 
     @cached_property
     def _embedded_splits(self) -> Mapping[str, Tensor]:

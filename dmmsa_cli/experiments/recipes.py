@@ -10,6 +10,7 @@ from typing import Any
 
 import dmmsa_cli
 from dmmsa_cli.data.options import DataOptions
+from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions
@@ -18,7 +19,7 @@ from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
 from dmmsa_cli.runtime import Precision, check_seed
-from dmmsa_cli.training.schedule import Schedule, TextPretraining, TextSchedule
+from dmmsa_cli.training.schedule import Schedule, TextPretraining
 
 TABLES: Tables = {
     "models": {name: model.Options for name, model in MODELS.items()},
@@ -48,8 +49,16 @@ class Pretraining:
             check_seed(self.seed)
         except ValueError as error:
             raise ValueError(f"seed: {error}") from error
+        for modality, name in MODALITY_NAMES.items():
+            wrong = [group for group in self.schedule(modality).groups if group not in (name, "head")]
+            if wrong:
+                raise ValueError(f"{name}.groups: {wrong[0]} is neither {name} nor head, which are trained there")
         if self.objective.name != "regression":
             raise ValueError(f"objective: one encoder alone is trained by regression, not by {self.objective.name}")
+
+    def schedule(self, modality: str) -> Schedule:
+        """How the encoder of a modality is trained."""
+        return {"t": self.text, "v": self.vision, "a": self.audio}[modality]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +71,26 @@ class Recipe:
     audio: SequenceOptions = field(default_factory=SequenceOptions)
     model: Choice = choice("models")
     objective: Choice = choice("objectives")
-    pretraining: Pretraining
-    fusion: TextSchedule
+    pretraining: Pretraining | None
+    """Null: nothing but the text encoder was trained before, elsewhere; so it is where a model reads sequences."""
+    fusion: Schedule
     seeds: tuple[int, ...] = (1, 12, 123, 1234, 12345)
     """The fusion's seeds where none is named."""
     precision: Precision = "float32"
     """float32, bf16, or auto: bf16 where the hardware computes it natively. Settled once a run."""
 
     def __post_init__(self) -> None:
+        if self.pretraining is not None and set(MODELS[self.model.name].reads.values()) != {"embedding"}:
+            raise ValueError(
+                f"pretraining: {self.model.name} reads sequences, not what encoders make of them; say null"
+            )
+        if self.data.padded and "sequence" not in MODELS[self.model.name].reads.values():
+            raise ValueError(f"data.padded: {self.model.name} reads what encoders make of sequences, without padding")
+        if "text" in self.fusion.groups and not self.text.train_in_fusion:
+            raise ValueError("fusion.groups.text: the text encoder is frozen in fusion; text.train_in_fusion trains it")
+        wanted = OBJECTIVES[self.objective.name].needs(self.objective.options)
+        for missing in wanted - MODELS[self.model.name].gives:
+            raise ValueError(f"objective: {self.objective.name} needs {missing}, which {self.model.name} does not give")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
         try:
@@ -77,6 +98,16 @@ class Recipe:
                 check_seed(seed)
         except ValueError as error:
             raise ValueError(f"seeds: {error}") from error
+
+    @property
+    def base_seed(self) -> int:
+        """The seed of what all runs share: a tiny text encoder, and encoders that are not trained for each seed."""
+        return 1 if self.pretraining is None else self.pretraining.seed
+
+    @property
+    def per_seed(self) -> bool:
+        """Whether each seed has encoders of its own."""
+        return self.pretraining is not None and self.pretraining.per_seed
 
 
 def recipes_folder() -> Path:
@@ -103,15 +134,23 @@ def find_recipe(recipe: str | None, family: str) -> Path:
     """
     if recipe is not None and is_file(recipe):
         return Path(recipe)
-    folder = recipes_folder() / family
-    folder = folder if folder.is_dir() else recipes_folder() / "default"
-    path = folder / f"{recipe or 'dmmsa'}.yaml"
+    path = _folder(family) / f"{recipe or 'dmmsa'}.yaml"
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        known = ", ".join(recipe_names(family))
         raise InvalidRecipe(
             f"There is no recipe {recipe} for {family}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
         )
     return path
+
+
+def recipe_names(family: str) -> list[str]:
+    """Return the names of the recipes that are shipped for a dataset, by its folder under `recipes/`."""
+    return sorted(path.stem for path in _folder(family).glob("*.yaml"))
+
+
+def _folder(family: str) -> Path:
+    folder = recipes_folder() / family
+    return folder if folder.is_dir() else recipes_folder() / "default"
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

@@ -103,8 +103,29 @@ def _attention_with_cheap_dropout(qkv: Tensor, mask: Tensor | None, drop: float)
     """The same, written out: torch has no fused kernel with dropout on a CPU, and its dropout takes ten times ours."""
     _, n, heads, t, w = qkv.shape
     q, k, v = qkv.reshape(3, n * heads, t, w)  # one copy here spares `@` one of each of the three
-    weights = torch.bmm(q, k.mT) * w**-0.5
-    if mask is not None:
-        seen = mask.repeat_interleave(heads, 0).unsqueeze(1)
+    seen = None if mask is None else mask.repeat_interleave(heads, 0).unsqueeze(1)
+    return _written_out(q, k, v, seen, drop).view(n, heads, t, w)
+
+
+def _written_out(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, drop: float) -> Tensor:
+    """Attention of (m, T, w) to (m, T', w), with our dropout on its weights; `seen` is (m, 1 or T, T')."""
+    weights = torch.bmm(q, k.mT) * q.shape[-1] ** -0.5
+    if seen is not None:
         weights = weights.masked_fill(~seen, -torch.inf)
-    return torch.bmm(dropout(weights.softmax(-1), drop, training=True), v).view(n, heads, t, w)
+    return torch.bmm(dropout(weights.softmax(-1), drop, training=True), v)
+
+
+def cross_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, drop: float) -> Tensor:
+    """Scaled dot-product attention of n sequences to n others, (n, heads, T, w) -> (n, heads, T, w).
+
+    Args:
+        q: queries.
+        k: keys, (n, heads, T', w).
+        v: values, likewise.
+        seen: True where a query may look, (n, T, T'); every query sees something.
+        drop: share of the attention weights that is dropped.
+    """
+    if drop and q.device.type == "cpu":
+        each = seen.repeat_interleave(q.shape[1], 0)
+        return _written_out(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), each, drop).view(q.shape)
+    return F.scaled_dot_product_attention(q, k, v, seen.unsqueeze(1), drop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -51,6 +51,21 @@ def regression_head(width: int, outputs: int = 1) -> nn.Sequential:
             f"Choose an encoder that is at least {NARROWEST} wide.",
         )
     return mlp([width, width // 2, width // 4, width // 8, outputs])
+
+
+def fusion_heads(width: int, heads: Mapping[str, Head], model: str) -> nn.ModuleDict:
+    """Linear heads over a model's last hidden layer, for a model that has no features to look at singly.
+
+    Raises:
+        InvalidRecipe: one is wanted over each feature.
+    """
+    singly = [name for name, head in heads.items() if head.over == "feature"]
+    if singly:
+        raise InvalidRecipe(
+            f"The objective looks at each feature by itself ({', '.join(singly)}); {model} has one for all modalities.",
+            "Choose another objective, --set objective.name=regression, or leave that task out.",
+        )
+    return nn.ModuleDict({name: nn.Linear(width, head.outputs) for name, head in heads.items()})
 
 
 def projector(width: int, outputs: int, dropout: float) -> nn.Sequential:

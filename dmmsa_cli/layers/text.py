@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from dmmsa_cli.data.ragged import Padded, Ragged
+from dmmsa_cli.data.ragged import Padded, Ragged, block
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import NARROWEST
 from dmmsa_cli.layers.sequence import masked_mean
 
 Pooling = Literal["pooler", "mean"]
+
+Change = Callable[[int, Tensor], Tensor]
+"""From the number of a group and what the embeddings gave for it, (n, T, width), to what the layers take for it."""
 
 
 @dataclass(frozen=True)
@@ -106,22 +111,82 @@ class TextEncoder(nn.Module):
         for part in (self.backbone.embeddings, *stack[:layers]):
             part.requires_grad_(False)
 
-    def forward(self, tokens: Ragged) -> Tensor:
-        """Map the token ids of B transcripts, (n, T) a group, to embeddings (B, width)."""
+    def forward(self, tokens: Ragged, behind_embeddings: Change | None = None) -> Tensor:
+        """Map the token ids of B transcripts, (n, T) a group, to embeddings (B, width).
+
+        Args:
+            tokens: transcripts.
+            behind_embeddings: changes what the encoder's embeddings give before its first layer takes it: from the
+                number of a group and (n, T, width) to (n, T, width).
+
+        Raises:
+            InvalidRecipe: there is such a change, and the encoder has no embeddings to stand behind.
+        """
+        outputs = self._run(tokens, behind_embeddings)
+        pooled = [self._pool(group, output) for group, output in zip(tokens.groups, outputs, strict=True)]
+        return torch.cat(pooled).index_select(0, tokens.places)
+
+    def states(self, tokens: Ragged, *, padded: bool = False) -> Padded:
+        """Map the token ids of B transcripts, (n, T) a group, to the last layer's states, a block (B, T, width).
+
+        Args:
+            tokens: transcripts.
+            padded: keep the states of padding, instead of zeros.
+        """
+        groups = [replace(group, full=True) for group in tokens.groups] if padded else tokens.groups
+        return block(replace(tokens, groups=tuple(groups)), [output.last_hidden_state for output in self._run(tokens)])
+
+    def _run(self, tokens: Ragged, change: Change | None = None) -> Iterator[Any]:
+        """Yield what the backbone gives for each group."""
         # One lookup for all groups: its gradient is as large as the vocabulary, however few words were looked up.
         words = self.backbone.get_input_embeddings()(torch.cat([group.values.flatten() for group in tokens.groups]))
         parts = words.split([group.values.numel() for group in tokens.groups])
-        pooled = [self._pool(*pair) for pair in zip(tokens.groups, parts, strict=True)]
-        return torch.cat(pooled).index_select(0, tokens.places)
+        for number, (group, part) in enumerate(zip(tokens.groups, parts, strict=True)):
+            mask = group.mask()
+            with self._changed(number, change):
+                output = self.backbone(inputs_embeds=part.view(*mask.shape, -1), attention_mask=mask.long())
+            yield output
 
-    def _pool(self, tokens: Padded, words: Tensor) -> Tensor:
-        """Encode a group, its word vectors (n T, w) given, to (n, width)."""
-        mask = tokens.mask()
-        output = self.backbone(inputs_embeds=words.view(*mask.shape, -1), attention_mask=mask.long())
+    @contextmanager
+    def _changed(self, group: int, change: Change | None) -> Iterator[None]:
+        """Put a change behind the embeddings, whatever else the encoder does with them."""
+        if change is None:
+            yield
+            return
+        embeddings = getattr(self.backbone, "embeddings", None)
+        if not isinstance(embeddings, nn.Module):
+            raise InvalidRecipe(
+                "This text encoder is not built as BERT is: there are no embeddings to shift words behind.",
+                "Choose another encoder: --set text.encoder=bert-base-uncased",
+            )
+        hook = embeddings.register_forward_hook(lambda module, given, words: change(group, words))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    def _pool(self, tokens: Padded, output: Any) -> Tensor:  # noqa: ANN401
         pooled: Tensor = (
-            output.pooler_output if self.pooling == "pooler" else masked_mean(output.last_hidden_state, mask)
+            output.pooler_output if self.pooling == "pooler" else masked_mean(output.last_hidden_state, tokens.mask())
         )
         return pooled
+
+
+class TextStates(nn.Module):
+    """The same encoder where a model reads sequences: token ids -> a padded block of states (B, T, width).
+
+    Args:
+        encoder: a pretrained encoder; its pooling is not used.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.width = encoder.width
+
+    def forward(self, tokens: Ragged) -> Padded:
+        """Map the token ids of B transcripts to the last layer's states."""
+        return self.encoder.states(tokens)
 
 
 def _cheapen_dropout(module: nn.Module) -> None:

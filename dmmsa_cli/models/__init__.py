@@ -2,7 +2,23 @@
 
 from dmmsa_cli.models.base import Model
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
+from dmmsa_cli.models.lf_dnn import LfDnn
+from dmmsa_cli.models.lmf import Lmf
+from dmmsa_cli.models.mag_bert import MagBert
+from dmmsa_cli.models.mfn import Mfn
+from dmmsa_cli.models.misa import Misa
+from dmmsa_cli.models.mult import Mult
+from dmmsa_cli.models.self_mm import SelfMm
+from dmmsa_cli.models.tfn import Tfn
 
 MODELS: dict[str, type[Model]] = {
     "feature_decomposition": FeatureDecomposition,
+    "lf_dnn": LfDnn,
+    "tfn": Tfn,
+    "lmf": Lmf,
+    "mfn": Mfn,
+    "mult": Mult,
+    "misa": Misa,
+    "mag_bert": MagBert,
+    "self_mm": SelfMm,
 }

@@ -3,10 +3,14 @@
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.objectives.confede import Confede
 from dmmsa_cli.objectives.dmmsa import Dmmsa
+from dmmsa_cli.objectives.misa import MisaObjective
 from dmmsa_cli.objectives.regression import Regression
+from dmmsa_cli.objectives.self_mm import SelfMmObjective
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "dmmsa": Dmmsa,
     "confede": Confede,
+    "misa": MisaObjective,
+    "self_mm": SelfMmObjective,
     "regression": Regression,
 }

@@ -57,6 +57,11 @@ class Objective(nn.Module, ABC):
         self.options = options
         self.heads = {}
 
+    @classmethod
+    def needs(cls, options: Any) -> frozenset[str]:  # noqa: ANN401
+        """Return what it wants of a model beside the prediction and heads over the fusion, by the names of `gives`."""
+        return frozenset()
+
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the unweighted mean loss of every task over the batch, scalars in float32."""

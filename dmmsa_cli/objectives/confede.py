@@ -15,7 +15,7 @@ from torch import Tensor
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
-from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.models.base import DECOMPOSITION, Outputs
 from dmmsa_cli.objectives.base import Objective, TrainingRows
 from dmmsa_cli.objectives.contrastive import IndexPairs, nt_xent
 from dmmsa_cli.objectives.retrieval import DRAWN, KINDS, Pools, draw, retrieve
@@ -87,6 +87,11 @@ class Confede(Objective):
     pool_sizes: Tensor
     shortages: Tensor
     drawn: Tensor
+
+    @classmethod
+    def needs(cls, options: ConfedeOptions) -> frozenset[str]:
+        """Return the features that it contrasts."""
+        return frozenset({DECOMPOSITION})
 
     def __init__(self, capabilities: Capabilities, options: ConfedeOptions) -> None:
         super().__init__(capabilities, options)

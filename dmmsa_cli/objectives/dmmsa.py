@@ -13,7 +13,7 @@ from dmmsa_cli.data.classes import class_edges
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
-from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.models.base import DECOMPOSITION, Outputs
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.objectives.contrastive import multi_nt_xent
 from dmmsa_cli.objectives.task_weighting import GlobalDynamicWeights
@@ -115,6 +115,11 @@ class Dmmsa(Objective):
     """
 
     Options = DmmsaOptions
+
+    @classmethod
+    def needs(cls, options: DmmsaOptions) -> frozenset[str]:
+        """Return the features that the unimodal task and contrast look at."""
+        return frozenset({DECOMPOSITION}) if options.uni.enabled or options.cl.enabled else frozenset()
 
     def __init__(self, capabilities: Capabilities, options: DmmsaOptions) -> None:
         super().__init__(capabilities, options)

@@ -135,6 +135,13 @@ def differences(sides: tuple[Side, Side], videos: int) -> dict[str, Difference]:
     }
 
 
+def interval(side: Side, metric: str) -> tuple[float, float]:
+    """Return the 95 % interval over videos of a metric's mean over the seeds; NaN where it is undefined."""
+    statistic = side.statistics()[metric]
+    drawn = [statistic(weights).mean(axis=1) for weights in _draws(side.clips["video"].nunique())]
+    return _quantiles(np.concatenate(drawn))
+
+
 def _minus(first: Statistic, second: Statistic, drawn: Floats) -> Floats:
     # Rounded, so that what is equal is 0 and not the last bit of a sum.
     return np.round(first(drawn) - second(drawn), 12)
@@ -151,7 +158,12 @@ def _draws(videos: int) -> Iterator[Floats]:
 def _difference(by_seed: Floats, draws: Floats) -> Difference:
     # Percentiles, not BCa: a difference of paired means is close to symmetric, where both agree; and BCa divides by
     # the spread of the jackknife, which is 0 for two systems that say the same.
+    low, high = _quantiles(draws)
+    sd = float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan")
+    return Difference(float(by_seed.mean()), low, high, sd)
+
+
+def _quantiles(draws: Floats) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
-    sd = float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float("nan")
-    return Difference(float(by_seed.mean()), float(low), float(high), sd)
+    return float(low), float(high)

@@ -14,16 +14,17 @@ from dataclasses import replace
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.reporting.bootstrap import Side, differences
 from dmmsa_cli.reporting.contents import FEW_DRAWN, PRINTED, Comparison, Difference
-from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle
+from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle, rivals
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.predictions import names_videos, same_clips
 
 
 def compare(systems: Sequence[System], problems: list[str] | None = None) -> tuple[Comparison, ...]:
-    """Hold DMMSA against every other system that differs from it in its objective alone.
+    """Hold DMMSA against every system that differs from it in its objective alone, and every other network.
 
-    Only the seeds that both have are used, and clips are matched by their id.
+    Other networks are held against it where they were trained under the same protocol (`groups.rivals`). Only the seeds
+    that both have are used, and clips are matched by their id.
 
     Args:
         systems: all there are, of any datasets and recipes.
@@ -31,7 +32,7 @@ def compare(systems: Sequence[System], problems: list[str] | None = None) -> tup
             predictions.csv, other clips, other encoders, no common seed); nothing of that kind is raised.
 
     Returns:
-        One comparison for each pair, DMMSA first; none across data, modalities, networks, schedules or precisions.
+        One comparison for each pair, DMMSA first; none across data, modalities, text encoders or precisions.
     """
     left_out: dict[str, None] = {}
     found = []
@@ -52,13 +53,14 @@ def _candidates(systems: Sequence[System]) -> Iterator[tuple[System, System]]:
         for i, first in enumerate(group):  # references stand first, so that no pair comes in both directions
             if is_reference(first):
                 yield from ((first, second) for second in group[i + 1 :])
+                yield from ((first, second) for second in rivals(first, systems))
 
 
 def _labels(first: System, second: System) -> tuple[str, str]:
     """Two recipes may both have the whole of DMMSA, with other options: then only their names tell them apart."""
     if label(first) == label(second):
         return f"{first.recipe_name}/{first.variant}", f"{second.recipe_name}/{second.variant}"
-    return label(first), label(second)
+    return label(first), label(second) + (f" on {second.dataset}" if second.dataset != first.dataset else "")
 
 
 def _compare(first: System, second: System, labels: tuple[str, str]) -> Comparison:

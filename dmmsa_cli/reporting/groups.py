@@ -7,11 +7,14 @@ from functools import cache
 from typing import Literal
 
 from dmmsa_cli.experiments.studies import load_study, study_names
+from dmmsa_cli.models import MODELS
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.runs import System
-from dmmsa_cli.reporting.standing import from_name
+from dmmsa_cli.reporting.standing import from_name, is_shipped_system
 
 Task = Literal["msc", "cl", "gdwg", "uni"]
+
+DECOMPOSITION = "feature_decomposition"  # the network of DMMSA and of ConFEDE
 
 TASK_NAMES = {"msr": "MSR", "msc": "MSC", "uni": "Uni", "cl": "CL", "gdwg": "GDWG"}
 
@@ -19,11 +22,13 @@ TASK_NAMES = {"msr": "MSR", "msc": "MSC", "uni": "Uni", "cl": "CL", "gdwg": "GDW
 def label(system: System) -> str:
     """Return what a system is called beside others of its group.
 
-    `DMMSA`, `ConFEDE`, `w/o MSC`, `w/o MSC, CL`; what a shipped study calls its variant (`τ = 2`, `Regression alone`);
-    or `recipe/variant` where its name says more than its objective.
+    `DMMSA`, `ConFEDE`, `MulT`, `w/o MSC`, `w/o MSC, CL`; what a shipped study calls its variant (`τ = 2`,
+    `Regression alone`); or `recipe/variant` where its name says more than its objective.
     """
     if from_name(system):  # it is not what its name promises
         return f"{system.recipe_name}/{system.variant}"
+    if system.model != DECOMPOSITION:
+        return _network(system)
     if system.variant == "full" and system.objective["name"] == "confede":
         return "ConFEDE"
     if system.objective["name"] == "dmmsa":
@@ -35,6 +40,12 @@ def label(system: System) -> str:
         if system.variant in _study_titles():
             return _study_titles()[system.variant]
     return f"{system.recipe_name}/{system.variant}"
+
+
+def _network(system: System) -> str:
+    """What the papers call a network as they train it; its recipe and variant where it is trained otherwise."""
+    found = MODELS[system.model].title if system.model in MODELS and system.variant == "full" else ""
+    return found if found and is_shipped_system(system) else f"{system.recipe_name}/{system.variant}"
 
 
 @cache
@@ -76,6 +87,22 @@ def groups(systems: Sequence[System]) -> list[tuple[System, ...]]:
     return [tuple(sorted(group, key=lambda system: not is_reference(system))) for group in by_setting.values()]
 
 
+def rivals(full: System, systems: Sequence[System]) -> list[System]:
+    """Return the other networks, as their recipes have them, that were trained under the protocol of a DMMSA.
+
+    That is on the same clips and rows of them, with the same text encoder, standardisation and precision. A system on
+    data aligned to the words is no rival of one that is not, where DMMSA has been trained on aligned data too.
+    """
+    alike = [one for one in systems if one.first.identity.protocol == full.first.identity.protocol]
+    elsewhere = {one.dataset for one in alike if is_reference(one)} - {full.dataset}
+    return [
+        one
+        for one in alike
+        if one.model != full.model and one.variant == "full" and one.dataset not in elsewhere
+        if one.dataset != full.dataset or one.data_hash == full.data_hash
+    ]
+
+
 def common_seeds(first: System, second: System) -> tuple[int, ...]:
     """Return the seeds that both have, ascending."""
     return tuple(seed for seed in first.seeds if seed in second.seeds)
@@ -86,9 +113,12 @@ def obstacle(first: System, second: System) -> str:
 
     Example: `they have no seed in common`.
     """
+    seeds = common_seeds(first, second)
+    if first.model != second.model:  # each has encoders as it needs them
+        alike = first.first.identity.protocol == second.first.identity.protocol
+        return ("" if seeds else "they have no seed in common") if alike else "their protocols differ"
     if first.first.identity.setting != second.first.identity.setting:
         return "they differ in more than their objective"
-    seeds = common_seeds(first, second)
     if not seeds:
         return "they have no seed in common"
     encoders = [{run.seed: run.identity.encoders for run in system.runs} for system in (first, second)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from dmmsa_cli.reporting.contents import Row
 from dmmsa_cli.reporting.marks import has_marks
-from dmmsa_cli.reporting.published import Ours
+from dmmsa_cli.reporting.published import Ours, Published, PublishedTable
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.stages.evaluate import ALL_TRAINING, FUSION_ONLY
 
@@ -73,6 +73,28 @@ _MACHINE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "versions of torch": _package("torch"),
     "versions of transformers": _package("transformers"),
 }
+
+
+def about_collapse(rows: Sequence[Row]) -> list[str]:
+    """Name the runs whose predictions barely vary: such a seed has learned next to nothing, and draws its mean down."""
+    found = {
+        run.folder: f"{row.label}, seed {run.seed} (sd {run.spread[0]:.4f}, the labels' {run.spread[1]:.4f})"
+        for row in rows
+        for run in (row.system.runs if row.system else ())
+        if run.collapsed
+    }
+    if not found:
+        return []
+    return [f"Collapsed, their test predictions barely vary, and still in their means: {'; '.join(found.values())}."]
+
+
+def about_further(published: Published, table: PublishedTable) -> list[str]:
+    """Say where rows come from that the paper itself does not print."""
+    return [
+        f"'{other.called}': {published.reference(other).rstrip('.')}"
+        f"{', with the standard deviations printed there' * any(row.sd for row in other.rows)}."
+        for other in published.further(table)
+    ]
 
 
 def about_missing(missing: Sequence[tuple[str, Ours]], elsewhere: str) -> list[str]:

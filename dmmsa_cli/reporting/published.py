@@ -22,6 +22,7 @@ class Ours:
     variant: str
     commands: tuple[str, ...]
     """Make them, one after the other."""
+    model: str = "feature_decomposition"
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,18 @@ class PublishedRow:
     cells: tuple[str | None, ...]
     """One for each metric, with the decimals of the paper; None is a dash."""
     ours: Ours | None = None
+    sd: tuple[str | None, ...] = ()
+    """Standard deviations over the seeds, where any are printed: one for each metric."""
 
     def __post_init__(self) -> None:
-        for text in self.cells:
+        for text in (*self.cells, *self.sd):
             if text is not None and not _is_number(text):
                 raise ValueError(f"cells: {text!r} is no number")
+
+    @property
+    def system(self) -> str:
+        """What the row is about: `MulT(A)` and `MulT` are one system, on other data."""
+        return self.name.removesuffix("(A)")
 
 
 @dataclass(frozen=True)
@@ -76,14 +84,19 @@ class PublishedTable:
     rows: tuple[PublishedRow, ...]
     at_end: tuple[Addition, ...] = ()
     notes: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
+    """Tables of the same dataset whose rows stand below those of the same system too."""
+    called: str = ""
+    """What its rows are called where they stand in another table."""
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
         if len(set(names)) < len(names):
             raise ValueError("rows: one name stands there twice")
         for row in self.rows:
-            if len(row.cells) != len(self.metrics):
-                raise ValueError(f"rows: {row.name} has {len(row.cells)} cells for {len(self.metrics)} metrics")
+            for cells in filter(None, (row.cells, row.sd)):
+                if len(cells) != len(self.metrics):
+                    raise ValueError(f"rows: {row.name} has {len(cells)} cells for {len(self.metrics)} metrics")
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
@@ -98,6 +111,10 @@ class PublishedTable:
     def texts(self, row: PublishedRow) -> Mapping[str, str | None]:
         """Return what a row has for each metric."""
         return dict(zip(self.metrics, row.cells, strict=True))
+
+    def spreads(self, row: PublishedRow) -> Mapping[str, str | None]:
+        """Return the standard deviations that a row has, by metric."""
+        return dict(zip(self.metrics, row.sd, strict=True)) if row.sd else {}
 
     def decimals(self, column: Column) -> int:
         """Return how many decimals the most precise printed number of a column has."""
@@ -121,10 +138,47 @@ class Published:
         unknown = {table.paper for table in self.tables} - {paper.id for paper in self.papers}
         if unknown:
             raise ValueError(f"tables: no paper is called {', '.join(sorted(unknown))}")
+        for table in self.tables:
+            for name in table.further:
+                other = next((one for one in self.tables if one.id == name), None)
+                if other is None or not other.called or other.dataset != table.dataset:
+                    raise ValueError(f"tables: {name}, further to {table.id}, is none of its dataset that is `called`")
+
+    def further(self, table: PublishedTable) -> list[PublishedTable]:
+        """Return the tables whose rows stand in another one too."""
+        by_id = {one.id: one for one in self.tables}
+        return [by_id[name] for name in table.further]
+
+    def name(self, table: PublishedTable) -> str:
+        """Return what the paper of a table is called."""
+        return next(paper.name for paper in self.papers if paper.id == table.paper)
 
     def reference(self, table: PublishedTable) -> str:
         """Return where a table was published."""
         return next(paper.reference for paper in self.papers if paper.id == table.paper)
+
+
+def printed_maes(dataset: str) -> dict[str, list[tuple[str, float]]]:
+    """Return what is printed of MAE on a dataset, by system: in DMMSA's own table first, then in further ones.
+
+    Args:
+        dataset: its name, without what says that it is aligned to the words.
+
+    Returns:
+        System -> pairs of the paper's name and the MAE.
+    """
+    published = load_published()
+    found: dict[str, list[tuple[str, float]]] = {}
+    for table in published.tables:
+        if table.further and table.dataset == dataset:
+            for one in (table, *published.further(table)):
+                for row in one.rows:
+                    mae = one.texts(row).get("mae")
+                    if mae is not None:
+                        found.setdefault(row.system, []).append(
+                            (one.called or f"{published.name(one)}'s paper", float(mae))
+                        )
+    return found
 
 
 @cache

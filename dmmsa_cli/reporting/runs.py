@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from dmmsa_cli.data.prediction_table import MADE_FROM, read_predictions
-from dmmsa_cli.data.specs import MODALITY_NAMES, SPECS
+from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.identity import Identity
 from dmmsa_cli.metrics import Metrics, Summary, summarise
 from dmmsa_cli.plain import read_json
 
+COLLAPSED = 0.05  # of the labels' standard deviation; predictions that vary less are nearly one number
 SPLIT = "test"  # all that stands in a table is measured on the test split
 
 
@@ -82,6 +83,21 @@ class Run:
             )
         return table.drop(columns=list(MADE_FROM))
 
+    @cached_property
+    def spread(self) -> tuple[float, float]:
+        """Standard deviation over the test clips of its predictions, and of the labels.
+
+        Raises:
+            RunMissing, RunMismatch: as `predictions`.
+        """
+        return float(self.predictions["y_pred"].std(ddof=0)), float(self.predictions["y_true"].std(ddof=0))
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether its predictions barely vary: it says nearly the same of every clip."""
+        predicted, labels = self.spread
+        return predicted < COLLAPSED * labels
+
     @property
     def similarity(self) -> pd.DataFrame | None:
         """Mean cosine similarity of every two features over the test clips, names on both sides; none if not kept.
@@ -118,6 +134,16 @@ class System:
         return self.first.identity.dataset
 
     @property
+    def clips(self) -> str:
+        """The dataset without what says how its frames are laid out: the variant aligned to the words has its clips."""
+        return self.dataset.removesuffix(ALIGNED)
+
+    @property
+    def model(self) -> str:
+        """Name of the network, as `feature_decomposition`, which is DMMSA's and ConFEDE's."""
+        return str(self.first.recipe["model"]["name"])
+
+    @property
     def synthetic(self) -> bool:
         """Whether the data are made up; such numbers never stand beside published ones."""
         return self.first.identity.synthetic
@@ -144,7 +170,7 @@ class System:
 
     @property
     def objective(self) -> Mapping[str, Any]:
-        """The resolved `objective` section of the recipe; its `name` is `dmmsa` or `confede`."""
+        """The resolved `objective` section of the recipe, with its `name`."""
         section: Mapping[str, Any] = self.first.recipe["objective"]
         return section
 
@@ -168,7 +194,7 @@ class System:
     @property
     def shares_encoders(self) -> bool:
         """Whether all seeds stand on the same pretrained encoders: their spread then covers the fusion only."""
-        return bool(self.first.facts["encoders"]) and not self.first.recipe["pretraining"]["per_seed"]
+        return bool(self.first.facts["encoders"]) and not self.first.identity.per_seed
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -192,6 +218,8 @@ class System:
             parts.append("MiniLM" if "minilm" in self.text_encoder.lower() else self.text_encoder)
         if self.modalities != tuple(MODALITY_NAMES):
             parts.append("+".join(MODALITY_NAMES[m] for m in self.modalities))
+        if self.dataset.endswith(ALIGNED):
+            parts.append("aligned")
         if self.first.identity.from_scratch:
             parts.append("from scratch")
         if spec is not None and spec.source is not None and not self.published_data:

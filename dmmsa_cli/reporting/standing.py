@@ -7,11 +7,12 @@ changes. A recipe of one's own is held against its own `full`, where that has be
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import InvalidRecipe
-from dmmsa_cli.experiments.recipes import with_changes
+from dmmsa_cli.experiments.recipes import recipe_names, with_changes
 from dmmsa_cli.experiments.variants import FULL, departures, in_words, meaning_of, shipped_recipe
 from dmmsa_cli.reporting.runs import System
 
@@ -22,15 +23,34 @@ Departures = Mapping[str, tuple[Any, Any]]
 def from_shipped(system: System, changes: Mapping[str, Any]) -> Departures:
     """Return in what a system departs from the recipe that it is named after, as shipped, under some changes.
 
-    A recipe that bears no shipped name may be anything but for its objective, which is that of the shipped `dmmsa` or
-    `confede`: otherwise it is another system.
+    A recipe that bears no shipped name may be anything but for its objective, which is that of a shipped recipe of the
+    same network: otherwise it is another system.
     """
     family = _family(system)
     if shipped_recipe(system.recipe_name, family) is not None:
         return departures(system.first.recipe, shipped_recipe(system.recipe_name, family, changes) or {})
-    reference = shipped_recipe(str(system.objective["name"]), family, changes)
-    found = departures(system.first.recipe, reference or {})
+    reference = _namesake(system, family)
+    found = departures(system.first.recipe, (reference and shipped_recipe(reference, family, changes)) or {})
     return {key: values for key, values in found.items() if key.startswith("objective.")}
+
+
+def is_shipped_system(system: System) -> bool:
+    """Say whether some shipped recipe trains this network on this objective."""
+    return _namesake(system, _family(system)) is not None
+
+
+def _namesake(system: System, family: str) -> str | None:
+    """The plainest shipped recipe with a system's network and kind of objective; none where there is none."""
+    return _shipped_systems(family).get((system.model, str(system.objective["name"])))
+
+
+@cache
+def _shipped_systems(family: str) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for name in sorted(recipe_names(family), key=len):  # `misa` before `minilm-misa`
+        recipe = shipped_recipe(name, family) or {}
+        found.setdefault((recipe["model"]["name"], recipe["objective"]["name"]), name)
+    return found
 
 
 def from_variant(system: System, changes: Mapping[str, Any], systems: Sequence[System]) -> Departures:

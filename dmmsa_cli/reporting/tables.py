@@ -9,19 +9,19 @@ from pathlib import Path
 
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
-from dmmsa_cli.experiments.variants import in_words, meaning_of
+from dmmsa_cli.experiments.variants import in_words
 from dmmsa_cli.reporting import notes
-from dmmsa_cli.reporting.contents import Cell, Row, Table
+from dmmsa_cli.reporting.contents import Row, Table
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
 from dmmsa_cli.reporting.marks import with_marks
 from dmmsa_cli.reporting.naming import unique
-from dmmsa_cli.reporting.published import Ours, Published, PublishedRow, PublishedTable, load_published
+from dmmsa_cli.reporting.paper_tables import published_table
+from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
-from dmmsa_cli.reporting.standing import Departures, about_departures, from_name, from_shipped, from_variant
+from dmmsa_cli.reporting.standing import about_departures, from_name, from_variant
 
-FEWEST_DECIMALS = 3  # of MAE and Corr of ours beside published numbers
 USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
 
 
@@ -60,86 +60,6 @@ def build_tables(
     )
     ids = unique(table.id for table in tables)  # a study and a dataset may be called as they please
     return tuple(replace(table, id=name) for table, name in zip(tables, ids, strict=True))
-
-
-# --- tables of the papers -------------------------------------------------------------------------------------------
-
-
-def published_table(
-    published: Published, table: PublishedTable, systems: Sequence[System], elsewhere: str = ""
-) -> Table:
-    """Build one table of a paper: its rows, columns and decimals, our own rows below those they answer to."""
-    columns = table.as_columns
-    decimals = [max(FEWEST_DECIMALS, table.decimals(column)) for column in columns]
-    places = [(row.name, row.ours) for row in table.rows] + [(more.name, more.ours) for more in table.at_end]
-    named = [(name, _named_like(table, ours, systems)) for name, ours in places]
-    found = [(name, [system for system, departs in group if not departs]) for name, group in named]
-    inside = [s for _, group in found for s in group]
-    labels = iter(_labels_beside([(name, s) for name, group in found for s in group], table, published.recipes))
-    rows: list[Row] = []
-    for place, (_, group) in enumerate(found):
-        if place < len(table.rows):
-            rows.append(_published_row(table, table.rows[place]))
-        rows += [our_row(next(labels), s, columns, decimals) for s in group]
-    marked = with_marks(rows, columns, lambda row: None if row.ours else "published")
-    missing = [(name, ours) for (name, ours), (_, group) in zip(places, found, strict=True) if ours and not group]
-    return Table(
-        id=table.id,
-        title=table.title,
-        columns=columns,
-        rows=marked,
-        source=published.reference(table),
-        notes=(
-            *table.notes,
-            *notes.about_marks(marked, "among the published rows"),
-            *notes.about_spread(marked),
-            *notes.about_data(inside),
-            *notes.about_machines(marked),
-            *about_departures(pair for _, group in named for pair in group),
-            *notes.about_missing(missing, elsewhere),
-        ),
-        dataset=table.dataset,
-    )
-
-
-def _named_like(table: PublishedTable, ours: Ours | None, systems: Sequence[System]) -> list[tuple[System, Departures]]:
-    """Those of our systems that bear the names of a published row, never one on synthetic data, and their departures.
-
-    The row is about those that depart in nothing.
-    """
-    if ours is None:
-        return []
-    wanted = table.dataset, ours.objective, ours.variant
-    meaning = meaning_of(ours.variant)
-    return [
-        (system, from_shipped(system, meaning.set if meaning else {}))
-        for system in systems
-        if not system.synthetic and (system.dataset, system.objective["name"], system.variant) == wanted
-    ]
-
-
-def _labels_beside(pairs: Sequence[tuple[str, System]], table: PublishedTable, recipes: Sequence[str]) -> list[str]:
-    """Name our rows `ours (5 seeds)`, with what departs from the paper, and the published row's name where needed."""
-    printed_rows = {row.name for row in table.rows}
-    plain = [_ours("" if name in printed_rows else name, system, recipes) for name, system in pairs]
-    if len({name for name, _ in pairs}) > 1 and len(set(plain)) < len(plain):
-        plain = [_ours(name, system, recipes) for name, system in pairs]
-    systems = [system for _, system in pairs]
-    return [f"{name} ({seeds_of(s)})" for name, s in zip(tell_apart(plain, systems), systems, strict=True)]
-
-
-def _ours(name: str, system: System, recipes: Sequence[str]) -> str:
-    recipe = "" if system.recipe_name in recipes else f"recipe {system.recipe_name}"
-    return ", ".join(part for part in ("ours", name, recipe, system.conditions) if part)
-
-
-def _published_row(table: PublishedTable, row: PublishedRow) -> Row:
-    texts = table.texts(row)
-    return Row(
-        label=row.name,
-        cells=tuple(Cell("/".join(texts[m] or "-" for m in column.metrics)) for column in table.as_columns),
-        values={metric: float(text) for metric, text in texts.items() if text is not None},
-    )
 
 
 # --- tables of our own ----------------------------------------------------------------------------------------------
@@ -259,6 +179,7 @@ def _own_table(
             *notes.about_spread(marked),
             *notes.about_data(systems),
             *notes.about_machines(marked),
+            *notes.about_collapse(marked),
         ),
         synthetic=synthetic,
         dataset=systems[0].dataset,

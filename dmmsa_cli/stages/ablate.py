@@ -19,7 +19,7 @@ import torch
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import dataset_folder, open_store
-from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe, RunMismatch, as_dmmsa_error
+from dmmsa_cli.errors import Inapplicable, Interrupted, InvalidInput, InvalidRecipe, RunMismatch, as_dmmsa_error
 from dmmsa_cli.experiments.experiment import Experiment, open_experiment
 from dmmsa_cli.experiments.studies import Study, Variant
 from dmmsa_cli.runtime import DeviceName
@@ -123,7 +123,11 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
         if variant.title in left_out:
             continue
         chosen = recipe if variant.recipe is None else variant.recipe_beside(recipe or "dmmsa")
-        experiment = _checked(Job(place, variant, chosen, seeds[0] if seeds else 0))
+        try:
+            experiment = _checked(Job(place, variant, chosen, seeds[0] if seeds else 0))
+        except Inapplicable as error:
+            left_out[variant.title] = error.what.removesuffix(".")
+            continue
         for turn, seed in enumerate(seeds or experiment.recipe.seeds):
             folder = experiment.name, variant.name, seed
             if folder in turns:
@@ -139,6 +143,8 @@ def _checked(job: Job) -> Experiment:
     try:
         experiment = job.open()
         check(experiment, job.variant.name, job.seed)
+    except Inapplicable:
+        raise
     except InvalidRecipe as error:
         raise InvalidRecipe(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     except InvalidInput as error:
@@ -176,14 +182,13 @@ def run_job(job: Job, tell: Tell) -> Outcome:
     """Train one run of a study, its missing encoders first."""
     try:
         experiment = job.open()
-        pretraining = experiment.recipe.pretraining
         report = fuse(
             experiment,
             job.variant.name,
             job.seed,
             watch=lambda: _watch(job, "fusion", experiment.recipe.fusion.epochs, tell),
             watch_pretraining=lambda m: _watch(
-                job, f"{MODALITY_NAMES[m]} encoder", getattr(pretraining, MODALITY_NAMES[m]).epochs, tell
+                job, f"{MODALITY_NAMES[m]} encoder", experiment.pretraining.schedule(m).epochs, tell
             ),
             remark=lambda line: None,  # the run's environment.json has them
             resume=True,

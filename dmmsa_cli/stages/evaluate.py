@@ -166,7 +166,7 @@ class _Measured:
     @property
     def covers(self) -> str:
         """What the spread over its seeds covers."""
-        shared = self.encoders and not self.identity.recipe["pretraining"]["per_seed"]
+        shared = self.encoders and not self.identity.per_seed
         return FUSION_ONLY if shared else ALL_TRAINING
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import InvalidInput, RunMismatch
-from dmmsa_cli.experiments.build import Fused, fusion_objective
+from dmmsa_cli.experiments.build import Fused, check_groups, fusion_objective
 from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
@@ -20,6 +20,7 @@ from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.experiments.variants import check_names
 from dmmsa_cli.files import exclusive
+from dmmsa_cli.models import MODELS
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
@@ -107,7 +108,13 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
         )
     check_names(experiment, variant, from_scratch=from_scratch)
     fusion_objective(experiment)
+    MODELS[experiment.recipe.model.name].check(experiment.modalities)
+    if from_scratch and experiment.recipe.pretraining is None:
+        raise InvalidInput(
+            f"--from-scratch: {experiment.name} pretrains no encoders that it could go without.", "Leave it out."
+        )
     check_modalities(experiment, seed)
+    check_groups(experiment, seed)
 
 
 # --- what is there already ------------------------------------------------------------------------------------------
@@ -122,8 +129,7 @@ def _as_begun(experiment: Experiment, run: RunFolder, *, force: bool) -> Experim
 
 def _encoders(experiment: Experiment, seed: int) -> dict[str, RunFolder]:
     """The encoders that a run stands on, by modality, whether they have been trained or not."""
-    encoded = [m for m in experiment.modalities if m != "t" or experiment.has_text_encoder]
-    return {modality: encoder_folder(experiment, modality, seed) for modality in encoded}
+    return {modality: encoder_folder(experiment, modality, seed) for modality in experiment.pretrained}
 
 
 def _is_done(

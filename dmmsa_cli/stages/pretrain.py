@@ -27,8 +27,8 @@ from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.training.fit import Watch, fit
 from dmmsa_cli.training.loop import Training
 from dmmsa_cli.training.run import RunFolder
-from dmmsa_cli.training.schedule import Schedule
 
+NO_PRETRAINING = "The recipe pretrains nothing (pretraining: null): the model reads sequences."
 NO_TEXT_ENCODER = "Text comes as features (text.source: features): there is no text encoder to pretrain."
 
 
@@ -60,11 +60,12 @@ def wanted_encoders(experiment: Experiment, modalities: Sequence[str], seeds: Se
             f"{experiment.dataset} is used without {', '.join(MODALITY_NAMES[m] for m in missing)}.",
             f"Choose from {', '.join(experiment.modalities)}.",
         )
-    wanted = [m for m in modalities or experiment.modalities if m != "t" or experiment.has_text_encoder]
+    wanted = [m for m in modalities or experiment.modalities if m in experiment.pretrained]
     if not wanted:
-        raise InvalidInput(NO_TEXT_ENCODER, "Go on with `dmmsa fuse`.")
+        nothing = NO_PRETRAINING if experiment.recipe.pretraining is None else NO_TEXT_ENCODER
+        raise InvalidInput(nothing, "Go on with `dmmsa fuse`.")
     chosen = seeds or experiment.recipe.seeds
-    each = chosen if experiment.recipe.pretraining.per_seed else chosen[:1]
+    each = chosen if experiment.recipe.per_seed else chosen[:1]
     return [(modality, seed) for seed in each for modality in wanted]
 
 
@@ -121,7 +122,7 @@ def _train(
     watch: Watch,
 ) -> dict[str, Any]:
     own_seed = experiment.encoder_seed(seed)
-    schedule: Schedule = getattr(experiment.recipe.pretraining, MODALITY_NAMES[modality])
+    schedule = experiment.pretraining.schedule(modality)
     model, objective = unimodal_model(modality, encoder), pretraining_objective(experiment, modality)
     views = {split: unimodal_view(experiment, modality, split, seed) for split in ("train", "valid")}
     frozen = getattr(schedule, "frozen_epochs", 0)

@@ -27,7 +27,8 @@ class Predictions:
     heads: dict[str, NDArray[np.float32]]
     """Head outputs: (N, outputs), or (N, features, outputs)."""
     cosine: NDArray[np.float64] | None = None
-    """Mean over the rows of the cosine similarity of every two features, (features, features); none without any."""
+    """Mean over the rows of the cosine similarity of every two features, (features, features); none where there are
+    no features, or where they are of several widths."""
 
 
 @torch.inference_mode()
@@ -37,7 +38,7 @@ def predict(model: nn.Module, view: View, *, batch_size: int, device: torch.devi
     scores: list[NDArray[np.float32]] = []
     heads: dict[str, list[NDArray[np.float32]]] = {}
     features: list[str] = []
-    cosine = torch.zeros(())
+    cosine: Tensor | None = None
     for batch in view.in_order(batch_size):
         with autocast(device, precision):
             outputs = model(batch.to(device))
@@ -45,14 +46,15 @@ def predict(model: nn.Module, view: View, *, batch_size: int, device: torch.devi
         features = list(outputs.features)
         for name, value in outputs.heads.items():
             heads.setdefault(name, []).append(value.float().cpu().numpy())
-        if features:
-            cosine = cosine + _cosines(torch.stack(list(outputs.features.values()), dim=1)).cpu()
+        if len({feature.shape[-1] for feature in outputs.features.values()}) == 1:
+            found = _cosines(torch.stack(list(outputs.features.values()), dim=1)).cpu()
+            cosine = found if cosine is None else cosine + found
     joined = {name: np.concatenate(parts) for name, parts in heads.items()}
     return Predictions(
         scores=np.concatenate(scores) if scores else np.zeros(0, np.float32),
         features=features,
         heads=joined,
-        cosine=(cosine / len(view)).double().numpy() if features else None,
+        cosine=None if cosine is None else (cosine / len(view)).double().numpy(),
     )
 
 

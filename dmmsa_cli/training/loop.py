@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -17,7 +17,14 @@ from dmmsa_cli.errors import TrainingDiverged
 from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.runtime import autocast, random_state, restore_random_state
 from dmmsa_cli.training.inference import Survey
-from dmmsa_cli.training.schedule import Schedule, make_optimiser, numbered_parameters, set_learning_rate
+from dmmsa_cli.training.schedule import (
+    Plateau,
+    Schedule,
+    clip_gradient,
+    make_optimiser,
+    numbered_parameters,
+    set_learning_rate,
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,10 @@ class Training:
         self.precision = precision
         self.optimiser = make_optimiser(self.model, schedule)
         self.average = _average(self.model, schedule.weight_averaging)
+        self.plateau = Plateau()
         self.epoch = 0  # epochs completed
-        self.step = 0  # steps done of the epoch under way
+        self.step = 0  # batches done of the epoch under way
+        self.pending = 0  # of them, those whose gradients wait for a step
         self.rows = 0  # rows seen in it
         self.sums: dict[str, Tensor] = {}  # sums of the tasks' losses over those rows, read once an epoch
 
@@ -79,19 +88,29 @@ class Training:
         return self.model if self.average is None else self.average.module
 
     def advance(self, batch: Batch, steps_per_epoch: int) -> None:
-        """Take one optimiser step."""
-        factor = self.schedule.factor(self.epoch * steps_per_epoch + self.step, steps_per_epoch)
-        set_learning_rate(self.optimiser, factor)
+        """Take one batch's gradient, and a step where it is due."""
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
             outputs = self.model(batch)
         losses = self.objective(outputs, batch)
-        self.optimiser.zero_grad(set_to_none=True)
+        if self.pending == 0:
+            self.optimiser.zero_grad(set_to_none=True)
         self.objective.total(losses).backward()  # type: ignore[no-untyped-call]  # torch's own lack of a hint
-        self.optimiser.step()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
+        clip_gradient(self.optimiser, self.schedule)
+        self.pending += 1
+        whole, last = self.pending == self.schedule.accumulate, self.step + 1 == steps_per_epoch
+        if whole or (last and self.schedule.leftover == "step"):
+            set_learning_rate(self.optimiser, self.factor(self.epoch * steps_per_epoch + self.step, steps_per_epoch))
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        if whole or last:
+            self.pending = 0
         self._note(losses, batch.own)
+
+    def factor(self, step: int, steps_per_epoch: int) -> float:
+        """Return the share of the learning rate that batch number `step`, counted from 0 over all epochs, gets."""
+        return self.schedule.factor(step, steps_per_epoch) * self.plateau.scale
 
     @property
     def _sums_device(self) -> torch.device:
@@ -132,11 +151,14 @@ class Training:
         for number, parameter in numbered_parameters(self.optimiser):
             for name, value in self.optimiser.state.get(parameter, {}).items():
                 state[f"optimiser/{number}/{name}"] = value
+            if self.pending and parameter.grad is not None:
+                state[f"gradient/{number}"] = parameter.grad
         return state
 
     def counters(self) -> dict[str, Any]:
         """Return where in the schedule the training is, and the tasks in the order of the log."""
-        return {"epoch": self.epoch, "step": self.step, "rows": self.rows, "tasks": list(self.sums)}
+        places = {"epoch": self.epoch, "step": self.step, "pending": self.pending, "rows": self.rows}
+        return {**places, "tasks": list(self.sums), "plateau": asdict(self.plateau)}
 
     def load(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """Put the state back to where `tensors` and `counters` were taken."""
@@ -148,14 +170,17 @@ class Training:
         self.objective.load_state_dict(parts.get("objective", {}))
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
-        self._load_optimiser(parts.get("optimiser", {}))
+        self._load_optimiser(parts.get("optimiser", {}), parts.get("gradient", {}))
         sums = parts.get("sums", {})
         self.sums = {task: sums[task].to(self._sums_device) for task in counters["tasks"]}
         restore_random_state(parts["random"], self.device)
         self.epoch, self.step, self.rows = counters["epoch"], counters["step"], counters["rows"]
+        self.pending, self.plateau = counters["pending"], Plateau(**counters["plateau"])
 
-    def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
+    def _load_optimiser(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
         parameters = dict(numbered_parameters(self.optimiser))
+        for number, gradient in gradients.items():
+            parameters[int(number)].grad = gradient.to(parameters[int(number)].device)
         for name, value in tensors.items():
             number, _, key = name.partition("/")
             parameter = parameters[int(number)]
@@ -167,7 +192,7 @@ class Training:
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
-    # Buffers (statistics of the frames) never change, so averaging parameters alone is enough.
+    # Of the parameters; buffers (statistics of the frames, what batch norm has seen) are kept those of the model.
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
@@ -196,6 +221,7 @@ def train(
         weights, tally = state.objective.weights(), state.objective.tally()
         losses = state.finish_epoch()
         validation = evaluate(state.evaluated.eval())
-        last = state.schedule.factor(epoch * len(planned) - 1, len(planned))  # of the epoch's last step
-        rate = state.schedule.learning_rate * last
+        rate = state.schedule.learning_rate * state.factor(epoch * len(planned) - 1, len(planned))  # of its last step
+        if state.schedule.decay == "plateau":
+            state.plateau.note(validation["mae"], state.schedule.plateau_patience)
         yield EpochEnd(epoch, losses, weights, tally, validation, rate, time.perf_counter() - started)

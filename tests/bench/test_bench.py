@@ -1,6 +1,7 @@
 """`dmmsa bench`: are its numbers what they say they are? Nothing here is timed."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,8 +18,11 @@ from dmmsa_cli.bench.text import EncoderSize
 from dmmsa_cli.bench.watching import Seen, Watched, positions
 from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.data.shaped import generate, write_shaped
+from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.views import Batch, EpochBatches, View
 from dmmsa_cli.errors import InvalidInput, InvalidRecipe
+from dmmsa_cli.experiments import inputs
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.models.base import Outputs
 
 ROWS = 48  # in batches of 16: three steps
@@ -198,6 +202,26 @@ def test_companions_are_counted(place, quick):
     assert facts["refresh_seconds"] > 0
 
 
+@pytest.mark.parametrize("recipe", ["mult", "self-mm"])
+def test_models_that_read_sequences_and_text_that_is_trained(place, quick, recipe):
+    facts = epoch.epoch(replace(place, settings=("fusion.batch_size=16",)), recipe, steps=None)
+    assert facts["clips"] == ROWS and facts["steps_seconds"] > 0
+    assert facts["padded_over_real"] >= 1
+    assert "tflop" not in facts
+
+
+def test_token_states(place):
+    place = replace(place, settings=())
+    assert text.reads_states(place, ["dmmsa", "self-mm"]) is None
+    assert text.reads_states(place, ["dmmsa", "mult", "tfn"]) == "mult"
+    facts, experiment = text.states(place, "mult"), place.open("mult")
+    folder = base_text(experiment, 1)
+    rows = [inputs.tokens(experiment, folder, experiment.store.split(name)) for name in SPLITS]
+    assert facts["states"] == sum(int(split.lengths().sum()) for split in rows)
+    assert facts["file_bytes"] > 2 * facts["states"] * ENCODER.width  # float16
+    assert not list(place.folder.glob("tmp*"))
+
+
 # --- the whole ------------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +263,8 @@ def test_everything_in_its_order():
         tell=told.append,
     )
     named = [(measure.name, measure.recipe) for measure in found.measures]
-    assert named == [*((name, None) for name in MEASURES[:-1]), ("epoch", "dmmsa"), ("epoch", "confede")]
+    of_all = [name for name in MEASURES if name not in ("states", "epoch")]  # neither recipe reads token states
+    assert named == [*((name, None) for name in of_all), ("epoch", "dmmsa"), ("epoch", "confede")]
     assert all(len(measure.repeats) == 2 for measure in found.measures)
     assert "epoch of confede, 2 of 2" in told
     numbers = json.loads(json.dumps(found.to_json()))
@@ -252,7 +277,6 @@ def test_everything_in_its_order():
         ({"recipes": ["nosuch"]}, InvalidRecipe, "no recipe nosuch"),
         ({"file": SimpleNamespace(is_file=lambda: False)}, InvalidInput, "no file"),
         ({"settings": ["model.wdith=3"]}, InvalidRecipe, "wdith"),
-        ({"settings": ["text.train_in_fusion=true"]}, InvalidRecipe, "train_in_fusion"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_made(asked, error, told, tmp_path):

@@ -1,10 +1,11 @@
 """Groups of like length: next to nothing is padding."""
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.data.ragged import alike
+from dmmsa_cli.data.ragged import Padded, alike, cut
 
 
 @given(lengths=st.lists(st.integers(0, 60), min_size=1, max_size=50), waste=st.floats(0, 1))
@@ -23,3 +24,22 @@ def test_what_is_alike_wastes_no_more_than_it_may(lengths, waste):
 
 def test_equal_lengths_are_one_group_in_their_order():
     assert [group.tolist() for group in alike(np.array([4, 2, 4, 2, 4]), 0.0)] == [[0, 2, 4], [1, 3]]
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30)), min_size=1, max_size=12),
+    waste=st.sampled_from([0.0, 0.3, torch.inf]),
+)
+def test_a_batch_is_cut_into_parts_that_hold_every_clip_once_and_no_more_padding_than_they_need(lengths, waste):
+    both = torch.tensor(lengths)
+    blocks = {
+        m: Padded(torch.arange(len(both) * 40.0).view(-1, 40, 1), both[:, column]) for column, m in enumerate("at")
+    }
+    parts = cut(blocks, waste)
+    assert sorted(row for rows, _ in parts for row in rows.tolist()) == list(range(len(both)))
+    for rows, found in parts:
+        for m, block in found.items():
+            longest = max(1, int(blocks[m].lengths[rows].max()))
+            assert torch.equal(block.lengths, blocks[m].lengths[rows])
+            assert torch.equal(block.values, blocks[m].values[rows, :longest])
+    assert len(parts) == 1 or waste < torch.inf

@@ -29,7 +29,9 @@ def test_published_files_are_named_and_hashed():
 def test_the_aligned_variants_differ_in_name_and_file_only():
     mosi, aligned = SPECS["mosi"], SPECS["mosi-aligned"]
     assert aligned.source.path == "MOSI/Processed/aligned_50.pkl"
-    assert to_dict(mosi) | {"name": "", "source": None} == to_dict(aligned) | {"name": "", "source": None}
+    same = {"name": "", "source": None, "aligned": None}
+    assert to_dict(mosi) | same == to_dict(aligned) | same
+    assert (mosi.aligned, aligned.aligned) == (False, True)
 
 
 def test_a_spec_of_ones_own(tmp_path):

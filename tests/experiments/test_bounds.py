@@ -9,20 +9,22 @@ import pytest
 from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.experiments.recipes import Recipe
 from dmmsa_cli.layers.sequence import SequenceOptions
+from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.text import TextOptions, TinyOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import Choice
-from dmmsa_cli.training.schedule import TextPretraining
+from dmmsa_cli.training.schedule import Group, TextPretraining
 
 ABOVE_0 = ((1e-9, 3.0), (0.0, -1.0))
 AT_LEAST_0 = ((0, 1e-9, 3.0), (-1e-9, -1.0))
 AT_LEAST_1 = ((1, 2), (0, -1))
 SHARE = ((0.0, 0.5, 0.999), (1.0, -0.001, 1.5))
+OR_NONE_ABOVE_0 = ((None, *ABOVE_0[0]), ABOVE_0[1])
 STAGE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 4}
 
 FeatureDecomposition = MODELS["feature_decomposition"].Options
-Dmmsa, Confede, Regression = (OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression"))
+Dmmsa, Confede, Regression, Misa = (OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression", "misa"))
 
 
 def part(kind, name):
@@ -68,9 +70,17 @@ BOUNDS = [
             "patience": ((None, 1, 2), (0, -1)),
             "weight_averaging": ((None, 1e-9, 0.999), (0.0, 1.0, -0.1)),
             "length_window": AT_LEAST_1,
-            "text_learning_rate": ((None, 0.0, 1.0), (-1e-9,)),
+            "plateau_patience": AT_LEAST_1,
+            "accumulate": AT_LEAST_1,
+            "clip_value": OR_NONE_ABOVE_0,
+            "clip_norm": OR_NONE_ABOVE_0,
             "frozen_share": SHARE,
         },
+    ),
+    (
+        Group,
+        {},
+        {"learning_rate": ((None, 0.0, 1.0), (-1e-9,)), "weight_decay": ((None, 0.0, 1.0), (-1e-9,))},
     ),
     (FeatureDecomposition, {}, {"width": ((16, 32, 768), (0, 8, 15, 24, -16)), "projector_dropout": SHARE}),
     (Regression, {}, {"beta": ABOVE_0}),
@@ -78,12 +88,33 @@ BOUNDS = [
     (part(Dmmsa, "msc"), {}, {"classes": ((2, 3, 5, 7, (2, 7)), (1, 4, 6, 8, (), (3, 3), (3, 4)))}),
     (part(Dmmsa, "cl"), {}, {"temperature": ABOVE_0}),
     (part(Dmmsa, "gdwg"), {}, {"temperature": ABOVE_0}),
+    (Misa, {}, {"similarity": AT_LEAST_0, "difference": AT_LEAST_0, "reconstruction": AT_LEAST_0}),
     (Confede, {}, {"contrast_weight": AT_LEAST_0, "unimodal_weight": AT_LEAST_0, "temperature": ABOVE_0}),
     (
         part(Confede, "retrieval"),
         {},
         {"searched": ((1e-9, 1.0), (0.0, 1.001)), "pool": ((2, 3), (1, 0)), "refresh_every": AT_LEAST_1},
     ),
+]
+# What networks have of widths, counts and dropouts; their options have further bounds, which stand here by name.
+FURTHER = {
+    "MagBertOptions": {"beta": ABOVE_0},
+    "MisaOptions": {"width": ((2, 4), (0, 1, 3))},
+    "MultOptions": {"width": ((10, 50), (0, 9, 55)), "attention_heads": ((1, 50), (0, 3))},
+}
+BOUNDS += [
+    (
+        model.Options,
+        {},
+        {
+            field.name: SHARE if field.name.endswith("dropout") else AT_LEAST_1
+            for field in dataclasses.fields(model.Options)
+            if field.type in ("int", "float")
+        }
+        | FURTHER.get(model.Options.__name__, {}),
+    )
+    for model in MODELS.values()
+    if issubclass(model.Options, Sizes)
 ]
 CASES = [
     pytest.param(kind, needed | {name: value}, fine, id=f"{kind.__name__}-{name}={value}")

@@ -37,9 +37,35 @@ NONE = set()
 TINY = "of the tiny encoder"  # where text.source is tiny; then it decides the encoder's content, and what is made of it
 NAMED = "of the encoder named"  # where text.source is encoder
 
+# Of a schedule.
+SCHEDULE = {
+    "learning_rate": 1e-4,
+    "batch_size": 8,
+    "epochs": 5,
+    "warmup_epochs": 2,
+    "decay": "plateau",
+    "plateau_patience": 3,
+    "optimiser": "adam",
+    "weight_decay": 0.1,
+    "decay_vectors": True,
+    "groups": {"head": {"learning_rate": 1e-4}},
+    "accumulate": 2,
+    "leftover": "drop",
+    "clip_value": 0.5,
+    "clip_norm": 0.5,
+    "patience": 1,
+    "weight_averaging": 0.9,
+    "length_window": 2,
+}
+STAGES = {"pretraining.text": TEXT, "pretraining.vision": {"vision"}, "pretraining.audio": {"audio"}, "fusion": NONE}
+
 # Leaf -> another value, and which keys it decides beside those of the run, whose recipe is compared whole.
 LEAVES = {
+    f"{stage}.{key}": (value, decides) for stage, decides in STAGES.items() for key, value in SCHEDULE.items()
+} | {
     "data.standardise": (False, {"vision", "audio"}),  # text has no frames
+    "data.padded": (True, NONE),  # encoders have no padding; a model that reads sequences may have it
+    "data.aligned": (True, NONE),  # only refuses what is not
     "data.fraction": (0.5, {*EVERY, TINY}),  # the tiny encoder's words are those of these rows
     "data.modalities": (["t", "v", "a"], NONE),  # each encoder is trained alone
     "text.encoder": ("another", {NAMED}),
@@ -83,43 +109,9 @@ LEAVES = {
     "pretraining.objective.name": ("another", EVERY),
     "pretraining.objective.loss": ("l1", EVERY),
     "pretraining.objective.beta": (0.5, EVERY),
-    "pretraining.text.learning_rate": (1e-4, TEXT),
-    "pretraining.text.batch_size": (8, TEXT),
-    "pretraining.text.epochs": (4, TEXT),
-    "pretraining.text.warmup_epochs": (2, TEXT),
-    "pretraining.text.weight_decay": (0.1, TEXT),
-    "pretraining.text.patience": (1, TEXT),
-    "pretraining.text.weight_averaging": (0.9, TEXT),
-    "pretraining.text.length_window": (2, TEXT),
-    "pretraining.text.text_learning_rate": (1e-4, TEXT),
     "pretraining.text.frozen_share": (0, TEXT),
-    "pretraining.vision.learning_rate": (1e-4, {"vision"}),
-    "pretraining.vision.batch_size": (8, {"vision"}),
-    "pretraining.vision.epochs": (4, {"vision"}),
-    "pretraining.vision.warmup_epochs": (2, {"vision"}),
-    "pretraining.vision.weight_decay": (0.1, {"vision"}),
-    "pretraining.vision.patience": (1, {"vision"}),
-    "pretraining.vision.weight_averaging": (0.9, {"vision"}),
-    "pretraining.vision.length_window": (2, {"vision"}),
-    "pretraining.audio.learning_rate": (1e-4, {"audio"}),
-    "pretraining.audio.batch_size": (8, {"audio"}),
-    "pretraining.audio.epochs": (4, {"audio"}),
-    "pretraining.audio.warmup_epochs": (2, {"audio"}),
-    "pretraining.audio.weight_decay": (0.1, {"audio"}),
-    "pretraining.audio.patience": (1, {"audio"}),
-    "pretraining.audio.weight_averaging": (0.9, {"audio"}),
-    "pretraining.audio.length_window": (2, {"audio"}),
     "pretraining.seed": (6, {*EVERY, TINY}),  # shared encoders have it; the tiny one is always made with it
     "pretraining.per_seed": (None, EVERY),  # None: the other way about; the tiny one with all rows is the same for all
-    "fusion.learning_rate": (1e-4, NONE),
-    "fusion.batch_size": (8, NONE),
-    "fusion.epochs": (5, NONE),
-    "fusion.warmup_epochs": (2, NONE),
-    "fusion.weight_decay": (0.1, NONE),
-    "fusion.patience": (1, NONE),
-    "fusion.weight_averaging": (0.9, NONE),
-    "fusion.length_window": (2, NONE),
-    "fusion.text_learning_rate": (1e-4, NONE),
     "seeds": ([3], NONE),  # only says what is run where no seed is named: not even the run's own
     "precision": ("auto", NONE),  # encoders go by what it was settled to
     "text.source": (None, {*TEXT, "base cache"}),  # None: from tiny to the one named, or back
@@ -224,6 +216,10 @@ def changed(recipe, leaf, value):
     *parents, last = leaf.split(".")
     if last == "name":  # the name alone: an option of the other would be another leaf
         return _renamed(recipe, parents, value)
+    if (
+        leaf == "data.padded"
+    ):  # refused where a model reads no sequences, and other leaves are those of one that does not
+        return _with(recipe, "data", replace(recipe.data, padded=value))
     below = values
     for parent in parents:
         below = below[parent]
@@ -241,6 +237,13 @@ def _renamed(recipe, parents, name):
         below = getattr(below, parent)
     object.__setattr__(below, last, Choice(name, getattr(below, last).options))
     return renamed
+
+
+def _with(recipe, part, value):
+    """A recipe that its own checks would refuse."""
+    changed = copy.copy(recipe)
+    object.__setattr__(changed, part, value)
+    return changed
 
 
 @pytest.mark.parametrize("per_seed", [False, True], ids=["shared encoders", "encoders of each seed"])

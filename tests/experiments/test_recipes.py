@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from dmmsa_cli.data.options import Capabilities
-from dmmsa_cli.data.specs import SPECS, DatasetSpec
+from dmmsa_cli.data.specs import ALIGNED, SPECS, DatasetSpec
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, from_values, load_recipe, recipes_folder
+from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import dump_yaml, to_dict
 
@@ -55,7 +56,8 @@ def test_it_opens_with_the_command_that_runs_it(path):
     assert words[:2] == ["dmmsa", "fuse"]
     options = dict(zip(words[2::2], words[3::2], strict=True))
     family = path.parent.name
-    assert options.pop("--dataset") == ("NAME" if family == "default" else family)
+    dataset = family + ALIGNED if load_recipe(path).data.aligned else family
+    assert options.pop("--dataset") == ("NAME" if family == "default" else dataset)
     assert find_recipe(options.pop("--recipe", None), family) == path
     assert not options
 
@@ -65,13 +67,15 @@ def test_it_opens_with_the_command_that_runs_it(path):
 def test_it_builds_its_objectives(path, modalities):
     recipe, spec = load_recipe(path), spec_of(path)
     capabilities = Capabilities(modalities, spec.score_range, spec.metrics)
-    for chosen in (recipe.objective, recipe.pretraining.objective):
+    for chosen in (recipe.objective, *([recipe.pretraining.objective] if recipe.pretraining else [])):
         OBJECTIVES[chosen.name](capabilities, chosen.options)
 
 
 @every_recipe
 def test_its_encoders_can_be_built(path):
     recipe = load_recipe(path)
+    if "embedding" not in MODELS[recipe.model.name].reads.values():
+        return  # it reads frames, without encoders
     for part in (recipe.vision, recipe.audio):
         assert recipe.model.options.width % part.heads == 0
 
@@ -188,14 +192,23 @@ def test_a_recipe_that_is_not_there_lists_those_that_are():
 STAGE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 4}
 STAGE_DEFAULTS = {
     "warmup_epochs": 1.0,
+    "decay": "linear",
+    "plateau_patience": 10,
+    "optimiser": "adamw",
     "weight_decay": 1e-3,
+    "decay_vectors": False,
+    "groups": {},
+    "accumulate": 1,
+    "leftover": "step",
+    "clip_value": None,
+    "clip_norm": None,
     "patience": None,
     "weight_averaging": None,
     "length_window": 1,
 }
 ENCODER_DEFAULTS = {"layers": 1, "heads": 8, "position_dropout": 0.5, "layer_dropout": 0.5}
 DEFAULTS = {
-    "data": {"standardise": True, "fraction": 1.0, "modalities": None},
+    "data": {"standardise": True, "fraction": 1.0, "padded": False, "aligned": False, "modalities": None},
     "text": {
         "source": "encoder",
         "encoder": None,
@@ -211,13 +224,13 @@ DEFAULTS = {
     "model": {"name": "feature_decomposition", "width": 768, "projector_dropout": 0.5},
     "pretraining": {
         "objective": {"name": "regression", "loss": "mse", "beta": 1.0},
-        "text": {**STAGE, **STAGE_DEFAULTS, "text_learning_rate": None, "frozen_share": 1 / 3},
+        "text": {**STAGE, **STAGE_DEFAULTS, "frozen_share": 1 / 3},
         "vision": STAGE | STAGE_DEFAULTS,
         "audio": STAGE | STAGE_DEFAULTS,
         "seed": 1,
         "per_seed": False,
     },
-    "fusion": {**STAGE, **STAGE_DEFAULTS, "text_learning_rate": None},
+    "fusion": STAGE | STAGE_DEFAULTS,
     "seeds": [1, 12, 123, 1234, 12345],
     "precision": "float32",
 }
@@ -242,7 +255,97 @@ OBJECTIVE_DEFAULTS = {
         },
     },
     "regression": {"loss": "mse", "beta": 1.0},
+    "misa": {"similarity": 0.3, "difference": 0.1, "reconstruction": 1.0},
+    "self_mm": {},
 }
+MODEL_DEFAULTS = {
+    "feature_decomposition": {"name": "feature_decomposition", "width": 768, "projector_dropout": 0.5},
+    "lf_dnn": {
+        "name": "lf_dnn",
+        "text_hidden": 128,
+        "audio_hidden": 16,
+        "vision_hidden": 128,
+        "audio_dropout": 0.2,
+        "vision_dropout": 0.2,
+        "text_width": 256,
+        "fusion_width": 128,
+        "fusion_dropout": 0.2,
+    },
+    "tfn": {
+        "name": "tfn",
+        "text_hidden": 128,
+        "audio_hidden": 32,
+        "vision_hidden": 128,
+        "audio_dropout": 0.3,
+        "vision_dropout": 0.3,
+        "text_width": 32,
+        "fusion_width": 64,
+        "fusion_dropout": 0.5,
+    },
+    "lmf": {
+        "name": "lmf",
+        "text_hidden": 128,
+        "audio_hidden": 16,
+        "vision_hidden": 128,
+        "audio_dropout": 0.3,
+        "vision_dropout": 0.3,
+        "rank": 3,
+        "frozen_weights": False,
+    },
+    "mfn": {
+        "name": "mfn",
+        "text_hidden": 256,
+        "audio_hidden": 32,
+        "vision_hidden": 256,
+        "memory": 400,
+        "attention_width": 32,
+        "attention_dropout": 0.2,
+        "candidate_width": 64,
+        "candidate_dropout": 0.0,
+        "retain_width": 256,
+        "retain_dropout": 0.7,
+        "update_width": 32,
+        "update_dropout": 0.5,
+        "means": False,
+        "fusion_width": 128,
+        "fusion_dropout": 0.0,
+    },
+    "mult": {
+        "name": "mult",
+        "width": 50,
+        "attention_heads": 10,
+        "layers": 4,
+        "text_kernel": 5,
+        "audio_kernel": 5,
+        "vision_kernel": 5,
+        "text_input_dropout": 0.5,
+        "input_dropout": 0.2,
+        "text_attention_dropout": 0.3,
+        "audio_attention_dropout": 0.2,
+        "vision_attention_dropout": 0.0,
+        "relu_dropout": 0.0,
+        "residual_dropout": 0.0,
+        "fusion_dropout": 0.5,
+    },
+    "misa": {"name": "misa", "width": 128, "fusion_dropout": 0.2, "text_lengths": False},
+    "mag_bert": {"name": "mag_bert", "beta": 1.0, "gate_dropout": 0.3, "fusion_dropout": 0.3, "frames": "aligned"},
+    "self_mm": {
+        "name": "self_mm",
+        "audio_hidden": 16,
+        "vision_hidden": 32,
+        "audio_width": 16,
+        "vision_width": 32,
+        "fusion_head": 128,
+        "text_head": 32,
+        "audio_head": 16,
+        "vision_head": 32,
+        "fusion_dropout": 0.0,
+        "text_dropout": 0.1,
+        "audio_dropout": 0.1,
+        "vision_dropout": 0.0,
+    },
+}
+NETWORK = {"misa": "misa", "self_mm": "self_mm"}  # what such an objective needs; others go with DMMSA's
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -251,7 +354,16 @@ def test_what_a_recipe_leaves_out_is_this(objective):
     stages = {"objective": "regression", "text": STAGE, "vision": STAGE, "audio": STAGE}
     least = {"model": "feature_decomposition", "objective": objective, "pretraining": stages, "fusion": STAGE}
     expected = DEFAULTS | {"objective": {"name": objective, **OBJECTIVE_DEFAULTS[objective]}}
+    if objective in NETWORK:
+        least |= {"model": NETWORK[objective], "pretraining": None}
+        expected |= {"model": MODEL_DEFAULTS[NETWORK[objective]], "pretraining": None}
     assert to_dict(from_values(least, "the least")) == expected
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_a_recipe_leaves_out_of_its_network_is_this(model):
+    options = to_dict(MODELS[model].Options())
+    assert {"name": model, **options} == MODEL_DEFAULTS[model]
 
 
 def test_settings_and_flags_change_a_recipe_and_flags_come_last():
@@ -297,9 +409,20 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
         ("fusion.weight_decay=.nan", "fusion"),
         ("fusion.patience=0", "fusion: patience"),
         ("fusion.weight_averaging=1", "fusion: weight_averaging"),
-        ("fusion.text_learning_rate=-1", "fusion: text_learning_rate"),
+        ("fusion.groups.text.learning_rate=-1", "fusion.groups.text: learning_rate"),
+        ("fusion.groups.text.epochs=2", "fusion.groups.text.epochs: unknown key"),
+        ("fusion.groups=[text]", "fusion.groups: .* is not keys and values"),
+        ("fusion.groups.text.learning_rate=1", "fusion.groups.text: the text encoder is frozen"),
+        (
+            "pretraining.audio.groups.vision.weight_decay=0",
+            "pretraining: audio.groups: vision is neither audio nor head",
+        ),
+        ("fusion.accumulate=0", "fusion: accumulate"),
+        ("fusion.optimiser=sgd", "fusion.optimiser: 'sgd' is not one of adamw, adam"),
         ("pretraining.text.frozen_share=1", "pretraining.text: frozen_share"),
         ("precision=fp16", "precision"),
+        ("pretraining=3", "pretraining: 3 is not keys and values or null"),
+        ("pretraining.audio.epoch=3", "pretraining.audio.epoch: unknown key; did you mean epochs"),
     ],
 )
 def test_an_impossible_value_is_refused_by_its_path(setting, words):

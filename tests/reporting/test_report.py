@@ -19,7 +19,7 @@ def note(built, words):
 
 def test_an_empty_folder_gives_the_published_tables_and_the_commands(tmp_path):
     built = build_report(tmp_path / "nowhere")
-    assert len(built.tables) == 16
+    assert len(built.tables) == 20
     assert len(built.notes) == 1
     assert "no runs" in built.notes[0] and "command" in built.notes[0]
     assert not built.comparisons
@@ -52,7 +52,7 @@ def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began,
     message = note(built, "Unfinished")
     assert "seed-1, seed-12" in message
     assert message.endswith(f"To go on: {goes_on}.")
-    assert len(built.tables) == 16
+    assert len(built.tables) == 20
 
 
 def test_unevaluated_runs_are_told_with_the_command_that_evaluates(tmp_path):

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
+from dmmsa_cli.models import MODELS
 from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job, start_method
 from tests.conftest import MICRO_RECIPE
 from tests.training_runs import open_mini, run_fuse, weights
@@ -78,11 +80,15 @@ def test_every_shipped_study_fits_every_datasets_recipe(name, dataset):
 
 
 def test_the_issues_studies_are_shipped():
-    assert {"objectives", "data", "gdwg", "msc", "modalities", "comparison"} == set(study_names())
+    assert {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"} == set(study_names())
     assert [v.label for v in load_study("data").variants] == ["1.0", "0.8", "0.6", "0.4", "0.2", "0.1"]
     taus = [v.set.get("objective.gdwg.temperature") for v in load_study("gdwg").variants]
     assert taus == [0.1, 0.5, None, 2, None]
     assert [v.set.get("objective.msc.classes") for v in load_study("msc").variants] == [2, None, 5, 7]
+    networks = [
+        load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants
+    ]
+    assert set(networks) == set(MODELS) and len(networks) == 10
 
 
 def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
@@ -141,6 +147,23 @@ def test_what_makes_no_sense_on_a_dataset_is_left_out_with_its_reason(place, mic
     assert runs.left_out == {"tva": "mini has no more than that: it is the whole", "classes": "mini has other classes"}
     with pytest.raises(InvalidInput, match="No variant"):
         plan(Study(title="x", variants=variants[2:3]), place, recipe=str(micro))
+
+
+def test_a_system_that_means_nothing_on_a_dataset_is_left_out_with_its_reason(place, micro):
+    mag = {"model": {"name": "mag_bert", "frames": "spread"}, "objective": "regression", "pretraining": None}
+    mag |= {"text": {**MICRO_RECIPE["text"], "train_in_fusion": True}}
+    for name, more in (("mag", {}), ("words", {"data": {"aligned": True}})):
+        micro.with_name(f"{name}.yaml").write_text(yaml.safe_dump(MICRO_RECIPE | mag | more))
+    variants = (
+        Variant(name="full"),
+        *(Variant(name=n, recipe=str(micro.with_name(f"{n}.yaml"))) for n in ("mag", "words")),
+    )
+    runs = plan(Study(title="x", variants=variants), place, recipe=str(micro), seeds=(1,))
+    assert planned(runs) == [("full", 1), ("mag", 1)]
+    assert runs.left_out == {"words": "mag_bert goes word by word (data.aligned), and mini is not aligned to the words"}
+    alone = (replace(variants[1], set={"data.modalities": ["t"]}),)
+    with pytest.raises(InvalidInput, match="No variant"):
+        plan(Study(title="x", variants=alone), place, recipe=str(micro), seeds=(1,))
 
 
 def test_a_variant_may_have_a_recipe_of_its_own():

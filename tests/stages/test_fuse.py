@@ -201,7 +201,7 @@ print(sorted({{"transformers", "pandas", "scipy"}} & sys.modules.keys()))
 
 
 def test_text_can_be_trained_in_fusion(prepared, micro, tmp_path):
-    settings = ("text.train_in_fusion=true", "fusion.text_learning_rate=1e-2", "fusion.epochs=1")
+    settings = ("text.train_in_fusion=true", "fusion.groups.text.learning_rate=1e-2", "fusion.epochs=1")
     experiment = open_mini(prepared, micro, tmp_path, *settings)
     report = run_fuse(experiment)
     trained = load_file(report.folder / "weights.safetensors")

@@ -14,7 +14,6 @@ from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.data.views import View
 from dmmsa_cli.errors import Interrupted, RunMismatch, TrainingDiverged
-from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
 from dmmsa_cli.models.unimodal import Unimodal
@@ -24,7 +23,7 @@ from dmmsa_cli.training.fit import Progress, fit
 from dmmsa_cli.training.inference import Survey, predict
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder, save_tensors
-from dmmsa_cli.training.schedule import Schedule, TextPretraining, TextSchedule, make_optimiser
+from dmmsa_cli.training.schedule import Schedule, TextPretraining
 
 CPU = torch.device("cpu")
 ROWS, SIZE, STEPS = 26, 8, 4  # the last batch of an epoch is smaller
@@ -255,7 +254,7 @@ def test_what_counts_the_steps_stays_where_the_optimiser_counts_them():
         device=torch.device("meta"),
         precision="float32",
     )
-    state._load_optimiser({"0/step": torch.tensor(3.0), "0/exp_avg": torch.zeros(1, 2)})
+    state._load_optimiser({"0/step": torch.tensor(3.0), "0/exp_avg": torch.zeros(1, 2)}, {})
     (found,) = state.optimiser.state.values()
     assert {key: value.device.type for key, value in found.items()} == {"step": "cpu", "exp_avg": "meta"}
     assert found["step"] == 3
@@ -307,6 +306,20 @@ def test_the_signals_handlers_come_back(tmp_path):
     with pytest.raises(Interrupted):
         run_fit(dmmsa(schedule()), tmp_path, watch=stop_at(1, 1))
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+@pytest.mark.parametrize("leftover", ["step", "drop"])
+@pytest.mark.parametrize("step", [1, 2, 3, STEPS])
+def test_gradients_that_wait_for_a_step_are_kept(tmp_path, accumulate, leftover, step):
+    more = {"accumulate": accumulate, "leftover": leftover, "clip_value": 0.1, "optimiser": "adam"}
+    plan = schedule(**more, decay="plateau", plateau_patience=1)
+    bad = (0.5, 0.6, 0.7, 0.8)
+    run_fit(dmmsa(plan), tmp_path / "one", evaluate=scores(*bad))
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(plan), tmp_path / "two", evaluate=scores(*bad), watch=stop_at(4, step))
+    run_fit(dmmsa(plan, seed=3), tmp_path / "two", evaluate=scores(bad[-1]))
+    assert result(tmp_path / "two") == result(tmp_path / "one")
 
 
 def test_generators_of_the_runs_own_device_are_put_back(tmp_path, monkeypatch):
@@ -474,34 +487,7 @@ def test_an_epoch_is_left_to_train_the_encoder_in(share):
         assert plan.frozen_epochs < epochs
 
 
-# --- schedule --------------------------------------------------------------------------------------------------------
-
-
-def test_the_rate_warms_up_and_decays_linearly():
-    plan = schedule(epochs=4, warmup_epochs=1)
-    said = [plan.factor(step, 5) for step in range(20)]
-    assert said[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert said[5:] == pytest.approx([(20 - step) / 15 for step in range(5, 20)])
-    assert said[-1] == pytest.approx(1 / 15)
-    assert plan.factor(20, 5) == 0.0
-
-
-@pytest.mark.parametrize(("warmup", "epochs"), [(0, 3), (1, 1), (3, 3), (5, 3)])
-def test_schedules_at_their_limits(warmup, epochs):
-    said = [schedule(epochs=epochs, warmup_epochs=warmup).factor(step, 4) for step in range(epochs * 4)]
-    assert all(0 < value <= 1 for value in said)
-    if warmup == 0:
-        assert said[0] == 1.0
-    if warmup >= epochs:
-        assert said == pytest.approx([(step + 1) / (warmup * 4) for step in range(epochs * 4)])
-
-
-@pytest.mark.parametrize("warmup", [0.1, 0.3, 0.5, 1.1, 1.5])
-def test_the_rate_never_passes_its_peak(warmup):
-    for steps in (1, 3, 7):
-        said = [schedule(epochs=4, warmup_epochs=warmup).factor(step, steps) for step in range(4 * steps)]
-        assert max(said) <= 1.0
-        assert min(said) > 0.0
+# --- the log, and prediction -----------------------------------------------------------------------------------------
 
 
 def test_the_log_has_the_rate_of_the_epochs_last_step():
@@ -527,43 +513,6 @@ def test_every_step_is_taken_at_the_rate_of_the_schedule(averaging):
     assert len(list(train(state, batches=batches, evaluate=mae))) == 3 * STEPS + 3
     assert taken == [{3e-3 * plan.factor(number, STEPS)} for number in range(3 * STEPS)]
     assert len({rate for rates in taken for rate in rates}) > STEPS
-
-
-def sequence_model():
-    encoder = SequenceEncoder(
-        features=3, longest=5, width=16, layers=1, heads=2, position_dropout=0.1, layer_dropout=0.1
-    )
-    return FeatureDecomposition({"t": Words(), "a": encoder}, {"t": 16, "a": 16}, {}, width=16, projector_dropout=0.1)
-
-
-def test_weight_decay_leaves_biases_and_norms_alone():
-    model = sequence_model()
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decays = {
-        names[id(parameter)]: group["weight_decay"]
-        for group in make_optimiser(model, schedule(weight_decay=0.01)).param_groups
-        for parameter in group["params"]
-    }
-    assert decays.keys() == dict(model.named_parameters()).keys()
-    norms = {
-        f"{path}.{part}"
-        for path, module in model.named_modules()
-        if isinstance(module, torch.nn.LayerNorm)
-        for part in ("weight", "bias")
-    }
-    spared = {name for name, decay in decays.items() if decay == 0.0}
-    assert spared == norms | {name for name in decays if name.endswith(".bias")}
-    assert {decay for name, decay in decays.items() if name not in spared} == {0.01}
-
-
-def test_the_text_encoder_can_have_a_rate_of_its_own():
-    plan = TextSchedule(learning_rate=1e-3, batch_size=8, epochs=2, text_learning_rate=1e-5)
-    model = sequence_model()
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for group in make_optimiser(model, plan).param_groups:
-        text = {names[id(parameter)].startswith("encoders.t.") for parameter in group["params"]}
-        assert text == {group["peak"] == 1e-5}
-        assert group["lr"] == group["peak"] in (1e-3, 1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from dmmsa_cli.reporting.figures import confusion, losses, mae_by_label, predictions, similarity, validation, weights
+from dmmsa_cli.reporting.figures import (
+    confusion,
+    losses,
+    mae_by_label,
+    predictions,
+    similarity,
+    systems,
+    validation,
+    weights,
+)
 from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.figures.paper import Drawing
 from dmmsa_cli.reporting.figures.subjects import Subject
@@ -28,4 +37,5 @@ FIGURES: tuple[Figure, ...] = (
     losses,
     confusion,
     mae_by_label,
+    systems,  # all of the papers' Tables 2 and 3 at once
 )

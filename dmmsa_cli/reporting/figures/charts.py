@@ -67,8 +67,21 @@ def of_systems(draw: Callable[[System], tuple[Panel, ...]], systems: Sequence[Sy
 
 def of_groups(draw: Callable[..., tuple[Panel, ...]], systems: Sequence[System]) -> tuple[Variant, ...]:
     """Show a figure for each group of systems that may be compared, all of them at once."""
+    return of_sets(draw, groups(systems), systems)
+
+
+def of_sets(
+    draw: Callable[..., tuple[Panel, ...]], sets: Sequence[Sequence[System]], systems: Sequence[System]
+) -> tuple[Variant, ...]:
+    """Show a figure for each of some sets of systems.
+
+    Args:
+        draw: draws it for a set, all of it at once.
+        sets: which; each is named after its first system.
+        systems: all of the dataset, among which names are told apart.
+    """
     variants: list[Variant] = []
-    for group in groups(systems):
+    for group in sets:
         first = title(group[0], systems)
         name = first if len(group) == 1 else f"{first} and {len(group) - 1} more"
         variants += _variant(name, draw, *group)

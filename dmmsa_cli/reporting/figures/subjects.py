@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dmmsa_cli.data.specs import ALIGNED, MODALITIES
-from dmmsa_cli.reporting.groups import Task, groups, is_reference, pairs
+from dmmsa_cli.data.specs import MODALITIES
+from dmmsa_cli.reporting.groups import Task, groups, is_reference, pairs, rivals
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.runs import System
@@ -23,15 +23,19 @@ class Subject:
     group: tuple[System, ...]
     slug: str
     """End of file names, its own: the dataset, and where it departs, recipe and modalities."""
+    rivals: tuple[System, ...] = ()
+    """Other networks under the same protocol."""
     note: str = ""
     """What else tells it from others, in words."""
 
     @property
     def words(self) -> list[str]:
         """The dataset as the papers write it, and what has to be known of the data and conditions."""
-        name = self.full.dataset.removesuffix(ALIGNED)
-        dataset = _DATASET_TITLES.get(name, name) + ", aligned" * self.full.dataset.endswith(ALIGNED)
-        return [dataset, *filter(None, (SYNTHETIC if self.full.synthetic else "", self.full.conditions, self.note))]
+        name = self.full.clips
+        return [
+            _DATASET_TITLES.get(name, name),
+            *filter(None, (SYNTHETIC if self.full.synthetic else "", self.full.conditions, self.note)),
+        ]
 
     @property
     def place(self) -> str:
@@ -49,7 +53,10 @@ def subjects(systems: Sequence[System]) -> list[Subject]:
     found = [(full, group) for group in groups(systems) for full in filter(is_reference, group)]
     fulls = [full for full, _ in found]
     names = unique(_slug(full) for full in fulls)
-    plain = [Subject(full, group, name) for (full, group), name in zip(found, names, strict=True)]
+    plain = [
+        Subject(full, group, name, tuple(rivals(full, systems)))
+        for (full, group), name in zip(found, names, strict=True)
+    ]
     apart = tell_apart([subject.place for subject in plain], fulls)
     notes = [words.removeprefix(subject.place).removeprefix(", ") for words, subject in zip(apart, plain, strict=True)]
     return [replace(subject, note=note) for subject, note in zip(plain, notes, strict=True)]

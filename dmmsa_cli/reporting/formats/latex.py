@@ -30,8 +30,8 @@ PREAMBLE = r"""\documentclass[10pt]{article}
 \newcommand{\fit}[1]{%
   \sbox{\fitted}{#1}%
   \ifdim\wd\fitted>\linewidth \sbox{\fitted}{\resizebox{\linewidth}{!}{\usebox{\fitted}}}\fi
-  \ifdim\dimexpr\ht\fitted+\dp\fitted\relax>0.72\textheight
-    \sbox{\fitted}{\resizebox*{!}{0.72\textheight}{\usebox{\fitted}}}\fi
+  \ifdim\dimexpr\ht\fitted+\dp\fitted\relax>0.6\textheight
+    \sbox{\fitted}{\resizebox*{!}{0.6\textheight}{\usebox{\fitted}}}\fi
   \usebox{\fitted}}
 \newcommand{\note}[1]{\par\vspace{3pt}{\footnotesize\raggedright #1\par}}
 \begin{document}

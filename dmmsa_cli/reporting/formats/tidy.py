@@ -47,7 +47,8 @@ def _row(table: Table, row: Row) -> Iterator[dict[str, object]]:
     for column, cell in zip(table.columns, row.cells, strict=True):
         for metric, text in zip(column.metrics, cell.text.split("/"), strict=True):
             measured = {"mean": row.values.get(metric), "sd": row.sd.get(metric)} if system else {}
-            printed = {"published": None if text == "-" else text} if system is None else {}
+            published = {"published": None if text == "-" else text, "published sd": row.sd.get(metric)}
+            printed = published if system is None else {}
             for statistic, value in (measured | printed).items():
                 if value is not None:
                     yield about | {"metric": metric, "unit": _unit(metric), "statistic": statistic, "value": value}
