@@ -175,8 +175,11 @@ def test_dmmsa_is_held_against_each_network_of_its_protocol(tmp_path):
         baseline(tmp_path, "mult", seed=seed, error=1.0)
         baseline(tmp_path, "self-mm-released", seed=seed, error=1.0)
         baseline(tmp_path, "lmf", seed=seed, changes={"text.max_tokens": 40}, called="lmf-short", error=1.0)
-    (found,) = compare(collect(tmp_path).systems)
+    systems, problems = collect(tmp_path).systems, []
+    (found,) = compare(systems, problems)
     assert (found.first_label, found.second_label) == ("DMMSA", "MulT")
+    assert problems == []  # the others are no rivals, and need no excuse
+    assert [label(one) for one in subjects(systems)[0].rivals] == ["MulT"]
     assert found.sentence.startswith("On mosi, DMMSA's MAE is 0.")
     assert "lower than MulT's (95 % interval over 12 videos" in found.sentence
     assert "sd over 3 seeds" in found.sentence
