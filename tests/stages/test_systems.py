@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from dmmsa_cli.errors import Inapplicable, Interrupted, InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.experiments.recipes import find_recipe, read_recipe, recipe_names
+from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.predict import predict
@@ -113,6 +115,21 @@ def test_what_means_nothing_on_the_data_is_told_before_anything_is_trained(prepa
     with pytest.raises(Inapplicable, match=words):
         run_fuse(open_mini(prepared, recipe("mag_bert", True), tmp_path, *settings), "mine")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("standardise", "fraction"), [(True, 1.0), (True, 0.5), (False, 1.0)])
+def test_frames_are_scaled_by_the_training_rows_in_use(prepared, recipe, tmp_path, standardise, fraction):
+    settings = (f"data.standardise={str(standardise).lower()}", f"data.fraction={fraction}", "fusion.epochs=1")
+    experiment = open_mini(prepared, recipe("lf_dnn", False), tmp_path, *settings)
+    held = load_file(run_fuse(experiment, "mine").folder / "weights.safetensors")
+    split, rows = experiment.store.split("train"), used_rows(experiment, "train", 1)
+    assert len(rows) == 48 * fraction
+    for modality in "va":
+        frames = np.concatenate([split.sequence(modality, int(row)) for row in rows]).astype(np.float64)
+        mean, deviation = (frames.mean(0), frames.std(0)) if standardise else (0, 1)
+        np.testing.assert_allclose(held[f"encoders.{modality}.mean"], np.broadcast_to(mean, frames.shape[1]), atol=1e-4)
+        expected = np.broadcast_to(deviation, frames.shape[1])
+        np.testing.assert_allclose(held[f"encoders.{modality}.deviation"], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
