@@ -27,8 +27,8 @@ COLUMN = "x_t"  # where `Split` looks for the sequences of text
 def cached_states(encoders: Encoders, tokens: Callable[[str], Tokens]) -> Mapping[str, Split]:
     """Return the last layer's states of every transcript, by split, (n, width) a row, in float16.
 
-    float16 keeps ten bits, three more than bfloat16, and no state of an encoder is near its bounds. On real CMU-MOSI with
-    MiniLM predictions of TFN, LMF and MulT moved by 0.0012 at most against float32, their MAE by 0.00001.
+    float16 keeps ten bits, three more than bfloat16, and no state is near its bounds. On real CMU-MOSI with MiniLM
+    predictions of TFN, LMF and MulT moved by 0.0012 at most against float32, their MAE by 0.00001.
 
     Args:
         encoders: the run's; the states are those of its frozen text encoder.
