@@ -14,13 +14,21 @@ PIECE = 32  # sequences: fewer at a time take no less time a step
 def last_state(rnn: nn.LSTM, block: Padded) -> Tensor:
     """Return an LSTM's hidden state behind the last valid position of each sequence, (B, T, w) -> (B, hidden).
 
-    A sequence without any has the state of one position of zeros. On a CPU long ones and short ones go separately.
+    A sequence without any has the state of one position of zeros.
     """
-    if block.values.device.type != "cpu" or len(block.lengths) <= PIECE:
-        return _last_state(rnn, block)
-    order = torch.argsort(block.lengths, descending=True, stable=True)
-    states = torch.cat([_last_state(rnn, block.select(rows)) for rows in torch.split(order, PIECE)])
-    return states.index_select(0, torch.argsort(order))
+    pieces = in_pieces(block.lengths)
+    states = torch.cat([_last_state(rnn, block.select(rows)) for rows in pieces])
+    return states.index_select(0, torch.argsort(torch.cat(pieces)))
+
+
+def in_pieces(lengths: Tensor) -> list[Tensor]:
+    """Cut a batch into pieces of sequences of like length, longest first: which they are; a GPU takes it whole.
+
+    Step by step a batch goes on until its longest sequence has ended.
+    """
+    if lengths.device.type != "cpu" or len(lengths) <= PIECE:
+        return [torch.arange(len(lengths), device=lengths.device)]
+    return list(torch.split(torch.argsort(lengths, descending=True, stable=True), PIECE))
 
 
 def _last_state(rnn: nn.LSTM, block: Padded) -> Tensor:
