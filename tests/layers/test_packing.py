@@ -95,14 +95,16 @@ def test_dropout_within_attention_is_the_encoders(share):
     assert torch.allclose(trained[0], evaluated, atol=1e-5) == (share == 0)
 
 
-def test_a_transcript_without_any_token_spoils_nothing():
+@pytest.mark.parametrize("training", [False, True])
+def test_a_transcript_without_any_token_spoils_nothing(training):
     """A tokenizer without marks makes none of an empty transcript."""
-    encoder = TextEncoder(backbone("bert"), pooling="mean").eval()
-    ids = transcripts()
-    with torch.no_grad():
-        whole = encoder(batch([*ids, np.zeros(0, np.int64)]))
-        torch.testing.assert_close(whole[:-1], encoder(batch(ids)), atol=1e-5, rtol=0)
+    model = backbone("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=1e-6)
+    encoder, ids = TextEncoder(model, pooling="mean").train(training), transcripts()
+    whole = encoder(batch([*ids, np.zeros(0, np.int64)]))
+    torch.testing.assert_close(whole[:-1], encoder(batch(ids)), atol=1e-5, rtol=0)
     assert not whole[-1].any()
+    whole.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
 
 
 @pytest.mark.parametrize("training", [False, True])
