@@ -40,6 +40,10 @@ def choose_device(name: DeviceName) -> torch.device:
         # cuDNN's attention makes a plan for every new shape, and groups of clips have ever other shapes: in bfloat16,
         # where torch prefers it on Hopper, an epoch took forty times as long as in float32.
         torch.backends.cuda.enable_cudnn_sdp(False)
+    if name == "cpu":
+        # oneDNN keeps a kernel for every shape of the last thousand, and hardly two batches have as many tokens: in
+        # bfloat16 that grew by a gigabyte in forty steps. These are more than one batch has of them.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     return torch.device(name)
 
 

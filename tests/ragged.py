@@ -14,6 +14,8 @@ def regrouped(ragged, waste):
     """The sequences of a single group in groups of like length, as batches bring them."""
     (whole,) = ragged.groups
     places = alike(whole.lengths.numpy(), waste)
+    if len(places) == 1:
+        return ragged
     groups = []
     for rows in places:
         lengths = whole.lengths[rows]

@@ -50,6 +50,7 @@ class Ragged:
     """
 
     groups: tuple[Padded, ...]
+    """One alone has its sequences in the order of the batch."""
     places: Tensor
     """Where the sequence of each clip stands among those of the groups, (B,)."""
 
@@ -84,13 +85,15 @@ def block(ragged: Ragged, values: Sequence[Tensor]) -> Padded:
     Returns:
         The block, (B, T, w); zeros behind the end of each sequence.
     """
-    longest = max(part.shape[1] for part in values)
     filled = [
-        F.pad(part if group.full else part * group.mask().unsqueeze(-1), (0, 0, 0, longest - part.shape[1]))
+        part if group.full else part * group.mask().unsqueeze(-1)
         for part, group in zip(values, ragged.groups, strict=True)
     ]
+    if len(filled) == 1:
+        return Padded(filled[0], ragged.groups[0].lengths)
+    longest = max(part.shape[1] for part in filled)
+    together = torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in filled])
     lengths = torch.cat([group.lengths for group in ragged.groups])
-    together = torch.cat(filled) if len(filled) > 1 else filled[0]
     return Padded(together.index_select(0, ragged.places), lengths.index_select(0, ragged.places))
 
 
@@ -120,6 +123,8 @@ def gather(
         fill: gives the padded values of some of them, by their places and lengths.
     """
     groups = alike(lengths, waste)
+    if len(groups) == 1:
+        groups = [np.arange(len(lengths))]
     places = np.empty(len(lengths), np.int64)
     places[np.concatenate(groups)] = np.arange(len(lengths))
     padded = [_padded(fill(group, lengths[group]), lengths[group]) for group in groups]

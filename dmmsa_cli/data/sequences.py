@@ -85,7 +85,7 @@ class Tokens:
     ids: Sequence[NDArray[np.int64]]
     padding: int
     waste: float = 0.15
-    """Padding to real tokens in a group at most; every group is a pass through all weights of the encoder."""
+    """Padding to real tokens in a group at most; for most encoders every group is a pass through all their weights."""
     filled: int | None = None
     """Fill every group up to this many positions; none fills it up to its longest row."""
 

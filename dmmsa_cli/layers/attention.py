@@ -129,3 +129,19 @@ def cross_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, drop: float) 
         each = seen.repeat_interleave(q.shape[1], 0)
         return _written_out(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), each, drop).view(q.shape)
     return F.scaled_dot_product_attention(q, k, v, seen.unsqueeze(1), drop)
+
+
+def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, drop: float) -> Tensor:
+    """Scaled dot-product attention with something added to its products, (heads, T, w) -> (heads, T, w).
+
+    Args:
+        q: queries.
+        k: keys, likewise.
+        v: values, likewise.
+        bias: what is added, (T, T); -inf where a query may not look.
+        drop: share of the attention weights that is dropped.
+    """
+    if drop and q.device.type == "cpu":
+        weights = torch.baddbmm(bias.to(q.dtype), q, k.mT, alpha=q.shape[-1] ** -0.5)
+        return torch.bmm(dropout(weights.softmax(-1), drop, training=True), v)
+    return F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype), drop)

@@ -39,4 +39,4 @@ class FrameReader(nn.Module):
         width = frames.groups[0].values.shape[-1]
         if width != self.width:
             raise ValueError(f"frames are {width} wide, this model was made for {self.width}")
-        return block(frames, [(group.values - self.mean) / self.deviation for group in frames.groups])
+        return block(frames, [(group.values - self.mean).div_(self.deviation) for group in frames.groups])

@@ -19,6 +19,7 @@ import torch
 from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.errors import EncoderUnavailable, is_out_of_memory
 from dmmsa_cli.files import content_hash
+from dmmsa_cli.layers.packing import reads_rows
 from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
 from dmmsa_cli.layers.weights import check_weights, has_pooler
 from dmmsa_cli.plain import read_json
@@ -146,6 +147,12 @@ def encoder_width(folder: Path) -> int:
     # Some kinds of encoder call it otherwise. Importing transformers takes two seconds, which most runs go without.
     with _in_words(folder, "text encoder that can be loaded"):
         return int(_config(folder).hidden_size)
+
+
+def encodes_rows(folder: Path) -> bool:
+    """Return whether the encoder in a folder takes all transcripts of a batch in one row (`layers/packing.py`)."""
+    with _in_words(folder, "text encoder that can be loaded"):
+        return reads_rows(_config(folder))
 
 
 def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:

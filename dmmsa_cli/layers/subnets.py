@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.layers.dropout import Dropout
+from dmmsa_cli.layers.recurrent import last_state
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 
@@ -70,16 +70,6 @@ class BatchNorm(nn.BatchNorm1d):
         if self.training and len(x) == 1:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
-
-
-def last_state(rnn: nn.LSTM, block: Padded) -> Tensor:
-    """Return an LSTM's hidden state behind the last valid position of each sequence, (B, T, w) -> (B, hidden).
-
-    A sequence without any has the state of one position of zeros.
-    """
-    outputs: Tensor = rnn(block.values)[0]
-    last = (block.lengths - 1).clamp_min(0)
-    return outputs[torch.arange(len(outputs), device=outputs.device), last]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,12 +15,16 @@ from dmmsa_cli.data.ragged import Padded, Ragged, block
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import NARROWEST
+from dmmsa_cli.layers.packing import in_a_row, pack
 from dmmsa_cli.layers.sequence import masked_mean
 
 Pooling = Literal["pooler", "mean"]
 
 Change = Callable[[int, Tensor], Tensor]
 """From the number of a group and what the embeddings gave for it, (n, T, width), to what the layers take for it."""
+
+Encoded = tuple[Tensor, Tensor | None]
+"""The last layer's states of a group, (n, T, width), and the pooled output, (n, width), where that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class TextEncoder(nn.Module):
             backbone.pooler = None  # never used: its weights would only be stored and decayed
         _cheapen_dropout(backbone)
         self.backbone = backbone
+        self.packed = pack(backbone)
         self.pooling = pooling
         self.width: int = backbone.config.hidden_size
 
@@ -122,8 +128,7 @@ class TextEncoder(nn.Module):
         Raises:
             InvalidRecipe: there is such a change, and the encoder has no embeddings to stand behind.
         """
-        outputs = self._run(tokens, behind_embeddings)
-        pooled = [self._pool(group, output) for group, output in zip(tokens.groups, outputs, strict=True)]
+        pooled = [self._pool(group, *found) for group, found in self._run(tokens, behind_embeddings)]
         return torch.cat(pooled).index_select(0, tokens.places)
 
     def states(self, tokens: Ragged, *, padded: bool = False) -> Padded:
@@ -134,21 +139,35 @@ class TextEncoder(nn.Module):
             padded: keep the states of padding, instead of zeros.
         """
         groups = [replace(group, full=True) for group in tokens.groups] if padded else tokens.groups
-        return block(replace(tokens, groups=tuple(groups)), [output.last_hidden_state for output in self._run(tokens)])
+        return block(replace(tokens, groups=tuple(groups)), [states for _, (states, _) in self._run(tokens)])
 
-    def _run(self, tokens: Ragged, change: Change | None = None) -> Iterator[Any]:
-        """Yield what the backbone gives for each group."""
+    def _run(self, tokens: Ragged, change: Change | None = None) -> Iterator[tuple[Padded, Encoded]]:
+        """Yield each group and what the backbone gives for it."""
         # One lookup for all groups: its gradient is as large as the vocabulary, however few words were looked up.
         words = self.backbone.get_input_embeddings()(torch.cat([group.values.flatten() for group in tokens.groups]))
-        parts = words.split([group.values.numel() for group in tokens.groups])
-        for number, (group, part) in enumerate(zip(tokens.groups, parts, strict=True)):
-            mask = group.mask()
-            with self._changed(number, change):
-                output = self.backbone(inputs_embeds=part.view(*mask.shape, -1), attention_mask=mask.long())
-            yield output
+        if self.packed:
+            yield from self._in_a_row(tokens.groups, words, change)
+            return
+        for number, (group, part) in enumerate(zip(tokens.groups, _apart(words, tokens.groups), strict=True)):
+            with self._changed(None if change is None else partial(change, number)):
+                output = self.backbone(inputs_embeds=part, attention_mask=group.mask().long())
+            yield group, (output.last_hidden_state, output.pooler_output if self.pooling == "pooler" else None)
+
+    def _in_a_row(
+        self, groups: Sequence[Padded], words: Tensor, change: Change | None
+    ) -> Iterator[tuple[Padded, Encoded]]:
+        def change_each(row: Tensor) -> Tensor:
+            assert change is not None
+            changed = [change(number, part) for number, part in enumerate(_apart(row.squeeze(0), groups))]
+            return torch.cat([part.flatten(0, 1) for part in changed]).unsqueeze(0)
+
+        with self._changed(None if change is None else change_each):
+            states = in_a_row(self.backbone, groups, words)
+        for group, part in zip(groups, _apart(states, groups), strict=True):
+            yield group, (part, self.backbone.pooler(part) if self.pooling == "pooler" else None)
 
     @contextmanager
-    def _changed(self, group: int, change: Change | None) -> Iterator[None]:
+    def _changed(self, change: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
         """Put a change behind the embeddings, whatever else the encoder does with them."""
         if change is None:
             yield
@@ -159,17 +178,20 @@ class TextEncoder(nn.Module):
                 "This text encoder is not built as BERT is: there are no embeddings to shift words behind.",
                 "Choose another encoder: --set text.encoder=bert-base-uncased",
             )
-        hook = embeddings.register_forward_hook(lambda module, given, words: change(group, words))
+        hook = embeddings.register_forward_hook(lambda module, given, words: change(words))
         try:
             yield
         finally:
             hook.remove()
 
-    def _pool(self, tokens: Padded, output: Any) -> Tensor:  # noqa: ANN401
-        pooled: Tensor = (
-            output.pooler_output if self.pooling == "pooler" else masked_mean(output.last_hidden_state, tokens.mask())
-        )
-        return pooled
+    def _pool(self, tokens: Padded, states: Tensor, pooled: Tensor | None) -> Tensor:
+        return masked_mean(states, tokens.mask()) if pooled is None else pooled
+
+
+def _apart(row: Tensor, groups: Sequence[Padded]) -> list[Tensor]:
+    """Take apart what lies in a row, (S, w) -> (n, T, w) for each group."""
+    parts = torch.split(row, [group.values.numel() for group in groups])
+    return [part.view(*group.values.shape, -1) for part, group in zip(parts, groups, strict=True)]
 
 
 class TextStates(nn.Module):

@@ -14,6 +14,7 @@ from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
+from dmmsa_cli.layers.recurrent import at_end, in_pieces
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
@@ -104,15 +105,19 @@ class Mfn(Model):
         if self.means:
             blocks = repeated_means(blocks)
         lengths = torch.stack([block.lengths for block in blocks.values()]).amax(0).clamp_min(1)
-        steps = int(lengths.max())
-        walked = [self._walk(m, blocks[m], steps) for m in self.cells]
-        hidden, cells = (torch.cat(parts, dim=-1) for parts in zip(*walked, strict=True))  # (B, T, states)
-        memory = self._remember(cells, lengths)
-        last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        x = self.dropout(F.relu(self.output_1(torch.cat([last, memory], dim=-1))))
+        pieces = in_pieces(lengths)
+        found = [self._fuse({m: block.select(rows) for m, block in blocks.items()}, lengths[rows]) for rows in pieces]
+        fused = torch.cat(found).index_select(0, torch.argsort(torch.cat(pieces)))
+        x = self.dropout(F.relu(self.output_1(fused)))
         return Outputs(
             prediction=self.output_2(x).squeeze(-1), heads={name: head(x) for name, head in self.heads.items()}
         )
+
+    def _fuse(self, blocks: Mapping[str, Padded], lengths: Tensor) -> Tensor:
+        """Step through some clips: their last states and the memory behind them, (n, states + memory)."""
+        walked = [self._walk(m, blocks[m], int(lengths.max())) for m in self.cells]
+        hidden, cells = (torch.cat(parts, dim=-1) for parts in zip(*walked, strict=True))  # (n, T, states)
+        return torch.cat([at_end(hidden, lengths), self._remember(cells, lengths)], dim=-1)
 
     def _walk(self, modality: str, block: Padded, steps: int) -> tuple[Tensor, Tensor]:
         """Step a modality's cell through a block; its hidden and cell states, (B, T, hidden) each."""

@@ -10,12 +10,12 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
+from dmmsa_cli.layers.recurrent import at_end, both_ways
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, SPACES, Model, Outputs, Reading, sequences
@@ -141,15 +141,17 @@ class StackedLstms(nn.Module):
 
     def forward(self, block: Padded) -> Tensor:
         """Map a block to (B, 4 F); a sequence without frames is one frame of zeros."""
-        lengths = block.lengths.clamp_min(1).cpu()
-        outputs, (first, _) = self.first(_pack(block.values, lengths))
-        padded, _ = pad_packed_sequence(outputs, batch_first=True)
-        _, (second, _) = self.second(_pack(self.norm(padded), lengths))
-        return torch.stack([first[0], second[0], first[1], second[1]], dim=1).flatten(1)
+        lengths = block.lengths.clamp_min(1)
+        first = both_ways(self.first, block.values, lengths)
+        second = both_ways(self.second, self.norm(first), lengths)
+        (one, other), (back, back_again) = zip(*(_ends(states, lengths) for states in (first, second)), strict=True)
+        return torch.cat([one, other, back, back_again], dim=-1)
 
 
-def _pack(values: Tensor, lengths: Tensor) -> object:
-    return pack_padded_sequence(values, lengths, batch_first=True, enforce_sorted=False)
+def _ends(states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The last state of each direction: at the end of the sequence, and at its beginning."""
+    hidden = states.shape[-1] // 2
+    return at_end(states[..., :hidden], lengths), states[:, 0, hidden:]
 
 
 def similarity(shared: list[Tensor]) -> Tensor:

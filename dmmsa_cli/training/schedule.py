@@ -206,7 +206,9 @@ def clip_gradient(optimiser: torch.optim.Optimizer, schedule: Schedule) -> None:
         return
     parameters = [parameter for _, parameter in numbered_parameters(optimiser)]
     if schedule.clip_value is not None:
-        nn.utils.clip_grad_value_(parameters, schedule.clip_value)
+        # Where torch has no kernel for many tensors at once, its way of doing so goes twice through memory.
+        at_once = any(parameter.device.type != "cpu" for parameter in parameters)
+        nn.utils.clip_grad_value_(parameters, schedule.clip_value, foreach=at_once)
     if schedule.clip_norm is not None:
         nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
 

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertModel
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.layers import recurrent
 from dmmsa_cli.layers.frames import FrameReader
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.text import TextEncoder, TextStates
@@ -194,6 +195,14 @@ def gradients(model, subset, objective, batch):
 def uses_all(name, objective):
     """Whether an objective wants everything that a model gives; else some parts of it have nothing to learn."""
     return OBJECTIVES[objective].needs(OBJECTIVES[objective].Options()) == MODELS[name].gives
+
+
+@contract
+def test_clips_that_go_apart_get_what_they_get_together(name, subset, objective, monkeypatch):
+    model, batch = build(name, subset, objective), batch_of(subset)
+    together = run(model, batch)
+    monkeypatch.setattr(recurrent, "PIECE", 1)
+    assert_close(run(model, batch), together)
 
 
 @contract

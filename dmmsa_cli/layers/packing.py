@@ -1,0 +1,131 @@
+"""Encoders of `transformers` on all transcripts of a batch at once, one behind the other in a single row.
+
+A pass through the encoder for each group of like length would read its weights once a group, and add up as many
+gradients as large as they are: at BERT-base's size that costs as much as the products themselves. In a row every map
+that knows no neighbours sees all tokens at once. Attention goes through the row in windows, some transcripts each, and
+a token sees those of its own transcript.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmmsa_cli.data.ragged import Padded
+from dmmsa_cli.layers.attention import biased_attention
+
+IN_A_ROW = "dmmsa-in-a-row"  # under this name `transformers` knows the attention below
+
+PACKED = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
+"""Kinds of encoder (`model_type` of config.json) in which tokens meet nowhere but in attention that can be replaced."""
+
+# Positions that a window has where no transcript alone has more. Narrow ones compute little that is not looked at, wide
+# ones are few: of 64 to 256 this was the fastest on a CPU, for 16 clips and for 64. A GPU waits for kernels.
+WINDOW, WINDOW_OF_A_GPU = 96, 512
+
+
+def reads_rows(config: Any) -> bool:  # noqa: ANN401  (transformers is untyped here)
+    """Tell from an encoder's configuration whether it takes a row; before its version 5 `transformers` lets none."""
+    import transformers
+
+    return config.model_type in PACKED and int(transformers.__version__.partition(".")[0]) >= 5
+
+
+def pack(backbone: Any) -> bool:  # noqa: ANN401
+    """Give an encoder attention that goes through a row in windows, and tell whether it is of a kind that takes it."""
+    taken = reads_rows(backbone.config)
+    if taken:
+        _register()
+        backbone.set_attn_implementation(IN_A_ROW)
+    return taken
+
+
+@cache
+def _register() -> None:
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(IN_A_ROW, _attend)
+
+
+def in_a_row(backbone: Any, groups: Sequence[Padded], words: Tensor) -> Tensor:  # noqa: ANN401
+    """Run a packed encoder on the transcripts of several groups.
+
+    Args:
+        backbone: an encoder that `pack` took.
+        groups: token ids (n, T) each, S in all.
+        words: what the encoder's word embeddings give for them, (S, w).
+
+    Returns:
+        The last layer's states, (S, d).
+    """
+    # RoBERTa counts positions from behind its padding's, which has an embedding as words have.
+    first = 1 + getattr(backbone.embeddings, "padding_idx", -1)
+    places = [torch.arange(first, first + t, device=words.device).repeat(n) for n, t in map(_shape, groups)]
+    output = backbone(
+        inputs_embeds=words.unsqueeze(0),
+        position_ids=torch.cat(places).unsqueeze(0),
+        windows=_windows(groups, WINDOW if words.device.type == "cpu" else WINDOW_OF_A_GPU),
+    )
+    states: Tensor = output.last_hidden_state.squeeze(0)
+    return states
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Where a row is cut for attention."""
+
+    sizes: list[int]
+    biases: list[Tensor]
+    """Of each window, (L, L): 0 where the token of a row may look, -inf elsewhere."""
+
+
+def _windows(groups: Sequence[Padded], widest: int) -> _Windows:
+    """Cut a row between transcripts, into windows of at most `widest` positions where no transcript alone has more."""
+    cuts, at = [0], 0
+    for n, t in map(_shape, groups):
+        for _ in range(n):
+            if at + t - cuts[-1] > widest and at > cuts[-1]:
+                cuts.append(at)
+            at += t
+    cuts.append(at)
+    device = groups[0].values.device
+    lengths = torch.tensor([t for n, t in map(_shape, groups) for _ in range(n)], device=device)
+    owner = torch.repeat_interleave(lengths, output_size=at)  # which transcript a position is of
+    # One without any token looks at its padding: something has to be looked at.
+    valid = torch.cat([Padded(group.values, group.lengths.clamp_min(1)).mask().flatten() for group in groups])
+    biases = []
+    for begin, end in pairwise(cuts):
+        seen = (owner[begin:end].unsqueeze(1) == owner[begin:end]) & valid[begin:end]
+        biases.append(torch.zeros(seen.shape, device=device).masked_fill_(~seen, -torch.inf))
+    return _Windows([end - begin for begin, end in pairwise(cuts)], biases)
+
+
+def _shape(group: Padded) -> tuple[int, int]:
+    n, t = group.values.shape
+    return n, t
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,  # that of `transformers`, which knows nothing of windows
+    *,
+    windows: _Windows,
+    dropout: float = 0.0,
+    **others: object,
+) -> tuple[Tensor, None]:
+    """Attention within the windows of a row, (1, heads, S, w) -> (1, S, heads, w)."""
+    parts = zip(*(torch.split(x.squeeze(0), windows.sizes, dim=1) for x in (query, key, value)), strict=True)
+    mixed = [
+        biased_attention(q, k, v, bias, dropout).transpose(0, 1)
+        for (q, k, v), bias in zip(parts, windows.biases, strict=True)
+    ]
+    return torch.cat(mixed).unsqueeze(0), None
