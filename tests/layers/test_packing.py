@@ -15,7 +15,7 @@ from dmmsa_cli.layers.text import TextEncoder
 
 POSITIONS, PADDING = 60, 1
 OTHERS = ("albert", "distilbert", "mpnet")  # read group by group
-LENGTHS = (50, 3, 7, 7, 12, 1, 11, 3, 40, 7, 50)  # a window and a half, more than there are positions
+LENGTHS = (50, 3, 7, 7, 12, 1, 11, 3, 40, 7, 50)  # two windows, more than there are positions
 
 
 def backbone(kind, seed=0, **more):
