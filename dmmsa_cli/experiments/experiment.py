@@ -64,7 +64,10 @@ class Experiment:
         """What a model or objective over these modalities (default: all in use) may know of the dataset."""
         spec = self.store.spec
         return Capabilities(
-            modalities=modalities or self.modalities, score_range=spec.score_range, metrics=spec.metrics
+            modalities=modalities or self.modalities,
+            score_range=spec.score_range,
+            metrics=spec.metrics,
+            emotions=self.store.manifest.emotions,
         )
 
     @property

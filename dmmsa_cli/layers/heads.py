@@ -23,6 +23,8 @@ class Head:
     """Width of what it gives."""
     over: Literal["fusion", "feature"]
     """One look at all features together, or one at each feature with shared weights."""
+    present: tuple[str, ...] = ()
+    """What each output is about, where it is a logit that this is present; none where outputs are classes."""
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:
@@ -59,13 +61,22 @@ def fusion_heads(width: int, heads: Mapping[str, Head], model: str) -> nn.Module
     Raises:
         InvalidRecipe: one is wanted over each feature.
     """
+    over_the_fusion(heads, model)
+    return nn.ModuleDict({name: nn.Linear(width, head.outputs) for name, head in heads.items()})
+
+
+def over_the_fusion(heads: Mapping[str, Head], model: str) -> None:
+    """See that no head looks at features singly, for a model that has none.
+
+    Raises:
+        InvalidRecipe: one does.
+    """
     singly = [name for name, head in heads.items() if head.over == "feature"]
     if singly:
         raise InvalidRecipe(
             f"The objective looks at each feature by itself ({', '.join(singly)}); {model} has one for all modalities.",
             "Choose another objective, --set objective.name=regression, or leave that task out.",
         )
-    return nn.ModuleDict({name: nn.Linear(width, head.outputs) for name, head in heads.items()})
 
 
 def projector(width: int, outputs: int, dropout: float) -> nn.Sequential:

@@ -7,6 +7,7 @@ from dmmsa_cli.models.lmf import Lmf
 from dmmsa_cli.models.mag_bert import MagBert
 from dmmsa_cli.models.mfn import Mfn
 from dmmsa_cli.models.misa import Misa
+from dmmsa_cli.models.mmolre import Mmolre
 from dmmsa_cli.models.mult import Mult
 from dmmsa_cli.models.self_mm import SelfMm
 from dmmsa_cli.models.tfn import Tfn
@@ -21,4 +22,5 @@ MODELS: dict[str, type[Model]] = {
     "misa": Misa,
     "mag_bert": MagBert,
     "self_mm": SelfMm,
+    "mmolre": Mmolre,
 }
