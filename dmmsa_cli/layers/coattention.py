@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmmsa_cli.data.ragged import Padded
-from dmmsa_cli.layers.attention import cross_attention
+from dmmsa_cli.layers.attention import multihead
 from dmmsa_cli.layers.dropout import Dropout
 
 EPSILON = 1e-12  # of the layer norms
@@ -87,15 +87,12 @@ class _Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.drop, self.norm = Dropout(dropout), nn.LayerNorm(width, eps=EPSILON)
 
     def forward(self, x: Tensor, source: Tensor, seen: Tensor) -> Tensor:
         """Let (B, T, d) look at (B, T', d) where `seen`, (B, 1, T'), says so."""
-        q, k, v = (
-            layer(values).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, d / heads)
-            for layer, values in ((self.query, x), (self.key, source), (self.value, source))
-        )
-        mixed = cross_attention(q, k, v, seen.expand(-1, x.shape[1], -1), self.dropout if self.training else 0.0)
-        moved: Tensor = self.norm(x + self.drop(self.out(mixed.transpose(1, 2).flatten(2))))
+        share = self.dropout if self.training else 0.0
+        found = multihead(x, source, seen, qkv=self.qkv, out=self.out, heads=self.heads, drop=share)
+        moved: Tensor = self.norm(x + self.drop(found))
         return moved

@@ -15,7 +15,7 @@ from dmmsa_cli.errors import Inapplicable
 from dmmsa_cli.layers.coattention import Coattention
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.experts import ExpertBlock, channels
-from dmmsa_cli.layers.heads import Head, over_the_fusion
+from dmmsa_cli.layers.heads import Head, check_over_fusion
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
 
@@ -110,7 +110,7 @@ class Mmolre(Model):
     ) -> None:
         super().__init__(encoders, widths, heads)
         chosen = MmolreOptions(**options)  # type: ignore[arg-type]
-        over_the_fusion(heads, type(self).__name__)
+        check_over_fusion(heads, type(self).__name__)
         width = chosen.width
         outputs = {SCORE: 1, **{name: head.outputs for name, head in heads.items()}}
         self.encoders = nn.ModuleDict(encoders)
