@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
+from dmmsa_cli.data.store import Store
+from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.data.views import View
 from dmmsa_cli.errors import TrainingDiverged
 from dmmsa_cli.experiments.experiment import Experiment
-from dmmsa_cli.metrics import Metrics, score
+from dmmsa_cli.metrics import Metrics, emotion_metrics, score
 from dmmsa_cli.training.inference import Predictions, predict
 
 
@@ -29,11 +34,30 @@ def metrics_of(experiment: Experiment, model: nn.Module, view: View) -> Metrics:
     Raises:
         TrainingDiverged: a prediction is no finite number.
     """
-    predictions = predictions_of(experiment, model, view).scores
-    if not np.isfinite(predictions).all():
+    found = predictions_of(experiment, model, view)
+    if not np.isfinite(found.scores).all():
         raise TrainingDiverged(
             "The model's predictions are no longer finite numbers.",
             "Lower the learning rate: --set fusion.learning_rate=...",
         )
-    spec, labels = experiment.store.spec, view.labels["y"].numpy()[view.rows]
-    return score(labels, predictions, metrics=spec.metrics, score_range=spec.score_range)
+    return metrics_of_predictions(
+        experiment.store, found, {name: y.numpy()[view.rows] for name, y in view.labels.items()}
+    )
+
+
+def metrics_of_predictions(
+    store: Store, predictions: Predictions, labels: Mapping[str, NDArray[np.float32]]
+) -> Metrics:
+    """Return the dataset's metrics of N rows, and those of emotions where they were predicted and somebody gave them.
+
+    Args:
+        store: the dataset.
+        predictions: of the N rows.
+        labels: of the same, `y` (N,), and `emotions` (N, C) where there are some.
+    """
+    spec, manifest = store.spec, store.manifest
+    metrics = score(labels["y"], predictions.scores, metrics=spec.metrics, score_range=spec.score_range)
+    given = labels.get(EMOTIONS) if manifest.pseudo_emotions is None else None
+    if given is None or EMOTIONS not in predictions.heads or np.isnan(given).all():
+        return metrics
+    return metrics | emotion_metrics(given, predictions.heads[EMOTIONS], manifest.emotions)

@@ -62,6 +62,11 @@ class Objective(nn.Module, ABC):
         """Return what it wants of a model beside the prediction and heads over the fusion, by the names of `gives`."""
         return frozenset()
 
+    @classmethod
+    def labels(cls, options: Any) -> frozenset[str]:  # noqa: ANN401
+        """Return which labels it learns beside the scores, by the names that batches have for them."""
+        return frozenset()
+
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the unweighted mean loss of every task over the batch, scalars in float32."""

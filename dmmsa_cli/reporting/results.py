@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmmsa_cli.metrics import Metrics
+from dmmsa_cli.metrics import EMOTIONS, Metrics
 
 SCORES = frozenset({"mae", "corr"})  # printed as they are; every other metric in percent
 
@@ -47,6 +48,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Corr", ("corr",), percent=False),
     ),
 }
+
+EMOTIONS_LEGEND = "Emotions: accuracy, then weighted F1, of present against absent, over clips of which it is known."
+
+
+def emotion_columns(names: Sequence[str]) -> tuple[Column, ...]:
+    """Return the columns of a table of emotions: each by itself, then their means."""
+    columns = [*names, EMOTIONS]
+    titles = {EMOTIONS: "Mean"}
+    return tuple(Column(titles.get(name, name.capitalize()), (f"acc_{name}", f"wf1_{name}")) for name in columns)
+
 
 LEGEND = {
     "mosi": "Acc-2 and F1: negative / non-negative, then negative / positive (labels of 0 left out).",
