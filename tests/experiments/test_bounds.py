@@ -100,6 +100,14 @@ BOUNDS = [
 FURTHER = {
     "MagBertOptions": {"beta": ABOVE_0},
     "MisaOptions": {"width": ((2, 4), (0, 1, 3))},
+    "MmolreOptions": {
+        "width": ((12, 768), (0, 13)),
+        "attention_heads": ((1, 16), (0, 5)),
+        "experts": ((11, 12), (0, 10)),
+        "active": ((1, 15), (0, 16)),
+        "ranks": ((1, 64, (1,) * 15), (0, (1,) * 14, (1,) * 14 + (0,))),
+        "router_noise": AT_LEAST_0,
+    },
     "MultOptions": {"width": ((10, 50), (0, 9, 55)), "attention_heads": ((1, 50), (0, 3))},
 }
 BOUNDS += [

@@ -89,7 +89,7 @@ LEAVES = {
     "model.name": ("another", NONE),
     "model.width": (32, {"vision", "audio"}),  # text has a width of its own
     "model.projector_dropout": (0.2, NONE),
-    "objective.name": ("another", NONE),
+    "objective.name": ("confede", NONE),
     "objective.beta": (0.5, NONE),
     "objective.msc.enabled": (False, NONE),
     "objective.msc.classes": (5, NONE),

@@ -259,6 +259,22 @@ OBJECTIVE_DEFAULTS = {
     "self_mm": {},
 }
 MODEL_DEFAULTS = {
+    "mmolre": {
+        "name": "mmolre",
+        "width": 768,
+        "shared": "experts",
+        "blocks": 2,
+        "experts": 15,
+        "ranks": 64,
+        "task_rank": 128,
+        "active": 11,
+        "router_noise": 0.0,
+        "layers": 5,
+        "attention_heads": 12,
+        "feedforward": 3072,
+        "head_width": 512,
+        "dropout": 0.3,
+    },
     "feature_decomposition": {"name": "feature_decomposition", "width": 768, "projector_dropout": 0.5},
     "lf_dnn": {
         "name": "lf_dnn",
