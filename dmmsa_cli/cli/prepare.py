@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # at run time these are imported where they are used, to keep
     from rich.console import Console
     from rich.table import Table
 
+    from dmmsa_cli.data.manifest import Manifest
     from dmmsa_cli.stages.prepare import PrepareReport
 
 BAR_WIDTH = 40
@@ -109,7 +110,7 @@ def _show(console: Console, report: PrepareReport) -> None:
         console.print(Text.assemble(mark, " every clip of this dataset is made up"))
     state = "prepared in" if report.written else "was prepared before (--force does it again), in"
     console.print(Text.assemble((name, "bold"), f" {state} {folder}"))
-    for warning in report.warnings:
+    for warning in (*report.warnings, *_origin_of_emotions(manifest)):
         console.print(Text.assemble(("! ", "yellow"), warning))
     for table in (_splits(report), _modalities(report), _scores(report, console), _emotions(report), _repairs(report)):
         if table is not None:
@@ -195,13 +196,19 @@ def _bar(share: float, ascii_only: bool) -> str:
     return "█" * full + " ▏▎▍▌▋▊▉"[eighths].strip()
 
 
+def _origin_of_emotions(manifest: Manifest) -> list[str]:
+    origin = manifest.pseudo_emotions
+    if origin is None:
+        return []
+    nearest = f"those of the nearest transcript of {origin['dataset']} with the same polarity, by {origin['encoder']}"
+    return [f"Emotions are pseudo-labels of the training split: {nearest}. No metric is ever computed of them."]
+
+
 def _emotions(report: PrepareReport) -> Table | None:
     manifest = report.manifest
     if not report.emotions:
         return None
-    origin = manifest.pseudo_emotions
-    title = "Emotions" if origin is None else f"Pseudo-emotions: of the nearest transcript of {origin['dataset']}"
-    table = _table(f"{title}, clips", "", *report.emotions)
+    table = _table("Emotions, clips", "", *report.emotions)
     for name in manifest.emotions:
         table.add_row(name, *(f"{split.present[name]:,}" for split in report.emotions.values()))
     rows = [manifest.rows[split] for split in report.emotions]

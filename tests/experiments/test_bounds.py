@@ -106,7 +106,7 @@ FURTHER = {
         "experts": ((11, 12), (0, 10)),
         "active": ((1, 15), (0, 16)),
         "ranks": ((1, 64, (1,) * 15), (0, (1,) * 14, (1,) * 14 + (0,))),
-        "router_noise": AT_LEAST_0,
+        "router_noise": ((0.0, 1.0), (-1e-9,)),
     },
     "MultOptions": {"width": ((10, 50), (0, 9, 55)), "attention_heads": ((1, 50), (0, 3))},
 }
