@@ -263,7 +263,7 @@ EMOTIONAL = st.lists(
 )
 
 
-def slow_f1(pairs):
+def slow_emotion_f1(pairs):
     """Of pairs (label, prediction): F1 of each class that labels have, by their share."""
     total = 0.0
     for one in (0, 1):
@@ -286,7 +286,7 @@ def test_emotions_are_equal_to_the_slow_definitions(clips):
             assert math.isnan(found[f"acc_{name}"])
             assert math.isnan(found[f"wf1_{name}"])
             continue
-        expected = {"acc": sum(y == p for y, p in pairs) / len(pairs), "wf1": slow_f1(pairs)}
+        expected = {"acc": sum(y == p for y, p in pairs) / len(pairs), "wf1": slow_emotion_f1(pairs)}
         for kind, value in expected.items():
             assert found[f"{kind}_{name}"] == pytest.approx(value)
             means[kind].append(value)

@@ -75,6 +75,12 @@ class Manifest:
         if faults:
             raise ValueError("; ".join(faults))
 
+    def _is_origin(self, record: dict[str, Any] | None) -> bool:
+        if record is None:
+            return True
+        named = all(isinstance(record.get(key), str) for key in ("dataset", "encoder"))
+        return named and bool(self.emotions) and all(isinstance(fact, str | int | None) for fact in record.values())
+
     def _rules(self) -> Iterator[tuple[str, bool]]:
         """What would be wrong, and whether it is right."""
         sequences, words = set(self.widths), {"t"} if self.transcripts else set()
@@ -95,7 +101,7 @@ class Manifest:
             and all(re.fullmatch(r"[\w-]+\.arrow", name) for name in self.files.values()),
         )
         yield "emotions: not with a hash, or without names", bool(self.emotions) == (self.emotions_hash is not None)
-        yield "pseudo_emotions: there are no emotions", self.pseudo_emotions is None or bool(self.emotions)
+        yield "pseudo_emotions: no record of a dataset and an encoder", self._is_origin(self.pseudo_emotions)
         yield "source: no plain record", all(isinstance(fact, str | int | None) for fact in self.source.values())
         warnings = self.notes.get("warnings", [])
         yield "notes.warnings: no sentences", isinstance(warnings, list) and all(isinstance(w, str) for w in warnings)

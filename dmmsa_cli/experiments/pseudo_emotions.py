@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.data.store import Store
-from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.errors import InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import embed_tokens
 from dmmsa_cli.experiments.experiment import Experiment
@@ -46,7 +46,16 @@ def check_origin(store: Store, origin: Store) -> None:
 
 
 def origin_record(experiment: Experiment, origin: Store) -> dict[str, Any]:
-    """Return what decides which emotions the clips of the experiment's dataset get, for its manifest."""
+    """Return what decides which emotions the clips of the experiment's dataset get, for its manifest.
+
+    Raises:
+        InvalidRecipe: the recipe has no text encoder.
+    """
+    if experiment.text_encoder is None:
+        raise InvalidRecipe(
+            f"{experiment.name} reads no transcripts, so it can't tell which are near.",
+            "Name a recipe with a text encoder in --recipe.",
+        )
     return {
         "dataset": origin.folder.name,
         "data_hash": origin.manifest.data_hash,

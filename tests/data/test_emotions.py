@@ -122,7 +122,7 @@ def test_a_spec_names_the_columns(tmp_path, written, expected):
 
 # --- pseudo-labels ---------------------------------------------------------------------------------------------------
 
-ORIGIN = {"dataset": "other", "emotions_hash": "x"}
+ORIGIN = {"dataset": "other", "encoder": "some", "emotions_hash": "x"}
 
 
 def labels(value=1.0):
@@ -165,7 +165,14 @@ def test_without_room_the_store_stays_as_it_was(tmp_path, raw, spec, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "change", [{"emotions": []}, {"emotions_hash": None}, {"emotions": ["joy"]}, {"pseudo_emotions": None}]
+    "change",
+    [
+        {"emotions": []},
+        {"emotions_hash": None},
+        {"emotions": ["joy"]},
+        {"pseudo_emotions": None},
+        {"pseudo_emotions": {}},
+    ],
 )
 def test_a_manifest_that_does_not_fit_its_emotions_is_a_damaged_store(tmp_path, raw, spec, change):
     folder = tmp_path / "mine"

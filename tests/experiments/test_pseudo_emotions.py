@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from dmmsa_cli.data.store import open_store
-from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.errors import InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.pseudo_emotions import check_origin, nearest_emotions
 from dmmsa_cli.stages.prepare import prepare
 from tests.conftest import SPEC
@@ -149,6 +149,15 @@ def test_pseudo_emotions_are_not_handed_on(data, micro):
     take(data, micro)
     with pytest.raises(InvalidInput, match="bare has no emotions that somebody gave"):
         check_origin(open_store(data / "bare"), open_store(data / "bare"))
+
+
+def test_a_recipe_without_a_text_encoder_tells_nothing_near(data, micro):
+    recipe = yaml.safe_load(micro.read_text())
+    recipe["text"] = {"source": "features"}
+    path = data.parent / "features.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    with pytest.raises(InvalidRecipe, match="features reads no transcripts"):
+        take(data, path)
 
 
 def test_a_recipe_belongs_to_emotions(data, micro):
