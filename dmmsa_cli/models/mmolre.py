@@ -31,6 +31,8 @@ class MmolreOptions(Sizes):
     """d, of every sequence; frames and states of another width pass a linear map first."""
     shared: Literal["experts", "encoders", "fusion"] = "experts"
     """What tasks share: encoders and experts; encoders alone (pre-fusion); or all but their heads (post-fusion)."""
+    score_apart: bool = False
+    """The score's loss stops before what tasks share, which then learns from the other tasks alone (only MER)."""
     blocks: int = 2
     """Of experts, one after the other."""
     experts: int = 15
@@ -62,6 +64,8 @@ class MmolreOptions(Sizes):
             raise ValueError(f"ranks: {self.ranks} is not a number for all of {self.experts} experts, or one for each")
         if self.active > self.experts:
             raise ValueError(f"active: {self.active} is above {self.experts}, the shared experts")
+        if self.score_apart and self.shared == "fusion":
+            raise ValueError("score_apart: with `shared: fusion` the score has nothing but its head for itself")
         if self.router_noise < 0:
             raise ValueError(f"router_noise: {self.router_noise} is below 0")
 
@@ -113,7 +117,7 @@ class Mmolre(Model):
         check_over_fusion(heads, type(self).__name__)
         width = chosen.width
         outputs = {SCORE: 1, **{name: head.outputs for name, head in heads.items()}}
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders, self.score_apart = nn.ModuleDict(encoders), chosen.score_apart
         self.project = nn.ModuleDict(
             {m: nn.Identity() if w == width else nn.Linear(w, width) for m, w in widths.items()}
         )
@@ -150,9 +154,15 @@ class Mmolre(Model):
     def _fused(self, blocks: Mapping[str, Padded]) -> dict[str, Tensor]:
         features = {m: self._of_tasks(m, block) for m, block in blocks.items()}
         return {
-            name: fusion({m: Padded(found[name], blocks[m].lengths) for m, found in features.items()})
+            name: fusion(
+                {m: Padded(self._reaching(name, found[name]), blocks[m].lengths) for m, found in features.items()}
+            )
             for name, fusion in self.fusions.items()
         }
+
+    def _reaching(self, fusion: str, features: Tensor) -> Tensor:
+        """Features as a fusion gets them: those of the score are constants where it is apart."""
+        return features.detach() if self.score_apart and fusion == SCORE else features
 
     def _of_tasks(self, modality: str, block: Padded) -> dict[str, Tensor]:
         """The features that each fusion gets of a modality, (B, T, d)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dmmsa_cli.metrics import EMOTIONS, Metrics
@@ -57,6 +57,12 @@ def emotion_columns(names: Sequence[str]) -> tuple[Column, ...]:
     columns = [*names, EMOTIONS]
     titles = {EMOTIONS: "Mean"}
     return tuple(Column(titles.get(name, name.capitalize()), (f"acc_{name}", f"wf1_{name}")) for name in columns)
+
+
+def emotions_of(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Return which emotions a metric set has metrics of, in their order."""
+    named = [name.removeprefix("acc_") for name in metrics if name.startswith("acc_")]
+    return tuple(name for name in named if name != EMOTIONS)
 
 
 LEGEND = {

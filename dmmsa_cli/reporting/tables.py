@@ -17,7 +17,7 @@ from dmmsa_cli.reporting.marks import with_marks
 from dmmsa_cli.reporting.naming import unique
 from dmmsa_cli.reporting.paper_tables import published_table
 from dmmsa_cli.reporting.published import load_published
-from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
+from dmmsa_cli.reporting.results import COLUMNS, EMOTIONS_LEGEND, LEGEND, Column, emotion_columns, emotions_of
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.standing import about_departures, from_name, from_variant
@@ -74,7 +74,7 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
         for recipe in recipes
         if recipe not in study.partners  # it stands in the table of the recipe that it is a partner of
     ]
-    return [all_runs_table(systems), *(table for table in found if table is not None)]
+    return [all_runs_table(systems), *emotion_tables(systems), *(table for table in found if table is not None)]
 
 
 def all_runs_table(systems: Sequence[System]) -> Table:
@@ -91,6 +91,27 @@ def all_runs_table(systems: Sequence[System]) -> Table:
         among="among rows of the same data and conditions",
         remarks=[notes.ALONE] if alone else [],
     )
+
+
+def emotion_tables(systems: Sequence[System]) -> list[Table]:
+    """Build the table of all runs on a dataset that say which emotions are present; none where no run does."""
+    named = {emotions_of(system.first.metrics): None for system in systems}
+    some = [system for system in systems if emotions_of(system.first.metrics)]
+    if not some:
+        return []
+    names = next(names for names in named if names)
+    several = len({system.conditions for system in some}) > 1
+    return [
+        _own_table(
+            f"{some[0].dataset}-emotions",
+            f"Emotions on {some[0].dataset}",
+            _named([_plain_name(system, conditions=several) for system in some], some, emotion_columns(names)),
+            group_of=lambda row: row.system and (row.system.conditions, row.system.data_hash),
+            among="among rows of the same data and conditions",
+            columns=emotion_columns(names),
+            legend=EMOTIONS_LEGEND,
+        )
+    ]
 
 
 def _plain_name(system: System, *, conditions: bool) -> str:
@@ -137,9 +158,9 @@ def _not_run(
     return [f"Not run yet: {', '.join(missing)} (`{command}`)."] if missing else []
 
 
-def _named(names: Sequence[str], systems: Sequence[System]) -> list[Row]:
+def _named(names: Sequence[str], systems: Sequence[System], columns: Sequence[Column] | None = None) -> list[Row]:
     labels = tell_apart(names, systems)
-    columns = _columns(systems[0])
+    columns = columns or _columns(systems[0])
     return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(labels, systems, strict=True)]
 
 
@@ -158,10 +179,12 @@ def _own_table(
     group_of: Callable[[Row], Hashable | None],
     among: str,
     remarks: Sequence[str] = (),
+    columns: tuple[Column, ...] | None = None,
+    legend: str | None = None,
 ) -> Table:
     systems = [row.system for row in rows if row.system is not None]
     synthetic = systems[0].synthetic
-    columns = _columns(systems[0])
+    columns = columns or _columns(systems[0])
     marked = with_marks(rows, columns, group_of)
     conditions = {system.conditions for system in systems}
     shared = [f"All rows: {words}." for words in conditions if words] if len(conditions) == 1 else []
@@ -172,7 +195,7 @@ def _own_table(
         rows=marked,
         notes=(
             *([notes.SYNTHETIC] if synthetic else []),
-            LEGEND[_metric_set(systems[0])],
+            legend or LEGEND[_metric_set(systems[0])],
             *shared,
             *remarks,
             *notes.about_marks(marked, among),

@@ -263,6 +263,7 @@ MODEL_DEFAULTS = {
         "name": "mmolre",
         "width": 768,
         "shared": "experts",
+        "score_apart": False,
         "blocks": 2,
         "experts": 15,
         "ranks": 64,

@@ -89,6 +89,24 @@ def test_with_the_fusion_shared_tasks_have_heads_of_their_own_alone():
         assert any(name.startswith(f"heads.{task}.") for name in names)
 
 
+@pytest.mark.parametrize("shared", ["experts", "encoders"])
+def test_a_score_that_stands_apart_teaches_its_own_parts_alone(shared):
+    made = model(shared=shared, score_apart=True)
+    assert {name.split(".")[0] for name in reached(made, "score")} == {"fusions", "heads"}
+    assert not any(".emotions." in name for name in reached(made, "score"))
+    apart, together = reached(made, "emotions"), reached(model(shared=shared), "emotions")
+    assert apart == together
+    for task in ("score", "emotions"):
+        outputs = [model(shared=shared, score_apart=way)(batch()) for way in (True, False)]
+        values = [one.prediction if task == "score" else one.heads[task] for one in outputs]
+        assert torch.equal(*values)
+
+
+def test_a_score_stands_apart_only_where_it_has_a_fusion():
+    with pytest.raises(ValueError, match="score_apart"):
+        model(shared="fusion", score_apart=True)
+
+
 def test_without_experts_every_fusion_sees_what_the_encoders_gave():
     made, given = model(shared="encoders"), batch()
     twin = made.fusions["score"].state_dict()
