@@ -68,15 +68,15 @@ class ExpertBlock(nn.Module):
         return {task: self._mixed(task, x, hidden[id(x)], mask) for task, x in inputs.items()}
 
     def _mixed(self, task: str, x: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
-        gates = self._active(self.routers[task](x, mask, self.noise if self.training else 0.0)).to(hidden.dtype)
+        gates = self.kept(self.routers[task](x, mask, self.noise if self.training else 0.0)).to(hidden.dtype)
         sizes = torch.tensor(self.ranks, device=gates.device)
         weighted = hidden * gates.repeat_interleave(sizes, dim=1, output_size=sum(self.ranks)).unsqueeze(-1)
         shared = F.linear(weighted.mT, self.up).mT + F.linear(gates, self.bias.T).unsqueeze(-1)  # (B, d, T)
         mixed: Tensor = (shared + self.own[task](x)) * mask.unsqueeze(1)
         return mixed
 
-    def _active(self, gates: Tensor) -> Tensor:
-        """Set all but the k largest of (B, N) to 0."""
+    def kept(self, gates: Tensor) -> Tensor:
+        """Return (B, N) with all but the k largest of each row set to 0."""
         if self.active >= gates.shape[1]:
             return gates
         return gates * torch.zeros_like(gates).scatter(1, gates.topk(self.active, dim=1).indices, 1.0)

@@ -133,7 +133,7 @@ def test_all_active_is_no_choice_at_all():
 def test_the_gates_of_the_others_are_not_scaled_up():
     made, (x, mask) = block(active=2), sequence()
     gates = made.routers["one"](x, mask, 0.0)
-    kept = made._active(gates)
+    kept = made.kept(gates)
     assert ((kept > 0).sum(1) == 2).all()
     assert (kept.sum(1) < 1).all()
     torch.testing.assert_close(kept.amax(1), gates.amax(1))
