@@ -5,6 +5,7 @@ from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
 from dmmsa_cli.models.lf_dnn import LfDnn
 from dmmsa_cli.models.lmf import Lmf
 from dmmsa_cli.models.mag_bert import MagBert
+from dmmsa_cli.models.mean_pooling import MeanPooling
 from dmmsa_cli.models.mfn import Mfn
 from dmmsa_cli.models.misa import Misa
 from dmmsa_cli.models.mmolre import Mmolre
@@ -23,4 +24,5 @@ MODELS: dict[str, type[Model]] = {
     "mag_bert": MagBert,
     "self_mm": SelfMm,
     "mmolre": Mmolre,
+    "mean_pooling": MeanPooling,
 }

@@ -259,6 +259,7 @@ OBJECTIVE_DEFAULTS = {
     "self_mm": {},
 }
 MODEL_DEFAULTS = {
+    "mean_pooling": {"name": "mean_pooling", "hidden": 384, "dropout": 0.1},
     "mmolre": {
         "name": "mmolre",
         "width": 768,
