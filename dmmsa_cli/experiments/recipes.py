@@ -89,8 +89,12 @@ class Recipe:
         if "text" in self.fusion.groups and not self.text.train_in_fusion:
             raise ValueError("fusion.groups.text: the text encoder is frozen in fusion; text.train_in_fusion trains it")
         wanted = OBJECTIVES[self.objective.name].needs(self.objective.options)
-        for missing in wanted - MODELS[self.model.name].gives:
-            raise ValueError(f"objective: {self.objective.name} needs {missing}, which {self.model.name} does not give")
+        model = MODELS[self.model.name]
+        for missing in wanted - model.offers(self.model.options):
+            how = " with these options" * (missing in model.gives)
+            raise ValueError(
+                f"objective: {self.objective.name} needs {missing}, which {self.model.name}{how} does not give"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
         try:

@@ -93,6 +93,14 @@ class Study:
         named = [list(v.recipe.values()) if isinstance(v.recipe, dict) else [v.recipe] for v in self.variants]
         return {Path(name).stem for names in named for name in names if name}
 
+    @property
+    def bases(self) -> list[str]:
+        """Names of the recipes that it may be run with though none of its rows is theirs, in its own order."""
+        named = [list(v.recipe) for v in self.variants if isinstance(v.recipe, dict)]
+        return (
+            list(dict.fromkeys(name for names in named for name in names)) if len(named) == len(self.variants) else []
+        )
+
     def __post_init__(self) -> None:
         if not self.variants:
             raise ValueError("variants: none")

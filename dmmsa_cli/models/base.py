@@ -37,6 +37,7 @@ for text, as token ids beside the text encoder itself, which the model then runs
 
 DECOMPOSITION = "similarity and dissimilarity features of each modality"
 UNIMODAL = "predictions of single modalities"
+NONVERBAL = "predictions of audio and vision alone"
 SPACES = "losses over a shared space and private ones"
 
 SEQUENCES: Mapping[str, Reading] = dict.fromkeys("tva", "sequence")
@@ -71,6 +72,11 @@ class Model(nn.Module, ABC):
         Raises:
             Inapplicable: it does not; the message says which it needs, and why.
         """
+
+    @classmethod
+    def offers(cls, options: Any) -> frozenset[str]:  # noqa: ANN401  (each model has a type of its own)
+        """Return what of `gives` it fills under some options."""
+        return cls.gives
 
     @abstractmethod
     def __init__(

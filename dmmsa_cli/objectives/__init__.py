@@ -4,6 +4,7 @@ from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.objectives.confede import Confede
 from dmmsa_cli.objectives.dmmsa import Dmmsa
 from dmmsa_cli.objectives.misa import MisaObjective
+from dmmsa_cli.objectives.mmiln import MmilnObjective
 from dmmsa_cli.objectives.regression import Regression
 from dmmsa_cli.objectives.self_mm import SelfMmObjective
 
@@ -12,5 +13,6 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "confede": Confede,
     "misa": MisaObjective,
     "self_mm": SelfMmObjective,
+    "mmiln": MmilnObjective,
     "regression": Regression,
 }

@@ -71,7 +71,7 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
     found = [
         study_table(name, study, recipe, systems, elsewhere)
         for name, study in studies.items()
-        for recipe in recipes
+        for recipe in dict.fromkeys([*study.bases, *recipes])
         if recipe not in study.partners  # it stands in the table of the recipe that it is a partner of
     ]
     return [all_runs_table(systems), *emotion_tables(systems), *(table for table in found if table is not None)]
@@ -136,7 +136,7 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
     dataset = mine[0].dataset
     return _own_table(
         f"{dataset}-{Path(name).stem}" + (f"-{recipe}" if recipe != USUAL_RECIPE else ""),
-        f"{study.title}: {recipe} on {dataset}",
+        f"{study.title}: {_shown(recipe, mine) if study.bases else recipe} on {dataset}",
         _named([variant.title for variant, _ in found], mine),
         group_of=lambda row: row.system and row.system.data_hash,
         among="among rows of the same data",
@@ -145,6 +145,12 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
             *_not_run(f"--study {shlex.quote(name)}", study, recipe, found, elsewhere),
         ],
     )
+
+
+def _shown(base: str, systems: Sequence[System]) -> str:
+    """Name the recipe of a study's rows, where none is that which it is run with and all are of one."""
+    names = {system.recipe_name for system in systems}
+    return names.pop() if len(names) == 1 else base
 
 
 def _not_run(

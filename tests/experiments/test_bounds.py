@@ -24,7 +24,9 @@ OR_NONE_ABOVE_0 = ((None, *ABOVE_0[0]), ABOVE_0[1])
 STAGE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 4}
 
 FeatureDecomposition = MODELS["feature_decomposition"].Options
-Dmmsa, Confede, Regression, Misa = (OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression", "misa"))
+Dmmsa, Confede, Regression, Misa, Mmiln = (
+    OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression", "misa", "mmiln")
+)
 
 
 def part(kind, name):
@@ -89,6 +91,7 @@ BOUNDS = [
     (part(Dmmsa, "cl"), {}, {"temperature": ABOVE_0}),
     (part(Dmmsa, "gdwg"), {}, {"temperature": ABOVE_0}),
     (Misa, {}, {"similarity": AT_LEAST_0, "difference": AT_LEAST_0, "reconstruction": AT_LEAST_0}),
+    (Mmiln, {}, {"similarity": AT_LEAST_0, "difference": AT_LEAST_0}),
     (Confede, {}, {"contrast_weight": AT_LEAST_0, "unimodal_weight": AT_LEAST_0, "temperature": ABOVE_0}),
     (
         part(Confede, "retrieval"),
@@ -100,6 +103,7 @@ BOUNDS = [
 FURTHER = {
     "MagBertOptions": {"beta": ABOVE_0},
     "MisaOptions": {"width": ((2, 4), (0, 1, 3))},
+    "MmilnOptions": {"width": ((5, 40), (0, 4, 42)), "attention_heads": ((1, 40), (0, 3))},
     "MmolreOptions": {
         "width": ((12, 768), (0, 13)),
         "attention_heads": ((1, 16), (0, 5)),
@@ -109,6 +113,10 @@ FURTHER = {
         "router_noise": ((0.0, 1.0), (-1e-9,)),
     },
     "MultOptions": {"width": ((10, 50), (0, 9, 55)), "attention_heads": ((1, 50), (0, 3))},
+    "SequentialMtlOptions": {
+        "width": ((4, 8), (0, 2, 6, 9)),
+        "attention_heads": ((1, 64), (0, 3)),
+    },
 }
 BOUNDS += [
     (

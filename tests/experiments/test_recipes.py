@@ -257,6 +257,7 @@ OBJECTIVE_DEFAULTS = {
     "regression": {"loss": "mse", "beta": 1.0},
     "misa": {"similarity": 0.3, "difference": 0.1, "reconstruction": 1.0},
     "self_mm": {},
+    "mmiln": {"similarity": 0.3, "difference": 0.1, "distance": "squared"},
 }
 MODEL_DEFAULTS = {
     "mean_pooling": {"name": "mean_pooling", "hidden": 384, "dropout": 0.1},
@@ -362,8 +363,45 @@ MODEL_DEFAULTS = {
         "audio_dropout": 0.1,
         "vision_dropout": 0.0,
     },
+    "mmiln": {
+        "name": "mmiln",
+        "width": 40,
+        "attention_heads": 5,
+        "layers": 3,
+        "kernel": 3,
+        "audio_hidden": 32,
+        "vision_hidden": 64,
+        "fusion_head": 128,
+        "audio_head": 16,
+        "vision_head": 32,
+        "layer_dropout": 0.1,
+        "fusion_dropout": 0.1,
+        "audio_dropout": 0.1,
+        "vision_dropout": 0.1,
+        "gates": True,
+        "source": "attended",
+        "pooling": "first",
+        "moments": 5,
+        "orthogonality": "cosine",
+    },
+    "sequential_mtl": {
+        "name": "sequential_mtl",
+        "width": 64,
+        "kernel": 3,
+        "attention_heads": 4,
+        "dropout": 0.2,
+        "bigru": True,
+        "self_attention": True,
+        "cross_modal": True,
+        "unimodal": True,
+        "task_weights": True,
+    },
 }
-NETWORK = {"misa": "misa", "self_mm": "self_mm"}  # what such an objective needs; others go with DMMSA's
+NETWORK = {
+    "misa": "misa",
+    "self_mm": "self_mm",
+    "mmiln": "mmiln",
+}  # what such an objective needs; others go with DMMSA's
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -376,6 +414,62 @@ def test_what_a_recipe_leaves_out_is_this(objective):
         least |= {"model": NETWORK[objective], "pretraining": None}
         expected |= {"model": MODEL_DEFAULTS[NETWORK[objective]], "pretraining": None}
     assert to_dict(from_values(least, "the least")) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            ["model.gates=false"],
+            "mmiln needs losses over a shared space .* which mmiln with these options does not give",
+        ),
+        (["objective=self_mm"], "self_mm needs predictions of single modalities, which mmiln does not give"),
+        (["model.attention_heads=3"], "model: attention_heads: 3 do not divide a width of 20"),
+        (["objective.distance=cosine"], "objective.distance: 'cosine' is not one of norm, squared"),
+    ],
+)
+def test_what_an_objective_wants_must_be_given_under_the_networks_options(settings, words):
+    with pytest.raises(InvalidRecipe, match=words):
+        load_recipe(find_recipe("mmiln", "toy"), settings)
+
+
+def test_without_regularisers_gates_are_not_needed():
+    settings = ["model.gates=false", "objective.similarity=0", "objective.difference=0"]
+    assert not load_recipe(find_recipe("mmiln", "toy"), settings).model.options.gates
+    for kept in (1, 2):
+        with pytest.raises(InvalidRecipe, match="these options"):
+            load_recipe(find_recipe("mmiln", "toy"), [settings[0], settings[kept]])
+
+
+# SYSTEMS, section 2.4: the rates of Self-MM's own code, by dataset: of the rest, of audio, of vision; their decays.
+MMILN = {
+    "mosi": ((1e-3, 1e-3, 1e-4), (1e-3, 0.01, 1e-3), (32, 64), (16, 32), (0.1, 0.1, 0.1)),
+    "mosei": ((1e-3, 5e-3, 1e-4), (0.01, 0.0, 0.0), (32, 32), (16, 16), (0.0, 0.0, 0.1)),
+    "sims": ((1e-3, 5e-3, 1e-3), (1e-3, 0.0, 0.0), (16, 64), (32, 16), (0.1, 0.0, 0.1)),
+}
+
+
+@pytest.mark.parametrize("dataset", MMILN)
+def test_mmiln_is_trained_as_self_mms_own_code_is(dataset):
+    rates, decays, lstms, heads, dropouts = MMILN[dataset]
+    recipe = load_recipe(find_recipe("mmiln", dataset))
+    fusion, model = recipe.fusion, recipe.model.options
+    audio, vision = fusion.groups["audio"], fusion.groups["vision"]
+    assert (fusion.learning_rate, audio.learning_rate, vision.learning_rate) == rates
+    assert (fusion.weight_decay, audio.weight_decay, vision.weight_decay) == decays
+    assert (model.audio_hidden, model.vision_hidden) == lstms
+    assert (model.fusion_head, model.audio_head, model.vision_head) == (128, *heads)
+    assert (model.fusion_dropout, model.audio_dropout, model.vision_dropout) == dropouts
+    assert (fusion.batch_size, fusion.accumulate, fusion.optimiser, fusion.decay) == (32, 4, "adam", "none")
+    assert fusion.groups["text"].learning_rate == 5e-5
+    assert recipe.text.train_in_fusion
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "sequential-mtl" in path.name], ids=str)
+def test_what_was_inferred_is_called_so_in_its_recipes(path):
+    head = " ".join(path.read_text(encoding="utf-8").split("base:")[0].replace("#", " ").split())
+    assert "structure inferred" in head
+    assert not load_recipe(path).text.train_in_fusion
 
 
 @pytest.mark.parametrize("model", MODELS)

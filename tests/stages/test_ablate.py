@@ -80,7 +80,8 @@ def test_every_shipped_study_fits_every_datasets_recipe(name, dataset):
 
 
 def test_the_issues_studies_are_shipped():
-    assert {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"} == set(study_names())
+    papers = {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"}
+    assert papers | {"mmiln", "mmiln-layers", "sequential-mtl"} == set(study_names())
     assert [v.label for v in load_study("data").variants] == ["1.0", "0.8", "0.6", "0.4", "0.2", "0.1"]
     taus = [v.set.get("objective.gdwg.temperature") for v in load_study("gdwg").variants]
     assert taus == [0.1, 0.5, None, 2, None]
@@ -88,7 +89,12 @@ def test_the_issues_studies_are_shipped():
     networks = [
         load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants
     ]
-    assert set(networks) == set(MODELS) and len(networks) == 10
+    assert set(networks) == set(MODELS) and len(networks) == 12
+    layers = [
+        load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi"), changes=v.set).model.options.layers
+        for v in load_study("mmiln-layers").variants
+    ]
+    assert layers == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():

@@ -117,6 +117,13 @@ def test_what_means_nothing_on_the_data_is_told_before_anything_is_trained(prepa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("modalities", ["[t]", "[v, a]"])
+def test_a_network_around_text_needs_text_and_one_beside_it(prepared, recipe, tmp_path, modalities):
+    with pytest.raises(Inapplicable, match="mmiln lets text look at .* needs text and one modality beside it"):
+        run_fuse(open_mini(prepared, recipe("mmiln", False), tmp_path, f"data.modalities={modalities}"), "mine")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("standardise", "fraction"), [(True, 1.0), (True, 0.5), (False, 1.0)])
 def test_frames_are_scaled_by_the_training_rows_in_use(prepared, recipe, tmp_path, standardise, fraction):
     settings = (f"data.standardise={str(standardise).lower()}", f"data.fraction={fraction}", "fusion.epochs=1")
