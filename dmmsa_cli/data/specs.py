@@ -132,7 +132,7 @@ _MELD = DatasetSpec(
     name="meld",
     score_range=1.0,
     metrics="sims",  # whose classes are the nearest to its three: negative, neutral, positive
-    recipes="meld",
+    recipes="default",
     split_sizes={"train": 9989, "valid": 1109, "test": 2610},
 )
 _TOY = DatasetSpec(

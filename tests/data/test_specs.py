@@ -28,7 +28,7 @@ def test_published_files_are_named_and_hashed():
 
 def test_what_is_known_of_meld():
     meld = SPECS["meld"]
-    assert (meld.score_range, meld.metrics, meld.recipes, meld.source) == (1.0, "sims", "meld", None)
+    assert (meld.score_range, meld.metrics, meld.recipes, meld.source) == (1.0, "sims", "default", None)
     assert meld.split_sizes == {"train": 9989, "valid": 1109, "test": 2610}
     assert {spec.emotions for spec in SPECS.values()} == {EMOTIONS}
     assert EMOTIONS == ("joy", "sadness", "anger", "surprise", "disgust", "fear")  # as its file has its columns
