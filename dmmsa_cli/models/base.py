@@ -38,6 +38,7 @@ for text, as token ids beside the text encoder itself, which the model then runs
 DECOMPOSITION = "similarity and dissimilarity features of each modality"
 UNIMODAL = "predictions of single modalities"
 SPACES = "losses over a shared space and private ones"
+SHARED = "features that all tasks pass through"  # `features` fixed, no loss changes with anything before them
 
 SEQUENCES: Mapping[str, Reading] = dict.fromkeys("tva", "sequence")
 

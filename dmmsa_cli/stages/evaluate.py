@@ -280,7 +280,8 @@ def predictions_table(fused: Fused, split: str, predictions: Predictions) -> pd.
 def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[Any]]:
     """Return the columns that a model's heads give.
 
-    `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative.
+    `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative; a head
+    of one output (`polarity`, a logit; `intensity`, a score) is as it is.
     """
     columns: dict[str, NDArray[Any]] = {}
     for name, head in fused.objective.heads.items():
@@ -288,7 +289,7 @@ def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[An
         if head.over == "feature":
             columns |= {f"{name[:3]}_{feature}": values[:, i, 0] for i, feature in enumerate(predictions.features)}
         else:
-            columns[name] = values.argmax(axis=1)
+            columns[name] = values[:, 0] if head.outputs == 1 else values.argmax(axis=1)
     return columns
 
 
