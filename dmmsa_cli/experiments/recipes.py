@@ -16,6 +16,7 @@ from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.objectives.weighting import WEIGHTINGS
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
 from dmmsa_cli.runtime import Precision, check_seed
@@ -24,6 +25,7 @@ from dmmsa_cli.training.schedule import Schedule, TextPretraining
 TABLES: Tables = {
     "models": {name: model.Options for name, model in MODELS.items()},
     "objectives": {name: objective.Options for name, objective in OBJECTIVES.items()},
+    "weightings": {name: weighting.Options for name, weighting in WEIGHTINGS.items()},
 }
 
 

@@ -39,6 +39,7 @@ DECOMPOSITION = "similarity and dissimilarity features of each modality"
 UNIMODAL = "predictions of single modalities"
 NONVERBAL = "predictions of audio and vision alone"
 SPACES = "losses over a shared space and private ones"
+SHARED = "features that all tasks pass through"  # `features` fixed, no loss changes with anything before them
 
 SEQUENCES: Mapping[str, Reading] = dict.fromkeys("tva", "sequence")
 

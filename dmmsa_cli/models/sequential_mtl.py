@@ -24,7 +24,7 @@ from dmmsa_cli.layers.multihead import MultiheadAttention
 from dmmsa_cli.layers.recurrent import both_ways
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
-from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.models.base import SEQUENCES, SHARED, Model, Outputs, Reading, sequences
 
 ORDER = "tav"
 
@@ -87,6 +87,7 @@ class SequentialMtl(Model):
 
     title = "Sequential-MTL (structure inferred)"
     Options = SequentialMtlOptions
+    gives = frozenset({SHARED})
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES
 
     def __init__(

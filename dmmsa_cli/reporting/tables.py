@@ -12,6 +12,7 @@ from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_name
 from dmmsa_cli.experiments.variants import in_words
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Row, Table
+from dmmsa_cli.reporting.control import about_control
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
 from dmmsa_cli.reporting.marks import with_marks
 from dmmsa_cli.reporting.naming import unique
@@ -204,6 +205,7 @@ def _own_table(
             legend or LEGEND[_metric_set(systems[0])],
             *shared,
             *remarks,
+            *about_control(systems),
             *notes.about_marks(marked, among),
             *notes.about_spread(marked),
             *notes.about_data(systems),

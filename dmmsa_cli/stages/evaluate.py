@@ -291,7 +291,7 @@ def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[An
     """Return the columns that a model's heads give.
 
     `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative;
-    `emotions_joy` ... are probabilities.
+    `emotions_joy` ..., `polarity_positive` are probabilities; a head of one output (`intensity`, a score) is as it is.
     """
     columns: dict[str, NDArray[Any]] = {}
     for name, head in fused.objective.heads.items():
@@ -301,7 +301,7 @@ def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[An
         elif head.present:
             columns |= {f"{name}_{what}": _probability(values[:, i]) for i, what in enumerate(head.present)}
         else:
-            columns[name] = values.argmax(axis=1)
+            columns[name] = values[:, 0] if head.outputs == 1 else values.argmax(axis=1)
     return columns
 
 

@@ -99,7 +99,8 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
 
     Raises:
         InvalidInput: the variant's name is no name of a folder, or is the name of something else.
-        InvalidRecipe: the recipe asks for what the dataset, or its metrics, do not have.
+        InvalidRecipe: the recipe asks for what the dataset, or its metrics, do not have, or for a package that is
+            not installed.
         EncoderUnavailable: the text encoder can't be had.
     """
     if not is_folder_name(variant):
@@ -107,7 +108,7 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
             f"--name {shown(variant)} is no name for a folder.", "Use letters, digits, '-', '_' and '.', not too many."
         )
     check_names(experiment, variant, from_scratch=from_scratch)
-    fusion_objective(experiment)
+    fusion_objective(experiment).check()
     MODELS[experiment.recipe.model.name].check(experiment.modalities)
     if from_scratch and experiment.recipe.pretraining is None:
         raise InvalidInput(

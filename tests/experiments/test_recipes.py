@@ -11,7 +11,7 @@ from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, from_values, load_recipe, recipes_folder
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
-from dmmsa_cli.recipe import dump_yaml, to_dict
+from dmmsa_cli.recipe import dump_yaml, to_dict, with_settings
 
 STUDIES = "studies"  # files of another type
 FILES = sorted(p for p in recipes_folder().rglob("*.yaml") if STUDIES not in p.relative_to(recipes_folder()).parts)
@@ -103,7 +103,10 @@ def test_what_the_papers_leave_open_is_as_the_method_decides_it(dataset):
     dropouts += [part.layer_dropout for part in (recipe.vision, recipe.audio)]
     assert set(dropouts) == {0.5}
     assert (objective.beta, objective.msc.counts, objective.cl.temperature) == (1.0, (3,), 0.5)
-    assert (objective.gdwg.enabled, objective.gdwg.temperature) == (True, 1.0)
+    rule = objective.weighting
+    assert (rule.name, rule.options.temperature, rule.options.sum) == ("gdwg", 1.0, 1.0)
+    assert (objective.weighted, objective.uni.each) == ("auxiliary", False)
+    assert not objective.polarity.enabled and not objective.intensity.enabled
     assert objective.msc.enabled and objective.uni.enabled and objective.cl.enabled
     assert (recipe.text.pooling, recipe.text.max_tokens, recipe.text.train_in_fusion) == ("pooler", 256, False)
     assert (pretraining.objective.name, pretraining.objective.options.loss) == ("regression", "mse")
@@ -238,9 +241,12 @@ OBJECTIVE_DEFAULTS = {
     "dmmsa": {
         "beta": 1.0,
         "msc": {"enabled": True, "classes": 3},
-        "uni": {"enabled": True},
+        "uni": {"enabled": True, "each": False},
         "cl": {"enabled": True, "temperature": 0.5},
-        "gdwg": {"enabled": True, "temperature": 1.0},
+        "polarity": {"enabled": False},
+        "intensity": {"enabled": False},
+        "weighting": {"name": "gdwg", "sum": 1.0, "temperature": 1.0},
+        "weighted": "auxiliary",
     },
     "confede": {
         "contrast_weight": 0.1,
@@ -255,6 +261,14 @@ OBJECTIVE_DEFAULTS = {
         },
     },
     "regression": {"loss": "mse", "beta": 1.0},
+    "multitask": {
+        "loss": "l1",
+        "beta": 1.0,
+        "polarity": {"enabled": True},
+        "intensity": {"enabled": True},
+        "weighting": {"name": "fixed", "sum": None, "weights": {"polarity": 0.5, "intensity": 0.5}},
+        "weighted": "auxiliary",
+    },
     "misa": {"similarity": 0.3, "difference": 0.1, "reconstruction": 1.0},
     "self_mm": {},
     "mmiln": {"similarity": 0.3, "difference": 0.1, "distance": "squared"},
@@ -512,7 +526,25 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
         ("text.dropout=1.5", "text: dropout"),
         ("objective.beta=0", "objective: beta"),
         ("objective.cl.temperature=-1", "objective.cl: temperature"),
-        ("gdwg.temperature=0", "objective.gdwg: temperature"),
+        ("weighting.temperature=0", "objective.weighting: temperature"),
+        ("weighting.sum=0", "objective.weighting: sum: 0.* is not above 0; null keeps"),
+        ("weighting.name=none", "objective.weighting.name: 'none' is none of cagrad, dwa, equal, .*, gdwg"),
+        ("objective.weighting.tau=1", "objective.weighting.tau: unknown key; known here: sum, temperature"),
+        ("weighting={name: rlw, temperature: 1}", "objective.weighting.temperature: unknown key; known here: sum"),
+        (
+            "weighting={name: fixed, weights: {cls: 1}}",
+            "objective: weighting.weights: cls is none of the weighted tasks",
+        ),
+        (
+            "weighting={name: fixed, weights: {msr: 1}}",
+            "objective: weighting.weights: msr is none of the weighted tasks",
+        ),
+        ("weighting={name: fixed, weights: {cl: -1}}", "objective.weighting: weights.cl: -1.0 is below 0"),
+        ("objective.weighted=main", "objective.weighted: 'main' is not one of auxiliary, all"),
+        (
+            "objective.gdwg.temperature=1",
+            r"objective.gdwg: unknown key; it is `weighting: \{name: gdwg, temperature: 1\}`",
+        ),
         ("msc.classes=4", "objective.msc: classes"),
         ("msc.classes=[]", "objective.msc: classes"),
         ("msc.classes=[3, 3]", "objective.msc: classes"),
@@ -540,3 +572,58 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
 def test_an_impossible_value_is_refused_by_its_path(setting, words):
     with pytest.raises(InvalidRecipe, match=words):
         load_recipe(find_recipe(None, "toy"), [setting])
+
+
+# --- the rule of the weights, a choice within a choice ----------------------------------------------------------------
+
+
+def rule_of(*settings, changes=None, dataset="mosi"):
+    chosen = load_recipe(find_recipe(None, dataset), settings, changes).objective.options.weighting
+    return chosen.name, to_dict(chosen.options)
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "toy"])  # one recipe says what it is by default, the other says nothing
+def test_another_rule_takes_the_place_of_the_whole_of_the_former(dataset):
+    assert rule_of("objective.weighting.name=rlw", dataset=dataset) == ("rlw", {"sum": 1.0})
+    assert rule_of("objective.weighting=rlw", dataset=dataset) == ("rlw", {"sum": 1.0})
+    assert rule_of("weighting={name: rlw, sum: 2}", dataset=dataset) == ("rlw", {"sum": 2.0})
+    assert rule_of(changes={"objective.weighting": {"name": "rlw"}}, dataset=dataset) == ("rlw", {"sum": 1.0})
+    assert rule_of(changes={"objective.weighting.name": "rlw"}, dataset=dataset) == ("rlw", {"sum": 1.0})
+    both = ("objective.weighting.name=dwa", "objective.weighting.temperature=3")
+    assert rule_of(*both, dataset=dataset) == ("dwa", {"sum": 1.0, "temperature": 3.0})
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "toy"])
+def test_an_option_alone_is_that_of_the_recipes_own_rule(dataset):
+    assert rule_of("weighting.temperature=3", dataset=dataset) == ("gdwg", {"sum": 1.0, "temperature": 3.0})
+    assert rule_of("weighting.name=gdwg", "weighting.sum=null", dataset=dataset) == (
+        "gdwg",
+        {"sum": None, "temperature": 1.0},
+    )
+
+
+def test_a_weight_that_is_set_leaves_the_others_as_they_are():
+    """Those of the default, which the recipe does not write out."""
+    assert rule_of("objective=multitask", "objective.weighting.weights.polarity=2")[1]["weights"] == {"polarity": 2.0}
+    values = to_dict(load_recipe(find_recipe(None, "toy"), ["objective=multitask"])) | {"objective": "multitask"}
+    changed = with_settings(values, ["objective.weighting.weights.polarity=2"], to_dict(from_values(values, "x")))
+    found = from_values(changed, "y").objective.options.weighting
+    assert (found.name, found.options.weights) == ("fixed", {"polarity": 2.0, "intensity": 0.5})
+
+
+def test_options_in_a_file_without_a_name_are_those_of_the_default(tmp_path):
+    path = write(tmp_path, mine={"base": "toy/dmmsa", "objective": {"weighting": {"temperature": 0.5}}})
+    assert load_recipe(path).objective.options.weighting.options.temperature == 0.5
+    path = write(tmp_path, mine={"base": "mosi/dmmsa", "objective": {"weighting": {"name": "rlw"}}})
+    assert to_dict(load_recipe(path).objective.options.weighting) == {"name": "rlw", "sum": 1.0}
+
+
+@pytest.mark.parametrize("rule", ["gradnorm", "upgrad", "pcgrad", "mgda", "cagrad"])
+def test_a_rule_that_looks_at_shared_features_is_refused_for_a_network_without(rule):
+    path = find_recipe("lf-dnn", "toy")
+    with pytest.raises(
+        InvalidRecipe, match="multitask needs features that all tasks pass through, which lf_dnn does not give"
+    ):
+        load_recipe(path, ["objective=multitask", f"objective.weighting={rule}"])
+    load_recipe(find_recipe(None, "toy"), ["objective=multitask", f"objective.weighting={rule}"])
+    load_recipe(path, ["objective=multitask", "objective.weighting=rlw"])

@@ -102,7 +102,7 @@ def test_a_figure_whose_runs_are_missing_is_not_there(tmp_path):
 
 
 def test_without_gdwg_or_with_one_task_there_are_no_weights_to_draw(tmp_path):
-    write_run(tmp_path / "fixed", changes={"objective.gdwg.enabled": False}, recipe="dmmsa", variant="full")
+    write_run(tmp_path / "fixed", changes={"objective.weighting.name": "equal"}, recipe="dmmsa", variant="full")
     alone = write_run(tmp_path / "alone")
     lines = [json.loads(line) for line in (alone / "metrics.jsonl").read_text().splitlines()]
     (alone / "metrics.jsonl").write_text("".join(json.dumps(line | {"weights": {"uni": 1.0}}) + "\n" for line in lines))

@@ -9,7 +9,7 @@ NO_MSC = {"objective.msc.enabled": False}
 
 def test_systems_are_called_by_what_they_do(tmp_path):
     write_run(tmp_path)
-    write_run(tmp_path, variant="no-gdwg", changes={"objective.gdwg.enabled": False})
+    write_run(tmp_path, variant="no-gdwg", changes={"objective.weighting.name": "equal"})
     both = {"objective.msc.enabled": False, "objective.cl.enabled": False}
     write_run(tmp_path, variant="no-msc-no-cl", changes=both)
     write_run(tmp_path, variant="fraction-0.6-no-msc", changes=NO_MSC | {"data.fraction": 0.6})

@@ -81,9 +81,10 @@ def test_every_shipped_study_fits_every_datasets_recipe(name, dataset):
 
 def test_the_issues_studies_are_shipped():
     papers = {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"}
-    assert papers | {"mmiln", "mmiln-layers", "sequential-mtl"} == set(study_names())
+    sisters = {"mmiln", "mmiln-layers", "sequential-mtl", "mmolre", "mmolre-ranks", "mmolre-active"}
+    assert papers | sisters | {"weighting", "weighting-many"} == set(study_names())
     assert [v.label for v in load_study("data").variants] == ["1.0", "0.8", "0.6", "0.4", "0.2", "0.1"]
-    taus = [v.set.get("objective.gdwg.temperature") for v in load_study("gdwg").variants]
+    taus = [v.set.get("objective.weighting.temperature") for v in load_study("gdwg").variants]
     assert taus == [0.1, 0.5, None, 2, None]
     assert [v.set.get("objective.msc.classes") for v in load_study("msc").variants] == [2, None, 5, 7]
     networks = [
