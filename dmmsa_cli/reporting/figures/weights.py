@@ -41,7 +41,7 @@ def on_paper(subject: Subject) -> Drawing | None:
     for axes, (system, course) in zip(panels, drawn, strict=False):
         _lines(axes, system, course, tasks)
         if len(drawn) > 1:
-            axes.set_title(paper.plain(f"{_title(system)} ({label(system)})"))
+            axes.set_title(paper.plain(label(system)))
     for axes in panels[len(drawn) :]:
         axes.set_visible(False)
     if len(drawn) == 1:
