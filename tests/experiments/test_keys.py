@@ -99,6 +99,8 @@ LEAVES = {
     "objective.uni.each": (True, NONE),
     "objective.polarity.enabled": (True, NONE),
     "objective.intensity.enabled": (True, NONE),
+    "objective.emotions.enabled": (True, NONE),
+    "objective.emotions.loss": ("softmax", NONE),
     "objective.weighting.name": ("another", NONE),
     "objective.weighting.sum": (2, NONE),
     "objective.weighting.temperature": (2, NONE),

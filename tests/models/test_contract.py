@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
 from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.specs import EMOTIONS
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers import recurrent
@@ -21,6 +22,7 @@ from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import SHARED, Outputs
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.objectives.auxiliary import AUXILIARY, Enabled
+from dmmsa_cli.objectives.emotions import EmotionOptions
 from dmmsa_cli.recipe import to_dict
 from dmmsa_cli.training.run import RunFolder
 from tests.ragged import one_group, regrouped
@@ -72,11 +74,12 @@ def sequence_encoder(modality):
 
 
 def capabilities(subset):
-    return Capabilities(tuple(subset), 3.0, "mosi")
+    return Capabilities(tuple(subset), 3.0, "mosi", emotions=EMOTIONS)
 
 
 def objective_for(subset, objective):
-    return OBJECTIVES[objective](capabilities(subset), OBJECTIVES[objective].Options())
+    options = OBJECTIVES[objective].Options(**({"emotions": EmotionOptions(True)} if objective == "multitask" else {}))
+    return OBJECTIVES[objective](capabilities(subset), options)
 
 
 def reader(modality):
@@ -127,7 +130,11 @@ def batch_of(subset, lengths=None, extra=0, seed=0):
     labels = torch.randn(4, size, generator=torch.Generator().manual_seed(seed)).abs()
     labels[:, :1] *= -1  # some of either sign, but not as many
     inputs = {m: sequences(m, lengths[m], extra, seed) for m in subset}
-    return Batch(torch.arange(size), inputs, dict(zip(("y", "t", "v", "a"), labels, strict=True)))
+    emotions = (torch.rand(size, len(EMOTIONS), generator=torch.Generator().manual_seed(seed)) > 0.6).float()
+    emotions[-1, 0] = torch.nan
+    return Batch(
+        torch.arange(size), inputs, {**dict(zip(("y", "t", "v", "a"), labels, strict=True)), "emotions": emotions}
+    )
 
 
 def rows(batch, order):

@@ -84,8 +84,8 @@ def test_a_task_that_is_off_has_no_loss_head_or_weight(off):
 
 
 def test_every_auxiliary_task_is_one_of_both_objectives():
-    for name in AUXILIARY:
-        assert getattr(MultitaskOptions(), name).enabled
+    for name, task in AUXILIARY.items():
+        assert getattr(MultitaskOptions(), name).enabled == (not task.labels)  # what needs labels has to be asked for
         assert not getattr(DmmsaOptions(), name).enabled
 
 

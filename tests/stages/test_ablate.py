@@ -90,7 +90,7 @@ def test_the_issues_studies_are_shipped():
     networks = [
         load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants
     ]
-    assert set(networks) == set(MODELS) and len(networks) == 12
+    assert set(networks) == set(MODELS) and len(networks) == 14
     layers = [
         load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi"), changes=v.set).model.options.layers
         for v in load_study("mmiln-layers").variants
