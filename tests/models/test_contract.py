@@ -21,7 +21,7 @@ from dmmsa_cli.layers.text import TextEncoder, TextStates
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import SHARED, Outputs
 from dmmsa_cli.objectives import OBJECTIVES
-from dmmsa_cli.objectives.auxiliary import AUXILIARY, Enabled
+from dmmsa_cli.objectives.auxiliary import AUXILIARY
 from dmmsa_cli.objectives.emotions import EmotionOptions
 from dmmsa_cli.recipe import to_dict
 from dmmsa_cli.training.run import RunFolder
@@ -231,7 +231,7 @@ def test_every_parameter_has_a_finite_gradient(name, subset, objective):
 def with_all_tasks(subset, objective):
     """An objective with every task that it can have, each weighed by itself."""
     options = OBJECTIVES[objective].Options()
-    more = {name: Enabled() for name in AUXILIARY if hasattr(options, name)}
+    more = {n: dataclasses.replace(getattr(options, n), enabled=True) for n in AUXILIARY if hasattr(options, n)}
     more |= {"uni": dataclasses.replace(options.uni, each=True)} if hasattr(options, "uni") else {}
     return OBJECTIVES[objective](capabilities(subset), dataclasses.replace(options, **more))
 
@@ -246,7 +246,7 @@ def test_all_tasks_pass_through_the_features_of_a_model_that_says_so(name, subse
     model = build(name, subset, objective, heads=task.heads)
     outputs = model(batch)
     features = tuple(outputs.features.values())
-    before = [p for n, p in model.named_parameters() if not n.startswith(("fusion.", "heads."))]
+    before = [p for n, p in model.named_parameters() if not n.startswith(("fusion.", "heads.", "score."))]
     losses = task(outputs, batch)
 
     def slopes(target, at, given=None):
