@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dmmsa_cli.bench.place import Place
 from dmmsa_cli.bench.process import Facts
-from dmmsa_cli.layers.experts import ExpertBlock
+from dmmsa_cli.layers.experts import ExpertBlock, neighbours
 from dmmsa_cli.runtime import autocast, choose_device, choose_precision
 
 TASKS = ("score", "emotions")
@@ -27,7 +27,7 @@ def compared(place: Place) -> Facts:
     precision = choose_precision("auto" if place.precision is None else place.precision, device)  # type: ignore[arg-type]
     torch.manual_seed(0)
     block = ExpertBlock(WIDTH, TASKS, ranks=[RANK] * EXPERTS, task_rank=128, active=ACTIVE).to(device)
-    x = torch.randn(CLIPS, WIDTH, POSITIONS, device=device)
+    x = torch.randn(CLIPS, POSITIONS, WIDTH, device=device)
     mask = torch.ones(CLIPS, POSITIONS, dtype=torch.bool, device=device)
     inputs = {task: x.clone().requires_grad_() for task in TASKS}  # of its own, as in the second block
 
@@ -56,13 +56,12 @@ def compared(place: Place) -> Facts:
 
 
 def looped(block: ExpertBlock, task: str, x: Tensor, mask: Tensor) -> Tensor:
-    """Compute equation 1 for one task, an expert at a time, (B, d, T) -> (B, d, T)."""
-    gates = block.kept(block.routers[task](x, mask, 0.0)).to(x.dtype)
-    out: Tensor = block.own[task](x)
-    assert block.down.bias is not None
+    """Compute equation 1 for one task, an expert at a time, (B, T, d) -> (B, T, d)."""
+    gates, around = block.kept(block.routers[task](x, mask, 0.0)).to(x.dtype), neighbours(x)
+    out: Tensor = block.own[task](around)
     downs, biases = (torch.split(part, list(block.ranks)) for part in (block.down.weight, block.down.bias))
     ups = torch.split(block.up, list(block.ranks), dim=1)
     for n, (down, bias, up) in enumerate(zip(downs, biases, ups, strict=True)):
-        found = F.conv1d(F.conv1d(x, down, bias, padding=1), up.unsqueeze(-1), block.bias[n])
+        found = F.linear(F.linear(around, down, bias), up, block.bias[n])
         out = out + gates[:, n, None, None] * found
-    return out * mask.unsqueeze(1)
+    return out * mask.unsqueeze(-1)

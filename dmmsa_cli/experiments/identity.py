@@ -229,7 +229,7 @@ def identity_in(run: RunFolder) -> Identity:
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("dataset", "data_hash", "recipe", "variant", "precision"), str),
-    **dict.fromkeys(("base_text", "text_encoder", "emotions"), (str, type(None))),
+    **dict.fromkeys(("base_text", "text_encoder", "emotions", "pseudo_emotions"), (str, type(None))),
     **dict.fromkeys(("encoders", "encoder_hashes"), dict),
     **{"modalities": list, "from_scratch": bool, "synthetic": bool, "seed": int, "source": dict},
 }

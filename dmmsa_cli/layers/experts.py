@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmmsa_cli.data.ragged import Padded
 from dmmsa_cli.layers.sequence import masked_mean
 
 REDUCTION = 4  # of the width, in a router
@@ -45,35 +44,35 @@ class ExpertBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.ranks, self.active, self.noise = tuple(ranks), active, noise
-        self.down = _convolution(width, sum(ranks), KERNEL)
-        self.up = nn.Parameter(torch.cat([_started(width, rank) for rank in ranks], dim=1))  # (d, N r)
+        # A product with the neighbours side by side: of lengths that change with every batch torch's own convolution
+        # takes two to three times longer on a CPU.
+        self.down = _linear(KERNEL * width, sum(ranks))
+        self.up = nn.Parameter(torch.cat([_linear(rank, width).weight.data for rank in ranks], dim=1))  # (d, N r)
         self.bias = nn.Parameter(torch.zeros(len(ranks), width))  # of each expert's second convolution
         self.routers = nn.ModuleDict({task: _Router(width, len(ranks)) for task in tasks})
         self.own = nn.ModuleDict(
-            {
-                task: nn.Sequential(_convolution(width, task_rank, KERNEL), _convolution(task_rank, width, 1))
-                for task in tasks
-            }
+            {task: nn.Sequential(_linear(KERNEL * width, task_rank), _linear(task_rank, width)) for task in tasks}
         )
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-        """Map one sequence a task, (B, d, T), to one a task, likewise; padding is 0 in both.
+        """Map one sequence a task, (B, T, d), to one a task, likewise; padding is 0 in both.
 
         Args:
             inputs: by task; where tasks share a tensor, the shared experts look at it once.
             mask: True at valid positions, (B, T).
         """
-        seen = {id(x): x for x in inputs.values()}
-        hidden = {key: self.down(x) for key, x in seen.items()}  # (B, N r, T)
-        return {task: self._mixed(task, x, hidden[id(x)], mask) for task, x in inputs.items()}
+        around = {id(x): neighbours(x) for x in inputs.values()}
+        hidden = {key: self.down(seen) for key, seen in around.items()}  # (B, T, N r)
+        return {
+            task: (self._shared(task, x, hidden[id(x)], mask) + self.own[task](around[id(x)])) * mask.unsqueeze(-1)
+            for task, x in inputs.items()
+        }
 
-    def _mixed(self, task: str, x: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+    def _shared(self, task: str, x: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
         gates = self.kept(self.routers[task](x, mask, self.noise if self.training else 0.0)).to(hidden.dtype)
         sizes = torch.tensor(self.ranks, device=gates.device)
-        weighted = hidden * gates.repeat_interleave(sizes, dim=1, output_size=sum(self.ranks)).unsqueeze(-1)
-        shared = F.linear(weighted.mT, self.up).mT + F.linear(gates, self.bias.T).unsqueeze(-1)  # (B, d, T)
-        mixed: Tensor = (shared + self.own[task](x)) * mask.unsqueeze(1)
-        return mixed
+        weighted = hidden * gates.repeat_interleave(sizes, dim=1, output_size=sum(self.ranks)).unsqueeze(1)
+        return F.linear(weighted, self.up) + F.linear(gates, self.bias.T).unsqueeze(1)
 
     def kept(self, gates: Tensor) -> Tensor:
         """Return (B, N) with all but the k largest of each row set to 0."""
@@ -96,25 +95,20 @@ class _Router(nn.Module):
         self.second, self.out = nn.Linear(narrow, narrow), nn.Linear(narrow, experts)
 
     def forward(self, x: Tensor, mask: Tensor, noise: float) -> Tensor:
-        """Map (B, d, T) to the gates of the experts, (B, N) in float32."""
-        found: Tensor = self.second(F.gelu(self.norm(self.first(x.mT))))
+        """Map (B, T, d) to the gates of the experts, (B, N) in float32."""
+        found: Tensor = self.second(F.gelu(self.norm(self.first(x))))
         values = self.out(masked_mean(found, mask)).float()
         return torch.softmax(values + noise * torch.randn_like(values) if noise else values, dim=-1)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv1d:
-    convolution = nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2)
-    nn.init.kaiming_normal_(convolution.weight)  # as MLoRE's
-    assert convolution.bias is not None
-    nn.init.zeros_(convolution.bias)
-    return convolution
+def neighbours(x: Tensor) -> Tensor:
+    """Put the position before and the one behind beside each, zeros beyond both ends, (B, T, d) -> (B, T, 3 d)."""
+    around = F.pad(x, (0, 0, 1, 1))
+    return torch.cat([around[:, :-2], x, around[:, 2:]], dim=-1)
 
 
-def _started(width: int, rank: int) -> Tensor:
-    return nn.init.kaiming_normal_(torch.empty(width, rank))
-
-
-def channels(block: Padded) -> tuple[Tensor, Tensor]:
-    """Return a block (B, T, w) as (B, w, T) with zeros for its padding, and its mask (B, T)."""
-    mask = block.mask()
-    return (block.values * mask.unsqueeze(-1)).mT, mask
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.kaiming_normal_(layer.weight)  # as MLoRE's
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -14,7 +14,7 @@ from dmmsa_cli.data.views import Batch
 from dmmsa_cli.errors import Inapplicable
 from dmmsa_cli.layers.coattention import Coattention
 from dmmsa_cli.layers.dropout import Dropout
-from dmmsa_cli.layers.experts import ExpertBlock, channels
+from dmmsa_cli.layers.experts import ExpertBlock
 from dmmsa_cli.layers.heads import Head, check_over_fusion
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
@@ -168,13 +168,13 @@ class Mmolre(Model):
         """The features that each fusion gets of a modality, (B, T, d)."""
         if modality not in self.experts:
             return dict.fromkeys(self.fusions, block.values)
-        values, mask = channels(block)
-        found = dict.fromkeys(self.fusions, values)
+        mask = block.mask()
+        found = dict.fromkeys(self.fusions, block.values * mask.unsqueeze(-1))
         blocks = self.experts[modality]
         assert isinstance(blocks, nn.ModuleList)
         for experts in blocks:
             found = experts(found, mask)
-        return {task: x.mT for task, x in found.items()}
+        return found
 
 
 def _experts(options: MmolreOptions, tasks: Sequence[str]) -> ExpertBlock:

@@ -209,9 +209,16 @@ def _facts(
         "encoders": {modality: folder.path.name for modality, folder in encoders.items()},
         "score_range": spec.score_range,
         "source": experiment.store.manifest.source,
+        "pseudo_emotions": _pseudo_emotions(experiment),
         "remarks": fusion_objective(experiment).remarks(),
         **now,
     }
+
+
+def _pseudo_emotions(experiment: Experiment) -> str | None:
+    """Name the dataset that the emotions were taken from which a run learns, where nobody gave its clips any."""
+    origin = experiment.store.manifest.pseudo_emotions
+    return None if origin is None or experiment.emotions_hash is None else str(origin["dataset"])
 
 
 def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Callable[[str], None]) -> dict[str, Any]:

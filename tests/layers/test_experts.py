@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dmmsa_cli.data.ragged import Padded
-from dmmsa_cli.layers.experts import ExpertBlock, channels
+from dmmsa_cli.layers.experts import ExpertBlock
 
 WIDTH, TASKS, RANKS = 8, ("one", "two"), (2, 3, 5, 1)
 
@@ -20,18 +20,23 @@ def block(active=len(RANKS), ranks=RANKS, seed=0, **more):
 
 
 def sequence(lengths=(5, 2, 1), extra=0, seed=1):
-    """Blocks (B, w, T) of clips, noise behind the end of each taken away, and their mask."""
+    """Blocks (B, T, w) of clips, 0 behind the end of each, and their mask."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(len(lengths), max(lengths), WIDTH, generator=generator, dtype=torch.float64)
-    values = F.pad(values, (0, 0, 0, extra), value=7.0)
-    return channels(Padded(values, torch.tensor(lengths)))
+    block = Padded(F.pad(values, (0, 0, 0, extra)), torch.tensor(lengths))
+    return block.values * block.mask().unsqueeze(-1), block.mask()
 
 
 def expert(made, number):
-    """The two kernels of a shared expert: (r, d, 3), (r,), (d, r), (d,)."""
+    """The two kernels of a shared expert, as convolutions have them: (r, d, 3), (r,), (d, r), (d,)."""
     start, rank = sum(made.ranks[:number]), made.ranks[number]
     part = slice(start, start + rank)
-    return made.down.weight[part], made.down.bias[part], made.up[:, part], made.bias[number]
+    return kernel(made.down.weight[part]), made.down.bias[part], made.up[:, part], made.bias[number]
+
+
+def kernel(weight):
+    """Of a product with neighbours side by side, (r, 3 d), the kernel of the convolution that it is, (r, d, 3)."""
+    return weight.unflatten(1, (3, WIDTH)).mT
 
 
 def slow_expert(x, kernel, bias, back, last):
@@ -63,7 +68,7 @@ def slow(made, task, x, active):
     chosen = sorted(range(len(gates)), key=lambda n: -gates[n])[:active]
     shared = sum(gates[n] * slow_expert(x, *expert(made, n)) for n in chosen)
     first, second = made.own[task]
-    return shared + slow_expert(x, first.weight, first.bias, second.weight[..., 0], second.bias)
+    return shared + slow_expert(x, kernel(first.weight), first.bias, second.weight, second.bias)
 
 
 @pytest.mark.parametrize("active", [1, 2, 4])
@@ -72,9 +77,9 @@ def test_equation_1(active):
     found = made({"one": one, "two": two}, mask)
     for task, x in (("one", one), ("two", two)):
         for row, length in enumerate(mask.sum(1).tolist()):
-            expected = slow(made, task, x[row, :, :length], active)
-            torch.testing.assert_close(found[task][row, :, :length], expected, rtol=1e-6, atol=1e-6)
-            assert not found[task][row, :, length:].any()
+            expected = slow(made, task, x[row, :length].T, active).T
+            torch.testing.assert_close(found[task][row, :length], expected, rtol=1e-6, atol=1e-6)
+            assert not found[task][row, length:].any()
 
 
 def test_more_padding_changes_nothing():
@@ -82,17 +87,17 @@ def test_more_padding_changes_nothing():
     (x, mask), (longer, more) = sequence(), sequence(extra=3)
     found, again = made(dict.fromkeys(TASKS, x), mask), made(dict.fromkeys(TASKS, longer), more)
     for task in TASKS:
-        torch.testing.assert_close(again[task][..., : x.shape[-1]], found[task])
+        torch.testing.assert_close(again[task][:, : x.shape[1]], found[task])
 
 
 def test_an_expert_is_one_convolution_with_the_product_of_its_two_kernels():
     made, (x, mask) = block(ranks=(3,), active=1), sequence(lengths=(5,))
-    kernel, bias, back, last = expert(made, 0)
-    whole = torch.einsum("or,rdk->odk", back, kernel)
+    weight, bias, back, last = expert(made, 0)
+    whole, columns = torch.einsum("or,rdk->odk", back, weight), x.mT
     first, second = made.own["one"]
-    own = F.conv1d(x, torch.einsum("or,rdk->odk", second.weight[..., 0], first.weight), padding=1)
-    own = own + (second.weight[..., 0] @ first.bias + second.bias)[None, :, None]
-    expected = F.conv1d(x, whole, padding=1) + (back @ bias + last)[None, :, None] + own
+    own = F.conv1d(columns, torch.einsum("or,rdk->odk", second.weight, kernel(first.weight)), padding=1)
+    own = own + (second.weight @ first.bias + second.bias)[None, :, None]
+    expected = (F.conv1d(columns, whole, padding=1) + (back @ bias + last)[None, :, None] + own).mT
     torch.testing.assert_close(made({"one": x, "two": x}, mask)["one"], expected)
 
 
@@ -103,7 +108,7 @@ def test_with_equal_gates_and_all_active_it_is_the_mean_of_experts_as_wide_as_th
         nn.init.zeros_(router.out.bias)
     for parameter in made.own.parameters():
         nn.init.zeros_(parameter)
-    mean = torch.stack([slow_expert(x[0], *expert(made, n)) for n in range(3)]).mean(0)
+    mean = torch.stack([slow_expert(x[0].T, *expert(made, n)) for n in range(3)]).mean(0).T
     torch.testing.assert_close(made({"one": x, "two": x}, mask)["one"][0], mean, rtol=1e-6, atol=1e-6)
 
 

@@ -151,6 +151,7 @@ def test_without_emotions_the_task_is_inactive_and_said(bare, recipe, tmp_path):
     folder = run_fuse(open_mini(bare, recipe, tmp_path / "runs"), remark=told.append).folder
     assert [line for line in told if "emotions is inactive" in line]
     assert "emotions" not in log(folder)[0]["losses"]
+    assert RunFolder(folder).environment["pseudo_emotions"] is None
 
 
 def test_pseudo_emotions_are_learned_and_never_measured(bare, recipe, tmp_path):
@@ -159,6 +160,7 @@ def test_pseudo_emotions_are_learned_and_never_measured(bare, recipe, tmp_path):
     lines = log(folder)
     assert all(line["losses"]["emotions"] > 0 for line in lines)
     assert not [name for line in lines for name in line["validation"] if "emotions" in name]
+    assert RunFolder(folder).environment["pseudo_emotions"] == "felt"
     for split in ("test", "train"):
         evaluate([RunFolder(folder)], split=split, data_dir=bare)
         found = json.loads((folder / "metrics.json").read_text())[split]["fused"]
