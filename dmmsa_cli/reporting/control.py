@@ -21,8 +21,9 @@ def about_control(systems: Sequence[System]) -> list[str]:
     against each other, clip by clip.
 
     Args:
-        systems: those of a table, of one dataset.
+        systems: those of a table, of one dataset; some may stand in several rows.
     """
+    systems = list({id(system): system for system in systems}.values())
     return [_sentence(gdwg, control) for control in systems for gdwg in _as_the_recipe_has_it(control, systems)]
 
 
