@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,22 +110,27 @@ def _evaluate_predictions(
 
 def _show(console: Console, table: Evaluation) -> None:
     from dmmsa_cli.metrics import EMOTIONS
-    from dmmsa_cli.reporting.results import COLUMNS, EMOTIONS_LEGEND, LEGEND, emotion_columns
+    from dmmsa_cli.reporting.results import COLUMNS, EMOTION_METRICS, LEGEND, emotion_columns
+    from dmmsa_cli.stages.evaluate import MAJORITY, PLAINEST
 
     spec = table.spec
     synthetic = "SYNTHETIC data, " if spec.synthetic else ""
     title = f"{spec.name}: {synthetic}{table.split} split, {table.rows} clips"
     console.print(_filled(title, COLUMNS[spec.metrics], table.systems))
-    knowing = [system for system in table.systems if f"acc_{EMOTIONS}" in system.summary.mean]
+    knowing = [
+        replace(system, title=MAJORITY) if system.title == PLAINEST else system
+        for system in table.systems
+        if f"acc_{EMOTIONS}" in system.summary.mean
+    ]
     learned = len(knowing) > 1  # beside the plainest predictor, which always is there
-    if learned:
+    for kind, name in EMOTION_METRICS.items() if learned else ():  # in one table they would not fit on a screen
         console.print()
-        console.print(_filled(f"{title}, emotions", emotion_columns(table.emotions), knowing))
+        console.print(_filled(f"{title}, {name} of emotions", emotion_columns(table.emotions, [kind]), knowing))
     for line in _notes(table):
         console.print(line, style="dim")
     console.print(LEGEND[spec.metrics], style="dim")
     if learned:
-        console.print(EMOTIONS_LEGEND, style="dim")
+        console.print("Emotions: present against absent, over the clips of which it is known.", style="dim")
 
 
 def _filled(title: str, columns: tuple[Column, ...], systems: list[Row]) -> Table:

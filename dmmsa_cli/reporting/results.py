@@ -52,11 +52,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 EMOTIONS_LEGEND = "Emotions: accuracy, then weighted F1, of present against absent, over clips of which it is known."
 
 
-def emotion_columns(names: Sequence[str]) -> tuple[Column, ...]:
-    """Return the columns of a table of emotions: each by itself, then their means."""
-    columns = [*names, EMOTIONS]
-    titles = {EMOTIONS: "Mean"}
-    return tuple(Column(titles.get(name, name.capitalize()), (f"acc_{name}", f"wf1_{name}")) for name in columns)
+EMOTION_METRICS = {"acc": "accuracy", "wf1": "weighted F1"}
+
+
+def emotion_columns(names: Sequence[str], kinds: Sequence[str] = tuple(EMOTION_METRICS)) -> tuple[Column, ...]:
+    """Return the columns of a table of emotions: each by itself, then their means; of some of `EMOTION_METRICS`."""
+    titles = {**{name: name.capitalize() for name in names}, EMOTIONS: "Mean"}
+    return tuple(Column(title, tuple(f"{kind}_{name}" for kind in kinds)) for name, title in titles.items())
 
 
 def emotions_of(metrics: Iterable[str]) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
 
 FUSION_ONLY = "the fusion only: encoders are shared by the seeds"
 ALL_TRAINING = "all training"
+PLAINEST = "training mean"
+MAJORITY = "majority class"  # what the plainest predictor says of emotions
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ class _Table:
             heads[EMOTIONS] = np.tile((share - 0.5).astype(np.float32), (rows, 1))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a constant has no Corr is no news here; the table prints a dash
-            return Row("training mean", [self._score(Predictions(constant, [], heads))])
+            return Row(PLAINEST, [self._score(Predictions(constant, [], heads))])
 
     def _encoders_alone(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
         """Give a row for each modality's encoders; where systems have encoders of their own, for each."""

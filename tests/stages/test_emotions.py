@@ -88,7 +88,7 @@ def test_beside_them_stands_who_always_says_what_most_training_clips_have(finish
 def test_the_command_shows_a_table_of_them(finished, prepared):
     shown = CliRunner().invoke(app, ["evaluate", str(finished[0]), "--data-dir", str(prepared)], terminal_width=200)
     assert shown.exit_code == 0, shown.output
-    for word in ("test split, 24 clips, emotions", "Joy", "Fear", "Mean", "accuracy, then weighted F1"):
+    for word in ("test split, 24 clips, accuracy of emotions", "weighted F1 of emotions", "Joy", "Fear", "Mean"):
         assert word in shown.output
 
 
@@ -166,7 +166,7 @@ def test_pseudo_emotions_are_learned_and_never_measured(bare, recipe, tmp_path):
         found = json.loads((folder / "metrics.json").read_text())[split]["fused"]
         assert not [name for name in found if name.startswith(("wf1", "acc_"))]
     shown = CliRunner().invoke(app, ["evaluate", str(folder), "--data-dir", str(bare)], terminal_width=200)
-    assert "clips, emotions" not in shown.output
+    assert "of emotions" not in shown.output
     assert "emotions_joy" in pd.read_csv(folder / "predictions.csv")
 
 
