@@ -15,12 +15,11 @@ from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import DECOMPOSITION, Outputs
-from dmmsa_cli.objectives.auxiliary import AUXILIARY, AuxiliaryTasks, Enabled, labels_of
-from dmmsa_cli.objectives.base import Objective
+from dmmsa_cli.objectives.auxiliary import AUXILIARY, Enabled
 from dmmsa_cli.objectives.contrastive import multi_nt_xent
 from dmmsa_cli.objectives.emotions import EmotionOptions
 from dmmsa_cli.objectives.unimodal import unimodal_targets
-from dmmsa_cli.objectives.weighted import Weighted, WeightedTasks, check_named, needs_of
+from dmmsa_cli.objectives.weighted import Weighted, WeightedObjective, WeightedTasks, check_named
 from dmmsa_cli.objectives.weighting.base import Task
 from dmmsa_cli.objectives.weighting.gdwg import GdwgOptions
 from dmmsa_cli.recipe import Choice, choice
@@ -112,7 +111,7 @@ def _positive(**values: float) -> None:
             raise ValueError(f"{name}: {value} is not above 0")
 
 
-class Dmmsa(Objective):
+class Dmmsa(WeightedObjective):
     r"""L = L_MSR + L_MSC + lambda_Uni L_Uni + lambda_CL L_CL (equation 5).
 
     - MSR: smooth L1 between the prediction and y (6, 7; torch's definition is meant).
@@ -138,12 +137,7 @@ class Dmmsa(Objective):
     def needs(cls, options: DmmsaOptions) -> frozenset[str]:
         """Return the features that the unimodal task and contrast look at, and what the rule of the weights wants."""
         features = {DECOMPOSITION} if options.uni.enabled or options.cl.enabled else set()
-        return needs_of(options.weighting) | features
-
-    @classmethod
-    def labels(cls, options: DmmsaOptions) -> frozenset[str]:
-        """Return what its auxiliary tasks learn beside the scores."""
-        return labels_of(options)
+        return super().needs(options) | features
 
     def __init__(self, capabilities: Capabilities, options: DmmsaOptions) -> None:
         super().__init__(capabilities, options)
@@ -157,7 +151,6 @@ class Dmmsa(Objective):
         for c in self.counts:
             edges = class_edges(c, capabilities.metrics, capabilities.score_range)
             self.register_buffer(f"edges_{c}", torch.from_numpy(edges), persistent=False)
-        self.auxiliary = AuxiliaryTasks(options, capabilities)
         self.weighting = WeightedTasks(self._weighted(), options.weighting)
         self.heads = {f"msc_{c}": Head(c, "fusion") for c in self.counts} | self.auxiliary.heads
         if options.uni.enabled:
@@ -187,33 +180,12 @@ class Dmmsa(Objective):
         self.weighting.look_at(outputs)
         return losses | self.auxiliary.losses(outputs, labels)
 
-    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """Equation 5."""
-        return self.weighting.total(losses)
-
-    def weights(self) -> dict[str, float]:
-        """Return lambda of each weighted task."""
-        return self.weighting.current()
-
-    def epoch_end(self, losses: Mapping[str, float]) -> None:
-        """Let the rule set the next epoch's lambda."""
-        self.weighting.epoch_end(losses)
-
-    @property
-    def learning_rate(self) -> float:
-        """Of weights that are trained."""
-        return self.weighting.learning_rate
-
-    def check(self) -> None:
-        """See that what the rule needs is installed."""
-        self.weighting.check()
-
     def remarks(self) -> list[str]:
         """Say it where contrast was asked for and can't be had."""
         if self.options.cl.enabled and not self.contrasts:
-            first = ["Contrastive learning is inactive: it needs text and at least one other modality."]
-            return [*first, *self.auxiliary.remarks()]
-        return self.auxiliary.remarks()
+            first = "Contrastive learning is inactive: it needs text and at least one other modality."
+            return [first, *super().remarks()]
+        return super().remarks()
 
     def _classification(self, outputs: Outputs, y: Tensor) -> Tensor:
         losses = [

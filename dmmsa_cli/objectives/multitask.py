@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,11 +10,10 @@ from torch import Tensor
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.models.base import Outputs
-from dmmsa_cli.objectives.auxiliary import AUXILIARY, AuxiliaryTasks, Enabled, labels_of
-from dmmsa_cli.objectives.base import Objective
+from dmmsa_cli.objectives.auxiliary import AUXILIARY, Enabled
 from dmmsa_cli.objectives.emotions import EmotionOptions
 from dmmsa_cli.objectives.regression import RegressionOptions, distance
-from dmmsa_cli.objectives.weighted import Weighted, WeightedTasks, check_named, needs_of
+from dmmsa_cli.objectives.weighted import Weighted, WeightedObjective, WeightedTasks, check_named
 from dmmsa_cli.objectives.weighting.base import Task
 from dmmsa_cli.objectives.weighting.by_epoch import FixedOptions
 from dmmsa_cli.recipe import Choice, choice
@@ -46,7 +44,7 @@ class MultitaskOptions(RegressionOptions):
         check_named(self.weighting, [*([MAIN] if self.weighted == "all" else []), *AUXILIARY])
 
 
-class Multitask(Objective):
+class Multitask(WeightedObjective):
     """L = L_MSR + sum_k w_k L_k over the auxiliary tasks k that are enabled (`auxiliary.py`).
 
     - MSR: the distance between the prediction and y.
@@ -61,20 +59,9 @@ class Multitask(Objective):
 
     Options = MultitaskOptions
 
-    @classmethod
-    def needs(cls, options: MultitaskOptions) -> frozenset[str]:
-        """Return what the rule of the weights wants."""
-        return needs_of(options.weighting)
-
-    @classmethod
-    def labels(cls, options: MultitaskOptions) -> frozenset[str]:
-        """Return what its tasks learn beside the scores."""
-        return labels_of(options)
-
     def __init__(self, capabilities: Capabilities, options: MultitaskOptions) -> None:
         super().__init__(capabilities, options)
         main = [Task(MAIN)] if options.weighted == "all" else []
-        self.auxiliary = AuxiliaryTasks(options, capabilities)
         self.weighting = WeightedTasks([*main, *self.auxiliary.tasks], options.weighting)
         self.heads = self.auxiliary.heads
 
@@ -83,28 +70,3 @@ class Multitask(Objective):
         self.weighting.look_at(outputs)
         score = distance(outputs.prediction, batch.labels["y"], self.options)
         return {MAIN: score} | self.auxiliary.losses(outputs, batch.labels)
-
-    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """Add up the tasks under their weights."""
-        return self.weighting.total(losses)
-
-    def weights(self) -> dict[str, float]:
-        """Return the weight of each weighted task."""
-        return self.weighting.current()
-
-    def epoch_end(self, losses: Mapping[str, float]) -> None:
-        """Let the rule set the next epoch's weights."""
-        self.weighting.epoch_end(losses)
-
-    @property
-    def learning_rate(self) -> float:
-        """Of weights that are trained."""
-        return self.weighting.learning_rate
-
-    def check(self) -> None:
-        """See that what the rule needs is installed."""
-        self.weighting.check()
-
-    def remarks(self) -> list[str]:
-        """Say which tasks are wanted and can't be had."""
-        return self.auxiliary.remarks()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.objectives.auxiliary import AuxiliaryTasks, labels_of
+from dmmsa_cli.objectives.base import Objective
 from dmmsa_cli.objectives.weighting import WEIGHTINGS
 from dmmsa_cli.objectives.weighting.base import Task
 from dmmsa_cli.recipe import Choice
@@ -70,9 +73,56 @@ class WeightedTasks(nn.Module):
             self.rule.check()
 
 
-def needs_of(chosen: Choice) -> frozenset[str]:
-    """Return what a rule wants of a model, by the names of `gives`."""
-    return WEIGHTINGS[chosen.name].needs
+class WeightedObjective(Objective):
+    """An objective with a rule that weighs some of its tasks, auxiliary ones among them.
+
+    Its options have `weighting`, and a field for each auxiliary task that it can have (`auxiliary.py`).
+
+    Args:
+        capabilities: which modalities and labels there are.
+        options: an instance of the class's `Options`.
+    """
+
+    weighting: WeightedTasks
+
+    @classmethod
+    def needs(cls, options: Any) -> frozenset[str]:  # noqa: ANN401  (each has a type of its own)
+        """Return what the rule wants of a model, by the names of `gives`."""
+        return WEIGHTINGS[options.weighting.name].needs
+
+    @classmethod
+    def labels(cls, options: Any) -> frozenset[str]:  # noqa: ANN401
+        """Return what its auxiliary tasks learn beside the scores."""
+        return labels_of(options)
+
+    def __init__(self, capabilities: Capabilities, options: Any) -> None:  # noqa: ANN401
+        super().__init__(capabilities, options)
+        self.auxiliary = AuxiliaryTasks(options, capabilities)
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Add up the tasks under their weights."""
+        return self.weighting.total(losses)
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each weighted task."""
+        return self.weighting.current()
+
+    def epoch_end(self, losses: Mapping[str, float]) -> None:
+        """Let the rule set the next epoch's weights."""
+        self.weighting.epoch_end(losses)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of weights that are trained."""
+        return self.weighting.learning_rate
+
+    def check(self) -> None:
+        """See that what the rule needs is installed."""
+        self.weighting.check()
+
+    def remarks(self) -> list[str]:
+        """Say which tasks are wanted and can't be had."""
+        return self.auxiliary.remarks()
 
 
 def check_named(chosen: Choice, tasks: Sequence[str]) -> None:

@@ -57,9 +57,10 @@ def test_heads_of_one_output_stand_in_the_predictions_as_they_are(measured):
     for variant, features in (("nine", ["T_s", "V_s", "A_s", "T_d", "V_d", "A_d"]), ("multitask", [])):
         table = pd.read_csv(measured / variant / "seed-1" / "predictions.csv")
         assert {f"uni_{name}" for name in features} == {name for name in table if name.startswith("uni_")}
-        for head in ("polarity", "intensity"):
+        for head in ("polarity_nonnegative", "intensity"):
             assert table[head].nunique() > 1
             assert np.isfinite(table[head]).all()
+        assert table["polarity_nonnegative"].between(0, 1).all()  # a probability; intensity is a score
 
 
 def test_the_log_has_every_tasks_loss_and_every_weight(measured):
