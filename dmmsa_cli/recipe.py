@@ -131,7 +131,8 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: 
     """
     result = _copy(values)
     paths = list(_leaves(resolved))
-    for setting in settings:
+    # Names first: whoever chooses another row sets its options beside it, in whichever order.
+    for setting in sorted(settings, key=lambda one: not one.partition("=")[0].strip().endswith(".name")):
         path, equals, text = setting.partition("=")
         if not equals:
             raise InvalidRecipe(f"--set {setting} has no value.", "Write --set key.of.recipe=value.")

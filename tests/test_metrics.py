@@ -259,7 +259,7 @@ def test_the_metric_sets_are_those_that_have_classes():
 # --- emotions ---------------------------------------------------------------------------------------------------------
 
 EMOTIONAL = st.lists(
-    st.tuples(*[st.sampled_from([0.0, 1.0, math.nan])] * 2, *[st.floats(-3, 3, width=32)] * 2), min_size=1, max_size=30
+    st.tuples(*[st.sampled_from([0.0, 1.0, math.nan])] * 2, *[st.floats(0, 1, width=32)] * 2), min_size=1, max_size=30
 )
 
 
@@ -281,7 +281,7 @@ def test_emotions_are_equal_to_the_slow_definitions(clips):
     found = emotion_metrics([clip[:2] for clip in clips], [clip[2:] for clip in clips], ("joy", "fear"))
     means = {"acc": [], "wf1": []}
     for column, name in enumerate(("joy", "fear")):
-        pairs = [(int(c[column]), int(c[2 + column] > 0)) for c in clips if not math.isnan(c[column])]
+        pairs = [(int(c[column]), int(c[2 + column] > 0.5)) for c in clips if not math.isnan(c[column])]
         if not pairs:
             assert math.isnan(found[f"acc_{name}"])
             assert math.isnan(found[f"wf1_{name}"])
@@ -294,8 +294,11 @@ def test_emotions_are_equal_to_the_slow_definitions(clips):
         assert found[f"{kind}_emotions"] == pytest.approx(sum(values) / len(values))
 
 
-def test_a_logit_of_0_says_that_an_emotion_is_absent():
-    assert emotion_metrics([[0.0]], [[0.0]], ("joy",))["acc_joy"] == 1
+@pytest.mark.parametrize("even", [0.5, 0.25])
+def test_an_emotion_is_present_where_it_is_more_probable_than_even(even):
+    above = float(np.nextafter(np.float32(even), np.float32(1)))
+    found = emotion_metrics([[0.0], [1.0]], [[even], [above]], ("joy",), even=even)
+    assert found["acc_joy"] == 1
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def _evaluate_predictions(
 
 
 def _show(console: Console, table: Evaluation) -> None:
-    from dmmsa_cli.metrics import EMOTIONS
+    from dmmsa_cli.metrics import ALL_EMOTIONS
     from dmmsa_cli.reporting.results import COLUMNS, EMOTION_METRICS, LEGEND, emotion_columns
     from dmmsa_cli.stages.evaluate import MAJORITY, PLAINEST
 
@@ -120,7 +120,7 @@ def _show(console: Console, table: Evaluation) -> None:
     knowing = [
         replace(system, title=MAJORITY) if system.title == PLAINEST else system
         for system in table.systems
-        if f"acc_{EMOTIONS}" in system.summary.mean
+        if f"acc_{ALL_EMOTIONS}" in system.summary.mean
     ]
     learned = len(knowing) > 1  # beside the plainest predictor, which always is there
     for kind, name in EMOTION_METRICS.items() if learned else ():  # in one table they would not fit on a screen

@@ -95,7 +95,7 @@ class DatasetSpec:
 def _are_names(values: Any) -> bool:  # noqa: ANN401
     """Whether these are words, each another: they become names of columns and of metrics."""
     words = all(isinstance(value, str) and re.fullmatch(r"[^\W\d_][\w-]*", value) for value in values)
-    return words and bool(values) and len(set(values)) == len(values)
+    return words and bool(values) and len(set(values)) == len(values) and "emotions" not in values  # the mean's name
 
 
 _MOSI = DatasetSpec(

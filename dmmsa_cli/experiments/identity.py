@@ -25,7 +25,7 @@ SHORT = 12  # characters of a hash that are shown
 TRAIN_AGAIN = "Train the run again: delete its folder, then the command that made it."
 
 BASE_TEXT = "the base text encoder"
-EMOTIONS = "the emotions of its clips"
+THE_EMOTIONS = "the emotions of its clips"
 
 
 def encoder_name(modality: str) -> str:
@@ -91,7 +91,7 @@ class Identity:
     @property
     def setting(self) -> str:
         """Stands for what systems share that differ in their objective, and in what their encoders are, alone."""
-        left_out = self._by_seed() | _ENCODERS
+        left_out = self._by_seed() | _ENCODERS | {THE_EMOTIONS}  # which follow from what the objective learns
         facts = {key: value for key, value in self._compared().items() if key not in left_out}
         return digest({key: value for key, value in facts.items() if not key.startswith("objective.")})
 
@@ -129,7 +129,7 @@ class Identity:
             BASE_TEXT: self.base_text,
             **encoders,
             "seed": self.seed,
-            **({} if self.emotions is None else {EMOTIONS: self.emotions}),
+            **({} if self.emotions is None else {THE_EMOTIONS: self.emotions}),
         }
 
     @property

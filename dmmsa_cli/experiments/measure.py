@@ -13,8 +13,9 @@ from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.data.views import View
 from dmmsa_cli.errors import TrainingDiverged
 from dmmsa_cli.experiments.experiment import Experiment
+from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.metrics import Metrics, emotion_metrics, score
-from dmmsa_cli.training.inference import Predictions, predict
+from dmmsa_cli.training.inference import Predictions, predict, presence
 
 
 def predictions_of(experiment: Experiment, model: nn.Module, view: View) -> Predictions:
@@ -28,8 +29,10 @@ def predictions_of(experiment: Experiment, model: nn.Module, view: View) -> Pred
     )
 
 
-def metrics_of(experiment: Experiment, model: nn.Module, view: View) -> Metrics:
-    """Return the dataset's metrics of a model over a view's own labels.
+def metrics_of(
+    experiment: Experiment, model: nn.Module, view: View, heads: Mapping[str, Head] | None = None
+) -> Metrics:
+    """Return the dataset's metrics of a model over a view's own labels, and those of emotions (`heads`).
 
     Raises:
         TrainingDiverged: a prediction is no finite number.
@@ -40,13 +43,15 @@ def metrics_of(experiment: Experiment, model: nn.Module, view: View) -> Metrics:
             "The model's predictions are no longer finite numbers.",
             "Lower the learning rate: --set fusion.learning_rate=...",
         )
-    return metrics_of_predictions(
-        experiment.store, found, {name: y.numpy()[view.rows] for name, y in view.labels.items()}
-    )
+    labels = {name: y.numpy()[view.rows] for name, y in view.labels.items()}
+    return metrics_of_predictions(experiment.store, found, labels, heads)
 
 
 def metrics_of_predictions(
-    store: Store, predictions: Predictions, labels: Mapping[str, NDArray[np.float32]]
+    store: Store,
+    predictions: Predictions,
+    labels: Mapping[str, NDArray[np.float32]],
+    heads: Mapping[str, Head] | None = None,
 ) -> Metrics:
     """Return the dataset's metrics of N rows, and those of emotions where they were predicted and somebody gave them.
 
@@ -54,10 +59,13 @@ def metrics_of_predictions(
         store: the dataset.
         predictions: of the N rows.
         labels: of the same, `y` (N,), and `emotions` (N, C) where there are some.
+        heads: what the model was asked for beside the score.
     """
     spec, manifest = store.spec, store.manifest
     metrics = score(labels["y"], predictions.scores, metrics=spec.metrics, score_range=spec.score_range)
     given = labels.get(EMOTIONS) if manifest.pseudo_emotions is None else None
-    if given is None or EMOTIONS not in predictions.heads or np.isnan(given).all():
+    head = (heads or {}).get(EMOTIONS)
+    if given is None or head is None or np.isnan(given).all():
         return metrics
-    return metrics | emotion_metrics(given, predictions.heads[EMOTIONS], manifest.emotions)
+    probabilities = presence(predictions.heads[EMOTIONS], head)
+    return metrics | emotion_metrics(given, probabilities, manifest.emotions, even=head.even)

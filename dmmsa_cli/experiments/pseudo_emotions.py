@@ -25,24 +25,36 @@ CHUNK = 256  # clips whose nearest are sought at a time
 Embed = Callable[[Split], Tensor]
 
 
-def check_origin(store: Store, origin: Store) -> None:
-    """See that emotions can be taken from one dataset for another.
+def check_gives(origin: Store) -> None:
+    """See that emotions can be taken from a dataset.
 
     Raises:
-        InvalidInput: a dataset has no transcripts, the first has emotions of its own, or the other has none.
+        InvalidInput: it has none that somebody gave, or no transcripts.
     """
-    name, other = store.folder.name, origin.folder.name
-    if store.manifest.emotions and store.manifest.pseudo_emotions is None:
-        raise InvalidInput(f"{name} has emotions of its own.", "Leave out --emotions-from.")
+    other = origin.folder.name
     if not origin.manifest.emotions or origin.manifest.pseudo_emotions is not None:
         raise InvalidInput(
             f"{other} has no emotions that somebody gave.", "Name a dataset that has some in --emotions-from."
         )
-    for one in (store, origin):
-        if not one.manifest.transcripts:
-            raise InvalidInput(
-                f"{one.folder.name} has no transcripts to compare.", "Emotions go from transcript to transcript."
-            )
+    _check_transcripts(origin)
+
+
+def check_takes(store: Store) -> None:
+    """See that a dataset can be given emotions of another's.
+
+    Raises:
+        InvalidInput: it has emotions of its own, or no transcripts.
+    """
+    if store.manifest.emotions and store.manifest.pseudo_emotions is None:
+        raise InvalidInput(f"{store.folder.name} has emotions of its own.", "Leave out --emotions-from.")
+    _check_transcripts(store)
+
+
+def _check_transcripts(store: Store) -> None:
+    if not store.manifest.transcripts:
+        raise InvalidInput(
+            f"{store.folder.name} has no transcripts to compare.", "Emotions go from transcript to transcript."
+        )
 
 
 def origin_record(experiment: Experiment, origin: Store) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class ExpertBlock(nn.Module):
         noise: standard deviation of what is added to a router's N values in training, before the softmax.
     """
 
+    sizes: Tensor
+
     def __init__(
         self,
         width: int,
@@ -44,6 +46,7 @@ class ExpertBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.ranks, self.active, self.noise = tuple(ranks), active, noise
+        self.register_buffer("sizes", torch.tensor(self.ranks), persistent=False)  # on the device already
         # A product with the neighbours side by side: of lengths that change with every batch torch's own convolution
         # takes two to three times longer on a CPU.
         self.down = _linear(KERNEL * width, sum(ranks))
@@ -70,8 +73,7 @@ class ExpertBlock(nn.Module):
 
     def _shared(self, task: str, x: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
         gates = self.kept(self.routers[task](x, mask, self.noise if self.training else 0.0)).to(hidden.dtype)
-        sizes = torch.tensor(self.ranks, device=gates.device)
-        weighted = hidden * gates.repeat_interleave(sizes, dim=1, output_size=sum(self.ranks)).unsqueeze(1)
+        weighted = hidden * gates.repeat_interleave(self.sizes, dim=1, output_size=sum(self.ranks)).unsqueeze(1)
         return F.linear(weighted, self.up) + F.linear(gates, self.bias.T).unsqueeze(1)
 
     def kept(self, gates: Tensor) -> Tensor:

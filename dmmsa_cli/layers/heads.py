@@ -26,6 +26,13 @@ class Head:
     """One look at all features together, or one at each feature with shared weights."""
     present: tuple[str, ...] = ()
     """What each output is about, where it is a logit that this is present; none where outputs are classes."""
+    exclusive: bool = False
+    """Whether what is `present` shares one probability, a softmax over all outputs; otherwise each has its own."""
+
+    @property
+    def even(self) -> float:
+        """The probability above which something is said to be present: a half, or more than an even share."""
+        return 1 / self.outputs if self.exclusive else 0.5
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:

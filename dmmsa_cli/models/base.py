@@ -57,6 +57,9 @@ class Model(nn.Module, ABC):
     title: ClassVar[str] = ""
     """What papers call the system that it is the network of; empty where several differ in their objective alone."""
 
+    remark: ClassVar[str] = ""
+    """What has to be said wherever its results stand."""
+
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set. `width` is what audio and vision encoders give."""
 

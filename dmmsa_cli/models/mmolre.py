@@ -66,7 +66,7 @@ class MmolreOptions(Sizes):
             raise ValueError(f"active: {self.active} is above {self.experts}, the shared experts")
         if self.score_apart and self.shared == "fusion":
             raise ValueError("score_apart: with `shared: fusion` the score has nothing but its head for itself")
-        if self.router_noise < 0:
+        if not self.router_noise >= 0:
             raise ValueError(f"router_noise: {self.router_noise} is below 0")
 
     @property
@@ -93,6 +93,7 @@ class Mmolre(Model):
 
     Raises:
         InvalidRecipe: the objective wants a head over each feature.
+        Inapplicable: the score stands apart, and there is no other task.
     """
 
     title = "MMoLRE"
@@ -115,6 +116,11 @@ class Mmolre(Model):
         super().__init__(encoders, widths, heads)
         chosen = MmolreOptions(**options)  # type: ignore[arg-type]
         check_over_fusion(heads, type(self).__name__)
+        if chosen.score_apart and not heads:
+            raise Inapplicable(
+                "With model.score_apart mmolre learns from tasks beside the score alone, and here is none.",
+                "Give it emotions to learn (objective.emotions, and clips that have some), or leave that out.",
+            )
         width = chosen.width
         outputs = {SCORE: 1, **{name: head.outputs for name, head in heads.items()}}
         self.encoders, self.score_apart = nn.ModuleDict(encoders), chosen.score_apart

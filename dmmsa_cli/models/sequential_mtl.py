@@ -86,6 +86,7 @@ class SequentialMtl(Model):
     """
 
     title = "Sequential-MTL (structure inferred)"
+    remark = "structure inferred"
     Options = SequentialMtlOptions
     gives = frozenset({SHARED})
     reads: ClassVar[Mapping[str, Reading]] = SEQUENCES

@@ -36,8 +36,8 @@ class Enabled:
 class Auxiliary:
     """A task beside the score."""
 
-    head: Callable[[Capabilities], Head | None]
-    """What it needs of a model; none where the clips lack the labels that it learns."""
+    head: Callable[[Capabilities, Any], Head | None]
+    """What it needs of a model under its options; none where the clips lack the labels that it learns."""
     loss: Callable[[Tensor, Labels, Any], Tensor]
     """From what the head gives, (B, outputs) in float32, the labels and its options to the mean loss, a scalar."""
     classes: bool = False
@@ -57,10 +57,12 @@ def intensity(predicted: Tensor, labels: Labels, options: Enabled) -> Tensor:
 
 
 AUXILIARY: dict[str, Auxiliary] = {
-    "polarity": Auxiliary(lambda data: Head(1, "fusion", present=("nonnegative",)), polarity, classes=True),
-    "intensity": Auxiliary(lambda data: Head(1, "fusion"), intensity),
+    "polarity": Auxiliary(lambda data, options: Head(1, "fusion", present=("nonnegative",)), polarity, classes=True),
+    "intensity": Auxiliary(lambda data, options: Head(1, "fusion"), intensity),
     EMOTIONS: Auxiliary(
-        lambda data: emotion_head(data.emotions) if data.emotions else None,
+        lambda data, options: (
+            emotion_head(data.emotions, exclusive=options.loss == "softmax") if data.emotions else None
+        ),
         lambda logits, labels, options: emotion_loss(logits, labels[EMOTIONS], options.loss),
         classes=True,
         labels=frozenset({EMOTIONS}),
@@ -83,7 +85,7 @@ class AuxiliaryTasks:
     @property
     def heads(self) -> dict[str, Head]:
         """Return the heads that they need of a model, in the order of the table; those without labels need none."""
-        wanted = {name: AUXILIARY[name].head(self.data) for name in enabled(self.options)}
+        wanted = {name: AUXILIARY[name].head(self.data, getattr(self.options, name)) for name in enabled(self.options)}
         return {name: head for name, head in wanted.items() if head is not None}
 
     @property

@@ -15,7 +15,7 @@ from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import DECOMPOSITION, Outputs
-from dmmsa_cli.objectives.auxiliary import AUXILIARY, Enabled
+from dmmsa_cli.objectives.auxiliary import Enabled, enabled
 from dmmsa_cli.objectives.contrastive import multi_nt_xent
 from dmmsa_cli.objectives.emotions import EmotionOptions
 from dmmsa_cli.objectives.unimodal import unimodal_targets
@@ -23,14 +23,6 @@ from dmmsa_cli.objectives.weighted import Weighted, WeightedObjective, WeightedT
 from dmmsa_cli.objectives.weighting.base import Task
 from dmmsa_cli.objectives.weighting.gdwg import GdwgOptions
 from dmmsa_cli.recipe import Choice, choice
-
-FEATURES = tuple(f"{m}_{kind}" for kind in "sd" for m in "TVA")
-MAIN = ("msr", "msc")
-POSSIBLE: Mapping[Weighted, tuple[str, ...]] = {
-    "auxiliary": ("uni", *(f"uni_{name}" for name in FEATURES), "cl", *AUXILIARY),
-    "all": (*MAIN, "uni", *(f"uni_{name}" for name in FEATURES), "cl", *AUXILIARY),
-}
-"""Tasks that a rule may be given, some on some datasets only."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +78,7 @@ class DmmsaOptions:
     uni: UnimodalOptions = field(default_factory=UnimodalOptions)
     cl: ContrastOptions = field(default_factory=ContrastOptions)
     polarity: Enabled = Enabled(False)
-    """Whether y is negative, as a further weighted task (`auxiliary.py`); not in the paper."""
+    """Whether y is at least 0, as a further weighted task (`auxiliary.py`); not in the paper."""
     intensity: Enabled = Enabled(False)
     """|y|, as a further weighted task; not in the paper."""
     emotions: EmotionOptions = EmotionOptions()
@@ -102,7 +94,14 @@ class DmmsaOptions:
 
     def __post_init__(self) -> None:
         _positive(beta=self.beta)
-        check_named(self.weighting, POSSIBLE[self.weighted])
+        check_named(self.weighting, self._possible())
+
+    def _possible(self) -> list[str]:
+        """Return the tasks that the rule may be given, on one dataset or another."""
+        main = ["msr", *(["msc"] if self.msc.enabled else [])] if self.weighted == "all" else []
+        each = [f"uni_{m}_{kind}" for kind in "sd" for m in "TVA"]
+        unimodal = (each if self.uni.each else ["uni"]) if self.uni.enabled else []
+        return [*main, *unimodal, *(["cl"] if self.cl.enabled else []), *enabled(self)]
 
 
 def _positive(**values: float) -> None:

@@ -22,16 +22,17 @@ class EmotionOptions:
     """Cross-entropy of each emotion by itself; or of one distribution over all, as equation 6 is printed."""
 
 
-def emotion_head(names: tuple[str, ...]) -> Head:
-    """Return the head that says how present each emotion is, as a logit."""
-    return Head(len(names), "fusion", present=names)
+def emotion_head(names: tuple[str, ...], *, exclusive: bool = False) -> Head:
+    """Return the head that says how present each emotion is, as a logit; `exclusive` under the softmax loss."""
+    return Head(len(names), "fusion", present=names, exclusive=exclusive)
 
 
 def emotion_loss(logits: Tensor, target: Tensor, kind: Literal["bce", "softmax"]) -> Tensor:
     """Sum of the cross-entropy over the emotions of a clip, mean over the clips of which any is known.
 
     Printed alone, equation 6 of MMoLRE has its minimum where all emotions are present: `bce` adds what it leaves out,
-    `softmax` lets them share one probability.
+    `softmax` lets them share one probability, and an emotion is then said to be present where it has more than an even
+    share of it. The log's mean over an epoch counts every clip of a batch, as it does for all tasks.
 
     Args:
         logits: (B, C).

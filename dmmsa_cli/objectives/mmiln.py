@@ -31,7 +31,7 @@ class MmilnObjectiveOptions:
 
     def __post_init__(self) -> None:
         for name in REGULARISERS:
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 0")
 
 

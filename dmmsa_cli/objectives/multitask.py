@@ -29,7 +29,7 @@ class MultitaskOptions(RegressionOptions):
     loss: Literal["mse", "l1", "smooth_l1"] = "l1"
     """Of the score: absolute error, squared error, or smooth L1 with `beta`."""
     polarity: Enabled = Enabled()
-    """Whether y is negative."""
+    """Whether y is at least 0."""
     intensity: Enabled = Enabled()
     """|y|."""
     emotions: EmotionOptions = EmotionOptions()

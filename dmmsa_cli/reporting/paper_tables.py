@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from dmmsa_cli.experiments.variants import meaning_of
@@ -77,8 +78,15 @@ def _named_like(table: PublishedTable, ours: Ours | None, systems: Sequence[Syst
     return [
         (system, from_shipped(system, meaning.set if meaning else {}))
         for system in systems
-        if not system.synthetic and (system.clips, system.model, system.objective["name"], system.variant) == wanted
+        if not system.synthetic
+        and (system.clips, system.model, system.objective["name"], system.variant) == wanted
+        and _has_any(system, table.metrics)
     ]
+
+
+def _has_any(system: System, metrics: Sequence[str]) -> bool:
+    """Whether anything that a table shows was measured of a system: emotions are where clips are labelled with some."""
+    return any(not math.isnan(system.summary.mean.get(metric, math.nan)) for metric in metrics)
 
 
 def _labels_beside(

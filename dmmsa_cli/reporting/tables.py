@@ -10,6 +10,7 @@ from pathlib import Path
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.experiments.variants import in_words
+from dmmsa_cli.models import MODELS
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Row, Table
 from dmmsa_cli.reporting.control import about_control
@@ -73,7 +74,7 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
         study_table(name, study, recipe, systems, elsewhere)
         for name, study in studies.items()
         for recipe in dict.fromkeys([*study.bases, *recipes])
-        if recipe not in study.partners  # it stands in the table of the recipe that it is a partner of
+        if recipe not in study.partners or recipe in study.bases  # else in the table of the recipe that it is beside
     ]
     return [all_runs_table(systems), *emotion_tables(systems), *(table for table in found if table is not None)]
 
@@ -119,6 +120,7 @@ def _plain_name(system: System, *, conditions: bool) -> str:
     """Name a system by recipe and variant, by what it departs in from what these stand for, and by its conditions."""
     found = from_name(system)
     parts = [f"{system.recipe_name} {system.variant}", f"with {in_words(found)}" if found else ""]
+    parts += [MODELS[system.model].remark] if system.model in MODELS else []
     return ", ".join(part for part in (*parts, system.conditions if conditions else "") if part)
 
 
@@ -205,7 +207,7 @@ def _own_table(
             legend or LEGEND[_metric_set(systems[0])],
             *shared,
             *remarks,
-            *about_control(systems),
+            *(about_control(systems) if legend is None else []),  # which is about the score
             *notes.about_marks(marked, among),
             *notes.about_spread(marked),
             *notes.about_data(systems),

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES, DatasetSpec
@@ -25,10 +24,12 @@ from dmmsa_cli.experiments.measure import metrics_of_predictions, predictions_of
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.experiments.systems import by_system, tell_apart
 from dmmsa_cli.files import exclusive, write_json
+from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
+from dmmsa_cli.objectives.emotions import emotion_head
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.training.inference import Predictions
+from dmmsa_cli.training.inference import Predictions, presence
 from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
 
 FUSION_ONLY = "the fusion only: encoders are shared by the seeds"
@@ -205,7 +206,7 @@ class _Table:
             if (modality, folder.path) not in self.alone:
                 self.alone[modality, folder.path] = self._score(_alone(fused, modality, folder, self.split))
         predictions = predictions_of(fused.experiment, fused.finished(), fused.inputs.split(self.split).whole())
-        metrics = self._score(predictions)
+        metrics = self._score(predictions, fused.objective.heads)
         beside = {MODALITY_NAMES[m]: self.alone[m, folder.path] for m, folder in pretrained.items()}
         _write_run(fused, self.split, {"fused": metrics} | beside, predictions)
         self.measured.append(_Measured(identity, name, metrics, {m: f.path for m, f in pretrained.items()}))
@@ -225,22 +226,23 @@ class _Table:
             systems=[self._training_mean(), *self._encoders_alone(systems), *_fused_rows(systems)],
         )
 
-    def _score(self, predictions: Predictions) -> Metrics:
+    def _score(self, predictions: Predictions, heads: Mapping[str, Head] | None = None) -> Metrics:
         rows = self.store.split(self.split)
         emotions = {} if rows.emotions is None else {EMOTIONS: rows.emotions}
-        return metrics_of_predictions(self.store, predictions, {"y": rows.labels["y"], **emotions})
+        return metrics_of_predictions(self.store, predictions, {"y": rows.labels["y"], **emotions}, heads)
 
     def _training_mean(self) -> Row:
         """The plainest predictor there is: always the training labels' mean; of emotions what most clips have."""
         train, rows = self.store.split("train"), len(self.store.split(self.split))
         constant = np.full(rows, train.labels["y"].mean(dtype=np.float64), np.float32)
-        heads: dict[str, NDArray[np.float32]] = {}
+        logits: dict[str, NDArray[np.float32]] = {}
         if train.emotions is not None:
             share = np.nansum(train.emotions, axis=0) / np.maximum(1, (~np.isnan(train.emotions)).sum(axis=0))
-            heads[EMOTIONS] = np.tile((share - 0.5).astype(np.float32), (rows, 1))
+            logits[EMOTIONS] = np.tile((share - 0.5).astype(np.float32), (rows, 1))
+        heads = {EMOTIONS: emotion_head(self.store.manifest.emotions)} if logits else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a constant has no Corr is no news here; the table prints a dash
-            return Row(PLAINEST, [self._score(Predictions(constant, [], heads))])
+            return Row(PLAINEST, [self._score(Predictions(constant, [], logits), heads)])
 
     def _encoders_alone(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
         """Give a row for each modality's encoders; where systems have encoders of their own, for each."""
@@ -293,7 +295,8 @@ def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[An
     """Return the columns that a model's heads give.
 
     `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative;
-    `emotions_joy` ..., `polarity_positive` are probabilities; a head of one output (`intensity`, a score) is as it is.
+    `emotions_joy` ..., `polarity_nonnegative` are probabilities; a head of one output (`intensity`, a score) is as it
+    is.
     """
     columns: dict[str, NDArray[Any]] = {}
     for name, head in fused.objective.heads.items():
@@ -301,15 +304,11 @@ def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[An
         if head.over == "feature":
             columns |= {f"{name[:3]}_{feature}": values[:, i, 0] for i, feature in enumerate(predictions.features)}
         elif head.present:
-            columns |= {f"{name}_{what}": _probability(values[:, i]) for i, what in enumerate(head.present)}
+            probabilities = presence(values, head)
+            columns |= {f"{name}_{what}": probabilities[:, i] for i, what in enumerate(head.present)}
         else:
             columns[name] = values[:, 0] if head.outputs == 1 else values.argmax(axis=1)
     return columns
-
-
-def _probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    probabilities: NDArray[np.float32] = expit(logits)
-    return probabilities
 
 
 def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], predictions: Predictions) -> None:

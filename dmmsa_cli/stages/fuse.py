@@ -233,7 +233,7 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
         return train.shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        return metrics_of(experiment, trained, valid)
+        return metrics_of(experiment, trained, valid, fused.objective.heads)
 
     state = Training(model, fused.objective, schedule, device=experiment.device, precision=experiment.precision)
     run = fused.encoders.run

@@ -125,6 +125,8 @@ def prepare(
     folder = dataset_folder(data_dir, name + ALIGNED if aligned else name)
     spec = _spec(name, folder, spec_file, aligned)
     way = _way(spec, source, sha256)
+    if emotions_from is not None:
+        _look_at_origin(dataset_folder(data_dir, emotions_from))
     written = force or _present(folder, way, spec, progress) is None
     if written:
         way.look()
@@ -335,6 +337,13 @@ def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress
     write_store(folder, obtained.raw, layout, obtained.source, notes=notes, progress=progress)
 
 
+def _look_at_origin(folder: Path) -> None:
+    """See that emotions can be taken from a dataset, before anything is fetched."""
+    from dmmsa_cli.experiments.pseudo_emotions import check_gives
+
+    check_gives(open_store(folder))
+
+
 def _take_emotions(
     folder: Path, data_dir: Path, origin: str, recipe: str | None, runs_dir: Path, progress: OnProgress
 ) -> bool:
@@ -344,7 +353,7 @@ def _take_emotions(
     from dmmsa_cli.experiments.experiment import open_experiment
 
     others = open_store(dataset_folder(data_dir, origin))
-    pseudo_emotions.check_origin(open_store(folder), others)
+    pseudo_emotions.check_takes(open_store(folder))
     experiment = open_experiment(folder.name, data_dir=data_dir, runs_dir=runs_dir, recipe=recipe)
     record = pseudo_emotions.origin_record(experiment, others)
     if experiment.store.manifest.pseudo_emotions == record:

@@ -108,7 +108,10 @@ def test_of_a_file_to_predict_unusable_emotions_are_left_out_with_a_warning(tmp_
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("[love, hate]", ("love", "hate")), *((wrong, None) for wrong in ("[a, a]", "[]", "love", "[1, 2]", "['a b']"))],
+    [
+        ("[love, hate]", ("love", "hate")),
+        *((wrong, None) for wrong in ("[a, a]", "[]", "love", "[1, 2]", "['a b']", "[emotions]")),
+    ],
 )
 def test_a_spec_names_the_columns(tmp_path, written, expected):
     path = tmp_path / "spec.yaml"

@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from dmmsa_cli.data.store import open_store
-from dmmsa_cli.errors import InvalidInput, InvalidRecipe
-from dmmsa_cli.experiments.pseudo_emotions import check_origin, nearest_emotions
+from dmmsa_cli.errors import DmmsaError, InvalidInput, InvalidRecipe
+from dmmsa_cli.experiments.pseudo_emotions import check_gives, nearest_emotions
 from dmmsa_cli.stages.prepare import prepare
 from tests.conftest import SPEC
 
@@ -148,7 +148,7 @@ def test_who_has_emotions_takes_none_and_who_has_none_gives_none(data, micro, na
 def test_pseudo_emotions_are_not_handed_on(data, micro):
     take(data, micro)
     with pytest.raises(InvalidInput, match="bare has no emotions that somebody gave"):
-        check_origin(open_store(data / "bare"), open_store(data / "bare"))
+        check_gives(open_store(data / "bare"))
 
 
 def test_a_recipe_without_a_text_encoder_tells_nothing_near(data, micro):
@@ -163,3 +163,17 @@ def test_a_recipe_without_a_text_encoder_tells_nothing_near(data, micro):
 def test_a_recipe_belongs_to_emotions(data, micro):
     with pytest.raises(InvalidInput, match="--recipe says which text encoder"):
         prepare("bare", data_dir=data, recipe=str(micro))
+
+
+@pytest.mark.parametrize("origin", ["nosuch", "bare"])
+def test_whoever_can_give_none_is_told_before_anything_is_prepared(data, micro, origin):
+    with pytest.raises(DmmsaError):
+        prepare(
+            "new",
+            data_dir=data,
+            source=str(data.parent / "felt.pkl"),
+            spec_file=data.parent / "spec.yaml",
+            emotions_from=origin,
+            recipe=str(micro),
+        )
+    assert not (data / "new").exists()

@@ -107,6 +107,11 @@ def test_a_score_stands_apart_only_where_it_has_a_fusion():
         model(shared="fusion", score_apart=True)
 
 
+def test_a_score_stands_apart_only_beside_another_task():
+    with pytest.raises(Inapplicable, match="here is none"):
+        model({}, score_apart=True)
+
+
 def test_without_experts_every_fusion_sees_what_the_encoders_gave():
     made, given = model(shared="encoders"), batch()
     twin = made.fusions["score"].state_dict()

@@ -67,11 +67,21 @@ def test_what_evaluate_writes_is_what_the_predictions_say(finished, corpus):
     probabilities = table[[f"emotions_{name}" for name in EMOTIONS]].to_numpy()
     assert ((probabilities > 0) & (probabilities < 1)).all()
     assert len(np.unique(probabilities)) > len(probabilities)  # of each clip and emotion, not one for all
-    expected = emotion_metrics(corpus["test"]["emotions"], np.log(probabilities / (1 - probabilities)), EMOTIONS)
+    expected = emotion_metrics(corpus["test"]["emotions"], probabilities, EMOTIONS)
     found = json.loads((folder / "metrics.json").read_text())["test"]["fused"]
     for name, value in expected.items():
         assert found[name] == pytest.approx(value)
     assert not [name for name in json.loads((folder / "metrics.json").read_text())["test"]["text"] if "emotion" in name]
+
+
+def test_emotions_that_share_one_probability_are_present_above_an_even_share(prepared, recipe, corpus, tmp_path):
+    folder = run_fuse(open_mini(prepared, recipe, tmp_path, "objective.emotions.loss=softmax")).folder
+    evaluate([RunFolder(folder)], split="test", data_dir=prepared)
+    probabilities = pd.read_csv(folder / "predictions.csv")[[f"emotions_{name}" for name in EMOTIONS]].to_numpy()
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    found = json.loads((folder / "metrics.json").read_text())["test"]["fused"]
+    for name, value in emotion_metrics(corpus["test"]["emotions"], probabilities, EMOTIONS, even=1 / 6).items():
+        assert found[name] == pytest.approx(value)
 
 
 def test_beside_them_stands_who_always_says_what_most_training_clips_have(finished, corpus):

@@ -41,8 +41,10 @@ class FixedOptions(WeightingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for task, weight in self.weights.items():
-            if weight < 0:
+            if not weight >= 0:
                 raise ValueError(f"weights.{task}: {weight} is below 0")
+        if self.sum is not None and self.weights and not any(self.weights.values()):
+            raise ValueError(f"sum: weights that are all 0 do not add up to {self.sum}")
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -125,7 +125,10 @@ class Solved(StepWeighting):
         """Return what the solver finds."""
         if self._solve is None:
             self._solve = self._made()
-        weights: Tensor = self._solve(gramian(losses, features))
+        products = gramian(losses, features)
+        if not products.isfinite().all():  # training has diverged, which the loop tells; a solver would only break
+            return torch.full_like(losses, torch.nan)
+        weights: Tensor = self._solve(products)
         return weights.to(losses.device, torch.float32)
 
     def check(self) -> None:

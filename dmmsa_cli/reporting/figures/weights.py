@@ -48,10 +48,12 @@ def on_paper(subject: Subject) -> Drawing | None:
         paper.legend_above(panels[0], columns=len(tasks))
     else:
         canvas.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(tasks))
-    rules = ", ".join(dict.fromkeys(_title(system) for system, _ in drawn))
+    rules = list(dict.fromkeys(_title(system) for system, _ in drawn))
+    gives = "gives" if len(rules) == 1 else "give"
     caption = (
-        f"Task weights λ that {rules} gives to each epoch on {subject.place}; {averaged(subject.full, spread='band')}. "
-        f"The horizontal line is the equal weight 1/{len(tasks)}."
+        f"Task weights λ that {', '.join(rules)} {gives} to each epoch on {subject.place}; "
+        f"{averaged(subject.full, spread='band')}. "
+        f"The horizontal line is the equal weight, 1/{len(tasks)} of their sum."
     )
     return Drawing(f"weights-{subject.slug}", f"Task weights on {subject.place} over epochs", caption, canvas)
 
