@@ -9,6 +9,7 @@ from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import ALIGNED, SPECS, DatasetSpec
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, from_values, load_recipe, recipes_folder
+from dmmsa_cli.experiments.studies import load_study
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.recipe import dump_yaml, to_dict, with_settings
@@ -479,6 +480,60 @@ def test_mmiln_is_trained_as_self_mms_own_code_is(dataset):
     assert (fusion.batch_size, fusion.accumulate, fusion.optimiser, fusion.decay) == (32, 4, "adam", "none")
     assert fusion.groups["text"].learning_rate == 5e-5
     assert recipe.text.train_in_fusion
+
+
+@pytest.mark.parametrize(("dataset", "rank", "active"), [("mosi", 64, 11), ("mosei", 128, 8)])
+def test_mmolre_at_the_papers_size(dataset, rank, active):
+    recipe = load_recipe(find_recipe("mmolre-features", dataset))
+    model, fusion = recipe.model.options, recipe.fusion
+    assert (model.width, model.experts, model.each_rank, model.active) == (768, 15, (rank,) * 15, active)
+    assert (model.task_rank, model.blocks, model.layers, model.attention_heads) == (128, 2, 5, 12)
+    assert (model.feedforward, model.head_width, model.dropout, model.shared) == (3072, 512, 0.3, "experts")
+    assert (fusion.learning_rate, fusion.batch_size, fusion.patience, fusion.optimiser) == (1e-5, 8, 8, "adamw")
+    assert fusion.groups["text"].learning_rate == 1e-5
+    assert (recipe.text.encoder, recipe.text.max_tokens, recipe.text.train_in_fusion) == ("roberta-base", 96, True)
+    assert recipe.data.modalities == ("t", "a")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "mmolre" in path.name or "mean-pool" in path.name], ids=str)
+def test_mmolre_and_the_plainest_network_learn_emotions_that_count_as_the_score_does(path):
+    recipe = load_recipe(path)
+    options = recipe.objective.options
+    assert (recipe.objective.name, options.loss) == ("multitask", "l1")
+    assert (options.polarity.enabled, options.intensity.enabled) == (False, False)
+    assert (options.emotions.enabled, options.emotions.loss) == (True, "bce")
+    rule = options.weighting
+    assert (rule.name, rule.options.sum, rule.options.weights) == ("fixed", None, {"emotions": 1.0})
+    assert recipe.text.train_in_fusion
+
+
+def test_the_studies_of_mmolre_are_the_papers():
+    def models(study, base):
+        recipe = find_recipe(load_study(study).variants[0].recipe_beside(base), "mosei")
+        return {v.name: load_recipe(recipe, changes=v.set) for v in load_study(study).variants}
+
+    for base in ("dmmsa", "mmolre-features"):
+        ranks = {name: one.model.options for name, one in models("mmolre-ranks", base).items()}
+        assert {name: one.each_rank for name, one in ranks.items()} == {
+            "ranks-16": (16,) * 15,
+            "ranks-64": (64,) * 15,
+            "ranks-128": (128,) * 15,
+            "ranks-16-to-128": tuple(range(16, 129, 8)),
+        }
+        assert {one.active for one in ranks.values()} == {15}
+        assert [one.model.options.active for one in models("mmolre-active", base).values()] == list(range(2, 16))
+        parts = {
+            name: (one.model.options.shared, one.model.options.score_apart, one.objective.options.emotions.enabled)
+            for name, one in models("mmolre", base).items()
+        }
+        assert parts == {
+            "full": ("experts", False, True),
+            "no-emotions": ("experts", False, False),
+            "msa-only": ("encoders", False, False),
+            "mer-only": ("encoders", True, True),
+            "pre-fusion": ("encoders", False, True),
+            "post-fusion": ("fusion", False, True),
+        }
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if "sequential-mtl" in path.name], ids=str)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dmmsa_cli.data.specs import EMOTIONS
+from dmmsa_cli.experiments.studies import load_study
 from dmmsa_cli.reporting.formats.latex import to_latex
 from dmmsa_cli.reporting.formats.markdown import to_markdown
 from dmmsa_cli.reporting.formats.tidy import tables_csv
@@ -58,6 +59,22 @@ def test_a_row_of_ones_own_stands_in_mmolre_s_table_of_emotions(tmp_path):
     place = [row.label for row in rows].index("MMoLRE (Pre-fusion+UniTSE)")
     assert rows[place + 1].ours
     assert rows[place + 1].cells[0].text == "75.00/50.00"
+
+
+def test_what_shared_what_fills_the_rows_of_mmolre_s_table_of_emotions(tmp_path):
+    for variant in load_study("mmolre").variants:
+        changes = {"objective.emotions.enabled": True, **variant.set}
+        folder = write_run(tmp_path, "mosei", "mmolre", variant.name, modalities=("t", "a"), changes=changes)
+        if changes["objective.emotions.enabled"]:
+            knowing(folder)
+    rows = table(tmp_path, "mmolre-table-2").rows
+    under = [rows[i - 1].label for i, row in enumerate(rows) if row.ours]
+    assert under == ["Baseline (only MER)", "Pre-fusion", "Post-fusion", "MMoLRE (Pre-fusion+UniTSE)"]
+
+
+def test_a_run_that_knows_no_emotions_has_no_row_of_dashes_there(tmp_path):
+    emotional(tmp_path, dataset="mosei")
+    assert not [row for row in table(tmp_path, "mmolre-table-2").rows if row.ours]
 
 
 @pytest.mark.parametrize("missing", ["wf1_fear", "acc_emotions"])

@@ -18,7 +18,7 @@ from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_name
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job, start_method
 from tests.conftest import MICRO_RECIPE
-from tests.training_runs import open_mini, run_fuse, weights
+from tests.training_runs import open_mini, prepare_mini, run_fuse, weights
 
 SHORT = {"fusion.epochs": 1}
 TWO = Study(
@@ -171,6 +171,17 @@ def test_a_system_that_means_nothing_on_a_dataset_is_left_out_with_its_reason(pl
     alone = (replace(variants[1], set={"data.modalities": ["t"]}),)
     with pytest.raises(InvalidInput, match="No variant"):
         plan(Study(title="x", variants=alone), place, recipe=str(micro), seeds=(1,))
+
+
+def test_a_variant_that_needs_emotions_is_left_out_where_there_are_none(place, micro, corpus, tmp_path):
+    needs = Variant(name="felt", emotions=True, set={"objective.emotions.enabled": True})
+    study = Study(title="With or without", variants=(Variant(name="full"), needs))
+    assert planned(plan(study, place, recipe=str(micro), seeds=(1,))) == [("full", 1), ("felt", 1)]
+    bare = {name: {k: v for k, v in split.items() if k != "emotions"} for name, split in corpus.items()}
+    without = replace(place, data_dir=prepare_mini(bare, tmp_path))
+    runs = plan(study, without, recipe=str(micro), seeds=(1,))
+    assert planned(runs) == [("full", 1)]
+    assert runs.left_out == {"felt": "mini has no emotions"}
 
 
 def test_a_variant_may_have_a_recipe_of_its_own():
