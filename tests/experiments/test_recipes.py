@@ -668,6 +668,15 @@ def test_a_weight_that_is_set_leaves_the_others_as_they_are():
     assert (found.name, found.options.weights) == ("fixed", {"polarity": 2.0, "intensity": 0.5})
 
 
+@pytest.mark.parametrize(
+    "settings", itertools.permutations(["objective.weighting.name=dwa", "objective.weighting.sum=2"])
+)
+def test_options_beside_another_choice_are_taken_in_whichever_order(name_first):
+    settings = sorted(["objective.weighting.name=dwa", "objective.weighting.sum=2"], reverse=not name_first)
+    weighting = load_recipe(find_recipe(None, "mosi"), settings).objective.options.weighting
+    assert (weighting.name, weighting.options.sum) == ("dwa", 2)
+
+
 def test_options_in_a_file_without_a_name_are_those_of_the_default(tmp_path):
     path = write(tmp_path, mine={"base": "toy/dmmsa", "objective": {"weighting": {"temperature": 0.5}}})
     assert load_recipe(path).objective.options.weighting.options.temperature == 0.5

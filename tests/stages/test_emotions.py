@@ -15,6 +15,7 @@ from dmmsa_cli.data.specs import EMOTIONS
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.experiments.identity import identity_in
+from dmmsa_cli.experiments.inputs import labelled
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.metrics import emotion_metrics
 from dmmsa_cli.stages.evaluate import evaluate
@@ -50,6 +51,14 @@ def finished(prepared, recipe, tmp_path_factory):
     """A run that has learned emotions, evaluated on the test split."""
     folder = run_fuse(open_mini(prepared, recipe, tmp_path_factory.mktemp("runs"))).folder
     return folder, evaluate([RunFolder(folder)], split="test", data_dir=prepared)
+
+
+def test_a_batch_has_the_emotions_of_its_own_rows(prepared, recipe, corpus, tmp_path):
+    rows = np.array([40, 2, 19, 5])
+    for split in ("train", "valid"):
+        rows = rows % len(corpus[split]["id"])
+        view = labelled(open_mini(prepared, recipe, tmp_path), split, 1, {})
+        np.testing.assert_array_equal(view.batch(rows).labels["emotions"].numpy(), corpus[split]["emotions"][rows])
 
 
 def test_emotions_are_a_weighted_task_and_measured_after_every_epoch(finished):
