@@ -307,7 +307,7 @@ def test_each_rule_that_changes_weights_has_its_course_beside_gdwgs(tmp_path):
     drawing = drawn(tmp_path)["weights-mosi"]
     titles = [axes.get_title() for axes in drawing.canvas.axes if axes.get_visible()]
     assert titles == ["DMMSA", "RLW (random weights)", "UW"]
-    assert "that GDWG, RLW, UW gives" in drawing.caption
+    assert "that GDWG, RLW, UW give to" in drawing.caption
 
 
 def test_the_page_has_the_weights_of_every_rule(tmp_path):
