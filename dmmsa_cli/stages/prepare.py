@@ -8,58 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dmmsa_cli import files
-from dmmsa_cli.data import sources, toy, unpickling, validation
+from dmmsa_cli.data import sources, summary, toy, unpickling, validation
 from dmmsa_cli.data.manifest import Manifest
 from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.specs import (
     ALIGNED,
     DRIVE_FOLDER,
     SPECS,
-    SPLITS,
     DatasetSpec,
     load_spec,
 )
-from dmmsa_cli.data.split import Split
 from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
 from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
 from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidInput, StoreMismatch
 from dmmsa_cli.places import RUNS
 
 ANY_HASH = "any"
-BARS = 11  # of the label histogram, centred on multiples of R / 5
-
-
-@dataclass(frozen=True)
-class LengthSummary:
-    """Lengths of one modality over all splits, in frames."""
-
-    median: float
-    p95: float
-    longest: int
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar of the label histogram: its centre, and how many scores lie around it."""
-
-    centre: float
-    count: int
-
-
-@dataclass(frozen=True)
-class EmotionSummary:
-    """What the clips of one split are labelled with, beside their scores."""
-
-    present: dict[str, int]
-    """Clips by emotion."""
-    none: int
-    """Clips of which all emotions are known, and none is present."""
-    unknown: int
-    """Clips of which an emotion is not known."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +43,9 @@ class PrepareReport:
     store: Store
     written: bool
     warnings: tuple[str, ...]
-    histogram: tuple[Bar, ...]
-    lengths: dict[str, LengthSummary]
-    emotions: dict[str, EmotionSummary]
+    histogram: tuple[summary.Bar, ...]
+    lengths: dict[str, summary.LengthSummary]
+    emotions: dict[str, summary.EmotionSummary]
 
     @property
     def manifest(self) -> Manifest:
@@ -369,39 +334,11 @@ def _take_emotions(
 
 
 def _report(store: Store, *, written: bool) -> PrepareReport:
-    splits = [store.split(name) for name in SPLITS]
-    scores = np.concatenate([split.labels["y"] for split in splits])
-    lengths = {
-        modality: _summary(np.concatenate([split.lengths(modality) for split in splits]))
-        for modality in store.manifest.widths
-    }
     return PrepareReport(
         store=store,
         written=written,
         warnings=tuple(store.manifest.notes.get("warnings", ())),
-        histogram=_histogram(scores, store.spec.score_range),
-        lengths=lengths,
-        emotions={
-            split.name: _emotions(split, store.manifest.emotions) for split in splits if split.emotions is not None
-        },
+        histogram=summary.histogram_of(store),
+        lengths=summary.lengths_of(store),
+        emotions=summary.emotions_of(store),
     )
-
-
-def _summary(lengths: NDArray[np.int64]) -> LengthSummary:
-    return LengthSummary(float(np.median(lengths)), float(np.percentile(lengths, 95)), int(lengths.max()))
-
-
-def _emotions(split: Split, names: tuple[str, ...]) -> EmotionSummary:
-    values = split.emotions
-    assert values is not None  # of a split that has some
-    unknown = np.isnan(values).any(axis=1)
-    present = (values == 1).sum(axis=0)
-    none = ~unknown & (values == 0).all(axis=1)
-    return EmotionSummary(dict(zip(names, map(int, present), strict=True)), int(none.sum()), int(unknown.sum()))
-
-
-def _histogram(scores: NDArray[np.float32], limit: float) -> tuple[Bar, ...]:
-    centres = np.linspace(-limit, limit, BARS)
-    nearest = np.rint((np.clip(scores / limit, -1, 1) + 1) / 2 * (BARS - 1)).astype(np.int64)
-    counts = np.bincount(nearest, minlength=BARS)
-    return tuple(Bar(float(centre), int(count)) for centre, count in zip(centres, counts, strict=True))

@@ -53,6 +53,24 @@ def finished(prepared, recipe, tmp_path_factory):
     return folder, evaluate([RunFolder(folder)], split="test", data_dir=prepared)
 
 
+def test_prepare_counts_them_and_shows_what_it_counted(corpus, tmp_path):
+    (tmp_path / "mini.pkl").write_bytes(pickle.dumps(corpus))
+    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(SPEC))
+    report = prepare("mini", data_dir=tmp_path, source=str(tmp_path / "mini.pkl"), spec_file=tmp_path / "mini.yaml")
+    for split, counted in report.emotions.items():
+        values = corpus[split]["emotions"]
+        known = values[~np.isnan(values).any(axis=1)]
+        assert list(counted.present.values()) == (values == 1).sum(0).tolist()
+        assert (counted.none, counted.unknown) == (int((known == 0).all(1).sum()), len(values) - len(known))
+        assert counted.none > 0 < counted.unknown
+    shown = CliRunner().invoke(app, ["prepare", "mini", "--data-dir", str(tmp_path)])
+    lines = {line.split()[0]: line.split() for line in shown.output.splitlines() if line.split()}
+    assert lines["sadness"][1:] == [str(counted.present["sadness"]) for counted in report.emotions.values()]
+    shares = [counted.none / len(corpus[split]["id"]) for split, counted in report.emotions.items()]
+    assert lines["none"][-3:] == [f"{share:.1%}" for share in shares]
+    assert lines["not"][-3:] == [str(counted.unknown) for counted in report.emotions.values()]
+
+
 def test_a_batch_has_the_emotions_of_its_own_rows(prepared, recipe, corpus, tmp_path):
     rows = np.array([40, 2, 19, 5])
     for split in ("train", "valid"):
@@ -171,6 +189,14 @@ def test_without_emotions_the_task_is_inactive_and_said(bare, recipe, tmp_path):
     assert [line for line in told if "emotions is inactive" in line]
     assert "emotions" not in log(folder)[0]["losses"]
     assert RunFolder(folder).environment["pseudo_emotions"] is None
+
+
+def test_prepare_says_whose_pseudo_labels_a_dataset_has(bare, recipe):
+    take(bare, recipe)
+    shown = CliRunner().invoke(app, ["prepare", "mini", "--data-dir", str(bare)], terminal_width=200)
+    told = " ".join(shown.output.split())
+    assert "pseudo-labels of the training split: those of the nearest transcript of felt" in told
+    assert "by tiny. No metric is ever computed of them." in told
 
 
 def test_pseudo_emotions_are_learned_and_never_measured(bare, recipe, tmp_path):
