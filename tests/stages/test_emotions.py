@@ -238,7 +238,7 @@ def test_a_run_on_emotions_and_one_without_are_two_systems(bare, recipe, tmp_pat
     one, other = (identity_in(RunFolder(folder)) for folder in (first, second))
     assert one.system != other.system
     assert set(one.difference(other)) == {"the emotions of its clips"}
-    assert one.protocol == other.protocol
+    assert (one.protocol, one.setting) == (other.protocol, other.setting)  # what they learn is no other terms
 
 
 # --- text alone, as MELD ----------------------------------------------------------------------------------------------
