@@ -5,7 +5,12 @@ import math
 import pytest
 import torch
 
-from dmmsa_cli.objectives.emotions import emotion_head, emotion_loss
+from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.views import Batch
+from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.objectives.dmmsa import UnimodalOptions
+from dmmsa_cli.objectives.emotions import EmotionOptions, emotion_head, emotion_loss
 
 NAN = math.nan
 LOGITS = torch.tensor([[0.5, -1.0, 2.0], [0.0, 0.3, -0.2], [1.0, 1.0, 1.0]])
@@ -59,3 +64,19 @@ def test_bf16_logits_give_a_loss_in_float32():
 def test_the_head_names_what_its_outputs_are_about():
     head = emotion_head(("joy", "fear"))
     assert (head.outputs, head.over, head.present) == (2, "fusion", ("joy", "fear"))
+
+
+@pytest.mark.parametrize("objective", ["multitask", "dmmsa"])
+@pytest.mark.parametrize("kind", ["bce", "softmax"])
+def test_an_objective_learns_them_by_the_loss_that_its_options_name(objective, kind):
+    data = Capabilities(("t",), 3.0, "mosi", emotions=("joy", "fear", "anger"))
+    chosen = OBJECTIVES[objective]
+    parts = {"uni": UnimodalOptions(False)} if objective == "dmmsa" else {}
+    task = chosen(data, chosen.Options(emotions=EmotionOptions(True, kind), **parts))
+    heads = {name: torch.randn(3, head.outputs) for name, head in task.heads.items()} | {"emotions": LOGITS}
+    batch = Batch(torch.arange(3), {}, {"y": torch.tensor([1.0, -1.0, 0.0]), "emotions": TARGET})
+    losses = task(Outputs(torch.zeros(3), heads=heads), batch)
+    assert losses["emotions"].item() == pytest.approx(slow(kind))
+    assert task.heads["emotions"].exclusive == (kind == "softmax")
+    assert chosen.labels(task.options) == {"emotions"}
+    assert chosen.labels(chosen.Options()) == set()

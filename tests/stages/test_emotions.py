@@ -18,7 +18,7 @@ from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.experiments.inputs import labelled
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.metrics import emotion_metrics
-from dmmsa_cli.stages.evaluate import evaluate
+from dmmsa_cli.stages.evaluate import _Table, evaluate
 from dmmsa_cli.stages.predict import predict
 from dmmsa_cli.stages.prepare import prepare
 from dmmsa_cli.training.run import RunFolder
@@ -111,15 +111,26 @@ def test_emotions_that_share_one_probability_are_present_above_an_even_share(pre
         assert found[name] == pytest.approx(value)
 
 
-def test_beside_them_stands_who_always_says_what_most_training_clips_have(finished, corpus):
-    (table,) = finished[1].tables
-    plainest = next(row for row in table.systems if row.title == "training mean")
-    train, test = corpus["train"]["emotions"], corpus["test"]["emotions"]
+@pytest.mark.parametrize("flipped", [False, True])
+def test_the_plainest_says_of_each_emotion_what_most_training_clips_have(corpus, tmp_path, flipped):
+    raw = {
+        name: split | {"emotions": abs(np.float32([flipped, 0, flipped, 0, 0, 0]) - split["emotions"])}
+        for name, split in corpus.items()
+    }
+    store = open_store(prepare_mini(raw, tmp_path) / "mini")
+    plainest = _Table(store, "test")._training_mean().summary.mean
+    train, test = raw["train"]["emotions"], raw["test"]["emotions"]
+    usual = np.nanmean(train, axis=0) > 0.5
+    assert usual.tolist() == [flipped, False, flipped, False, False, False]
     for column, name in enumerate(EMOTIONS):
-        usual = np.nanmean(train[:, column]) > 0.5
         known = test[~np.isnan(test[:, column]), column]
-        assert plainest.summary.mean[f"acc_{name}"] == pytest.approx((known == usual).mean())
-    assert table.emotions == EMOTIONS
+        assert plainest[f"acc_{name}"] == pytest.approx((known == usual[column]).mean())
+
+
+def test_it_stands_beside_the_runs(finished):
+    (table,) = finished[1].tables
+    assert (table.systems[0].title, table.emotions) == ("training mean", EMOTIONS)
+    assert "wf1_emotions" in table.systems[0].summary.mean
 
 
 def test_the_command_shows_a_table_of_them(finished, prepared):
