@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 from torch import Tensor, nn
 
 from dmmsa_cli.data.views import View
@@ -62,8 +61,8 @@ def predict(model: nn.Module, view: View, *, batch_size: int, device: torch.devi
 
 def presence(logits: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
     """Return how probable it is that what a head's outputs are about is present, (N, outputs)."""
-    probabilities: NDArray[np.float32] = softmax(logits, axis=1) if head.exclusive else expit(logits)
-    return probabilities
+    values = torch.from_numpy(logits)
+    return (values.softmax(1) if head.exclusive else values.sigmoid()).numpy()
 
 
 def _cosines(features: Tensor) -> Tensor:

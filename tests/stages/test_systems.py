@@ -38,7 +38,8 @@ def recipe(tmp_path_factory):
         schedule = (
             MICRO_RECIPE["fusion"] | {"accumulate": 2, "clip_value": 0.8, "epochs": 3, "optimiser": "adam"} | fusion
         )
-        values = MICRO_RECIPE | {key: toy[key] for key in ("model", "objective")} | {"pretraining": None}
+        values = MICRO_RECIPE | {key: toy[key] for key in ("model", "objective", "data") if key in toy}
+        values |= {"pretraining": None}
         values = values | {"text": {**MICRO_RECIPE["text"], "train_in_fusion": trains}, "fusion": schedule}
         path = folder / f"{name}-{trains}{'-changed' * bool(fusion)}.yaml"
         path.write_text(yaml.safe_dump(values))
