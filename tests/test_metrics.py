@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmmsa_cli.data.classes import CLASS_COUNTS
-from dmmsa_cli.metrics import METRIC_SETS, score, weighted_f1
+from dmmsa_cli.metrics import METRIC_SETS, emotion_metrics, score, weighted_f1
 
 GOLDEN_NAMES = {
     "mosi": {
@@ -254,3 +254,57 @@ def test_what_cannot_be_scored_is_refused(truth, prediction):
 
 def test_the_metric_sets_are_those_that_have_classes():
     assert METRIC_SETS.keys() == CLASS_COUNTS.keys()
+
+
+# --- emotions ---------------------------------------------------------------------------------------------------------
+
+EMOTIONAL = st.lists(
+    st.tuples(*[st.sampled_from([0.0, 1.0, math.nan])] * 2, *[st.floats(0, 1, width=32)] * 2), min_size=1, max_size=30
+)
+
+
+def slow_emotion_f1(pairs):
+    """Of pairs (label, prediction): F1 of each class that labels have, by their share."""
+    total = 0.0
+    for one in (0, 1):
+        hits = sum(y == p == one for y, p in pairs)
+        support, told = sum(y == one for y, _ in pairs), sum(p == one for _, p in pairs)
+        total += support * (2 * hits / (support + told) if support + told else 0.0)
+    return total / len(pairs)
+
+
+@given(EMOTIONAL)
+def test_emotions_are_equal_to_the_slow_definitions(clips):
+    rows = [clip for clip in clips if not (math.isnan(clip[0]) and math.isnan(clip[1]))]
+    if not rows:
+        return
+    found = emotion_metrics([clip[:2] for clip in clips], [clip[2:] for clip in clips], ("joy", "fear"))
+    means = {"acc": [], "wf1": []}
+    for column, name in enumerate(("joy", "fear")):
+        pairs = [(int(c[column]), int(c[2 + column] > 0.5)) for c in clips if not math.isnan(c[column])]
+        if not pairs:
+            assert math.isnan(found[f"acc_{name}"])
+            assert math.isnan(found[f"wf1_{name}"])
+            continue
+        expected = {"acc": sum(y == p for y, p in pairs) / len(pairs), "wf1": slow_emotion_f1(pairs)}
+        for kind, value in expected.items():
+            assert found[f"{kind}_{name}"] == pytest.approx(value)
+            means[kind].append(value)
+    for kind, values in means.items():
+        assert found[f"{kind}_emotions"] == pytest.approx(sum(values) / len(values))
+
+
+@pytest.mark.parametrize("even", [0.5, 0.25])
+def test_an_emotion_is_present_where_it_is_more_probable_than_even(even):
+    above = float(np.nextafter(np.float32(even), np.float32(1)))
+    found = emotion_metrics([[0.0], [1.0]], [[even], [above]], ("joy",), even=even)
+    assert found["acc_joy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "logits"),
+    [([[1.0]], [[1.0, 2.0]]), ([[1.0, 0.0]], [[1.0, 2.0]]), ([[1.0]], [[math.nan]]), ([[math.nan]], [[1.0]]), ([], [])],
+)
+def test_emotions_that_cannot_be_scored_are_refused(labels, logits):
+    with pytest.raises(ValueError, match="scored|finite"):
+        emotion_metrics(labels, logits, ("joy",))

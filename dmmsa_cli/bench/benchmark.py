@@ -12,7 +12,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dmmsa_cli.bench import epoch, start, storing, text
+from dmmsa_cli.bench import epoch, experts, start, storing, text
 from dmmsa_cli.bench.place import Place, find_place
 from dmmsa_cli.bench.process import Facts, alone
 from dmmsa_cli.bench.text import EncoderSize
@@ -20,7 +20,7 @@ from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision, environment
 
-MEASURES = ("prepare", "open", "text", "states", "start", "epoch")
+MEASURES = ("prepare", "open", "text", "states", "start", "experts", "epoch")
 RECIPES = ("dmmsa", "confede-released", "mult", "self-mm")  # embeddings, retrieval, token states, text trained along
 OPENINGS = 20  # one takes milliseconds
 
@@ -151,7 +151,7 @@ class _Plan:
         """Make those of `MEASURES` that are asked for, each when the caller wants the next."""
         if "prepare" in only:
             yield self._measure("prepare", self._prepare)
-        if only != {"prepare"}:
+        if only - {"prepare", "experts"}:
             self._once("the store", storing.prepared, self.place, self.place.data_dir)
         if "open" in only:
             yield self._measure("open", lambda: alone("open", storing.opened, self.place, OPENINGS).facts)
@@ -162,10 +162,15 @@ class _Plan:
         reading = text.reads_states(self.place, self.recipes) if "states" in only else None
         if reading is not None:
             yield self._measure("states", lambda: alone("states", text.states, self.place, reading).facts)
+        yield from self._of_models(only)
+
+    def _of_models(self, only: set[str]) -> Iterator[Measure]:
         if only & {"start", "epoch"}:
             self._once("cached text", text.cached, self.place, self.recipes)
         if "start" in only:
             yield self._measure("start", self._start)
+        if "experts" in only:
+            yield self._measure("experts", lambda: alone("experts", experts.compared, self.place).facts)
         for recipe in self.recipes if "epoch" in only else ():
             yield self._measure("epoch", partial(self._epoch, recipe), recipe)
 

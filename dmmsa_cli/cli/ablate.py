@@ -18,9 +18,7 @@ def ablate(
     dataset: options.Dataset,
     study: Annotated[
         str,
-        typer.Option(
-            "--study", metavar="NAME|FILE", help="objectives, data, gdwg, msc, modalities, comparison, or a YAML file."
-        ),
+        typer.Option("--study", metavar="NAME|FILE", help="objectives, systems, weighting, ..., or a YAML file."),
     ] = "objectives",
     recipe: options.RecipeName = None,
     seed: options.Seeds = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,8 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.table import Table
 
     from dmmsa_cli.metrics import Metrics
-    from dmmsa_cli.stages.evaluate import Evaluated, Evaluation
+    from dmmsa_cli.reporting.results import Column
+    from dmmsa_cli.stages.evaluate import Evaluated, Evaluation, Row
 
 
 class Split(StrEnum):
@@ -93,13 +95,13 @@ def _evaluate_predictions(
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.files import write_json
     from dmmsa_cli.metrics import without_nan
-    from dmmsa_cli.reporting.results import LEGEND
+    from dmmsa_cli.reporting.results import COLUMNS, LEGEND
     from dmmsa_cli.stages.score import evaluate_predictions
 
     spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)
     console = open_console()
-    grid = _grid(f"{path.name}, {rows} clips, metrics of {spec.name}", spec.metrics)
-    _add(grid, spec.metrics, path.stem, metrics)
+    grid = _grid(f"{path.name}, {rows} clips, metrics of {spec.name}", COLUMNS[spec.metrics])
+    _add(grid, COLUMNS[spec.metrics], path.stem, metrics)
     console.print(grid)
     console.print(LEGEND[spec.metrics], style="dim")
     if json_out:
@@ -107,20 +109,38 @@ def _evaluate_predictions(
 
 
 def _show(console: Console, table: Evaluation) -> None:
-    from dmmsa_cli.reporting.results import LEGEND
+    from dmmsa_cli.metrics import ALL_EMOTIONS
+    from dmmsa_cli.reporting.results import COLUMNS, EMOTION_METRICS, LEGEND, emotion_columns
+    from dmmsa_cli.stages.evaluate import MAJORITY, PLAINEST
 
     spec = table.spec
     synthetic = "SYNTHETIC data, " if spec.synthetic else ""
-    grid = _grid(f"{spec.name}: {synthetic}{table.split} split, {table.rows} clips", spec.metrics)
-    for system in table.systems:
-        summary = system.summary
-        _add(grid, spec.metrics, system.title, summary.mean)
-        if summary.runs > 1:
-            _add(grid, spec.metrics, f"  {summary.runs} seeds", summary.sd, spread=True)
-    console.print(grid)
+    title = f"{spec.name}: {synthetic}{table.split} split, {table.rows} clips"
+    console.print(_filled(title, COLUMNS[spec.metrics], table.systems))
+    knowing = [
+        replace(system, title=MAJORITY) if system.title == PLAINEST else system
+        for system in table.systems
+        if f"acc_{ALL_EMOTIONS}" in system.summary.mean
+    ]
+    learned = len(knowing) > 1  # beside the plainest predictor, which always is there
+    for kind, name in EMOTION_METRICS.items() if learned else ():  # in one table they would not fit on a screen
+        console.print()
+        console.print(_filled(f"{title}, {name} of emotions", emotion_columns(table.emotions, [kind]), knowing))
     for line in _notes(table):
         console.print(line, style="dim")
     console.print(LEGEND[spec.metrics], style="dim")
+    if learned:
+        console.print("Emotions: present against absent, over the clips of which it is known.", style="dim")
+
+
+def _filled(title: str, columns: tuple[Column, ...], systems: list[Row]) -> Table:
+    grid = _grid(title, columns)
+    for system in systems:
+        summary = system.summary
+        _add(grid, columns, system.title, summary.mean)
+        if summary.runs > 1:
+            _add(grid, columns, f"  {summary.runs} seeds", summary.sd, spread=True)
+    return grid
 
 
 def _notes(table: Evaluation) -> list[str]:
@@ -134,20 +154,18 @@ def _notes(table: Evaluation) -> list[str]:
     return [*lines, f"Data {table.data_hash[:12]}. 'alone': a pretrained encoder with its own head, scored against y."]
 
 
-def _grid(title: str, metrics: str) -> Table:
+def _grid(title: str, columns: tuple[Column, ...]) -> Table:
     from rich.table import Table
-
-    from dmmsa_cli.reporting.results import COLUMNS
 
     grid = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), pad_edge=False)
     grid.add_column("")
-    for column in COLUMNS[metrics]:
+    for column in columns:
         grid.add_column(column.title, justify="right", no_wrap=True)
     return grid
 
 
-def _add(grid: Table, metrics: str, title: str, values: Metrics, *, spread: bool = False) -> None:
-    from dmmsa_cli.reporting.results import COLUMNS, cell
+def _add(grid: Table, columns: tuple[Column, ...], title: str, values: Metrics, *, spread: bool = False) -> None:
+    from dmmsa_cli.reporting.results import cell
 
-    cells = [cell(column, values, spread=spread) for column in COLUMNS[metrics]]
+    cells = [cell(column, values, spread=spread) for column in columns]
     grid.add_row(title, *cells, style="dim" if spread else "")

@@ -44,10 +44,9 @@ def fuse(
     from dmmsa_cli.experiments.variants import variant_name
     from dmmsa_cli.stages.fuse import fuse
 
-    dropped = {"msc": no_msc, "cl": no_cl, "uni": no_uni, "gdwg": no_gdwg}
-    variant = name or variant_name(
-        [task for task, drop in dropped.items() if drop], fraction, from_scratch, changed=bool(settings)
-    )
+    flags = {"msc": no_msc, "cl": no_cl, "uni": no_uni, "gdwg": no_gdwg}
+    dropped = [part for part, drop in flags.items() if drop]
+    variant = name or variant_name(dropped, fraction, from_scratch, changed=bool(settings))
     experiment = open_experiment(
         dataset,
         data_dir=data_dir,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -75,16 +76,18 @@ Force = Annotated[bool, typer.Option("--force", help="Train anew and replace wha
 
 
 def recipe_changes(
-    *, fraction: float | None = None, precision: Precision | None = None, dropped: dict[str, bool] | None = None
+    *, fraction: float | None = None, precision: Precision | None = None, dropped: Iterable[str] = ()
 ) -> dict[str, object]:
     """Return what flags change in the recipe, by dotted path.
 
     Args:
         fraction: share of the training rows.
         precision: arithmetic.
-        dropped: which parts of DMMSA's objective are left out.
+        dropped: which parts of DMMSA's objective are left out, of `PARTS`.
     """
-    changes: dict[str, object] = {f"objective.{task}.enabled": False for task, drop in (dropped or {}).items() if drop}
+    from dmmsa_cli.experiments.variants import PARTS  # which imports torch
+
+    changes: dict[str, object] = {key: value for part in dropped for key, value in PARTS[part].items()}
     if fraction is not None:
         changes["data.fraction"] = fraction
     if precision is not None:

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dmmsa_cli.cli import options
+
 if TYPE_CHECKING:  # at run time these are imported where they are used, to keep --help quick
     from rich.console import Console
     from rich.table import Table
 
+    from dmmsa_cli.data.manifest import Manifest
     from dmmsa_cli.stages.prepare import PrepareReport
 
 BAR_WIDTH = 40
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="mosi, mosei, sims, toy, or a name of your own.")],
+    dataset: Annotated[str, typer.Argument(help="mosi, mosei, sims, meld, toy, or a name of your own.")],
     source: Annotated[
         str | None,
         typer.Option("--from", metavar="FILE|URL", help="A pickle in the field's layout. Default: as published."),
@@ -33,9 +36,19 @@ def prepare(
         str | None,
         typer.Option(metavar="HEX|any", help="What the file of --from must hash to; any takes what comes."),
     ] = None,
-    data_dir: Annotated[
-        Path, typer.Option(envvar="DMMSA_DATA", metavar="DIR", help="Where prepared datasets lie.")
-    ] = Path("data"),
+    emotions_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="A prepared dataset whose emotions the training clips take: those of the nearest transcript.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME|FILE", help="Whose text encoder tells what is near. Default: dmmsa."),
+    ] = None,
+    data_dir: options.DataDir = options.DATA,
+    runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Fetch a dataset, check it, repair it and store it for all other commands.
 
@@ -54,6 +67,9 @@ def prepare(
             aligned=aligned,
             force=force,
             sha256=sha256,
+            emotions_from=emotions_from,
+            recipe=recipe,
+            runs_dir=runs_dir,
             progress=progress,
         )
     _show(console, report)
@@ -94,9 +110,9 @@ def _show(console: Console, report: PrepareReport) -> None:
         console.print(Text.assemble(mark, " every clip of this dataset is made up"))
     state = "prepared in" if report.written else "was prepared before (--force does it again), in"
     console.print(Text.assemble((name, "bold"), f" {state} {folder}"))
-    for warning in report.warnings:
+    for warning in (*report.warnings, *_origin_of_emotions(manifest)):
         console.print(Text.assemble(("! ", "yellow"), warning))
-    for table in (_splits(report), _modalities(report), _scores(report, console), _repairs(report)):
+    for table in (_splits(report), _modalities(report), _scores(report, console), _emotions(report), _repairs(report)):
         if table is not None:
             console.print()
             console.print(table)
@@ -178,6 +194,29 @@ def _bar(share: float, ascii_only: bool) -> str:
         return "#" * round(share * BAR_WIDTH)
     full, eighths = divmod(round(share * BAR_WIDTH * 8), 8)
     return "█" * full + " ▏▎▍▌▋▊▉"[eighths].strip()
+
+
+def _origin_of_emotions(manifest: Manifest) -> list[str]:
+    origin = manifest.pseudo_emotions
+    if origin is None:
+        return []
+    nearest = f"those of the nearest transcript of {origin['dataset']} with the same polarity, by {origin['encoder']}"
+    return [f"Emotions are pseudo-labels of the training split: {nearest}. No metric is ever computed of them."]
+
+
+def _emotions(report: PrepareReport) -> Table | None:
+    manifest = report.manifest
+    if not report.emotions:
+        return None
+    table = _table("Emotions, clips", "", *report.emotions)
+    for name in manifest.emotions:
+        table.add_row(name, *(f"{split.present[name]:,}" for split in report.emotions.values()))
+    rows = [manifest.rows[split] for split in report.emotions]
+    shares = [split.none / count for split, count in zip(report.emotions.values(), rows, strict=True)]
+    table.add_row("none of them", *(f"{share:.1%}" for share in shares))
+    if any(split.unknown for split in report.emotions.values()):
+        table.add_row("not known", *(f"{split.unknown:,}" for split in report.emotions.values()))
+    return table
 
 
 def _repairs(report: PrepareReport) -> Table | None:

@@ -33,6 +33,10 @@ class Manifest:
         longest: longest sequence over all splits by modality, in frames.
         rows: rows by split.
         unimodal_labels: whether there are labels of each modality alone.
+        emotions: names of the emotions that clips are labelled with; none where they are not.
+        emotions_hash: SHA-256 over these labels, which `data_hash` leaves out: whatever does not look at them stays
+            what it was when they come or change.
+        pseudo_emotions: where they were taken from, where nobody gave them; only the training split has such.
         repairs: how often what was repaired.
         files: file name by split.
         sizes: bytes of that file by split.
@@ -53,15 +57,29 @@ class Manifest:
     files: dict[str, str]
     sizes: dict[str, int]
     notes: dict[str, Any] = field(default_factory=dict)
+    emotions: tuple[str, ...] = ()
+    emotions_hash: str | None = None
+    pseudo_emotions: dict[str, Any] | None = None
+
+    def emotions_in(self, split: str) -> int:
+        """How many emotions the clips of a split are labelled with."""
+        return len(self.emotions) if split == "train" or self.pseudo_emotions is None else 0
 
     def to_json(self) -> dict[str, Any]:
         """Turn into what JSON can hold."""
-        return asdict(self) | {"spec": to_dict(self.spec), "modalities": list(self.modalities)}
+        tuples = {"modalities": list(self.modalities), "emotions": list(self.emotions)}
+        return asdict(self) | {"spec": to_dict(self.spec), **tuples}
 
     def __post_init__(self) -> None:
         faults = [what for what, holds in self._rules() if not holds]
         if faults:
             raise ValueError("; ".join(faults))
+
+    def _is_origin(self, record: dict[str, Any] | None) -> bool:
+        if record is None:
+            return True
+        named = all(isinstance(record.get(key), str) for key in ("dataset", "encoder"))
+        return named and bool(self.emotions) and all(isinstance(fact, str | int | None) for fact in record.values())
 
     def _rules(self) -> Iterator[tuple[str, bool]]:
         """What would be wrong, and whether it is right."""
@@ -82,6 +100,8 @@ class Manifest:
             set(self.files) == set(SPLITS)
             and all(re.fullmatch(r"[\w-]+\.arrow", name) for name in self.files.values()),
         )
+        yield "emotions: not with a hash, or without names", bool(self.emotions) == (self.emotions_hash is not None)
+        yield "pseudo_emotions: no record of a dataset and an encoder", self._is_origin(self.pseudo_emotions)
         yield "source: no plain record", all(isinstance(fact, str | int | None) for fact in self.source.values())
         warnings = self.notes.get("warnings", [])
         yield "notes.warnings: no sentences", isinstance(warnings, list) and all(isinstance(w, str) for w in warnings)

@@ -38,3 +38,5 @@ class Capabilities:
     """R: scores lie in [-R, R]."""
     metrics: str
     """The metric set, whose classes the coarse classification uses (`data/classes.py`)."""
+    emotions: tuple[str, ...] = ()
+    """Names of the emotions that training clips are labelled with; none where they are not."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmmsa_cli.data import chunks
-from dmmsa_cli.data.validation import FEATURES, LABELS, Layout
+from dmmsa_cli.data.validation import EMOTIONS, FEATURES, LABELS, Layout
 from dmmsa_cli.data.validation.strings import is_encodable, whole_characters
 from dmmsa_cli.data.validation.values import shape_of
 
@@ -28,12 +28,14 @@ class Chunk:
         texts: n transcripts.
         labels: (n,) each.
         sequences: by modality, lengths (n,) and the valid frames of all rows, one after the other (m, F).
+        emotions: 1 where present, 0 where absent, NaN where not known, (n, C); none without such labels.
     """
 
     ids: list[str]
     texts: list[str]
     labels: dict[str, NDArray[np.float32]]
     sequences: dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]
+    emotions: NDArray[np.float32] | None = None
 
 
 def clean(split: Mapping[str, Any], layout: Layout, repairs: Counter[str]) -> Iterator[Chunk]:
@@ -53,6 +55,7 @@ def clean(split: Mapping[str, Any], layout: Layout, repairs: Counter[str]) -> It
             texts=_texts(split["raw_text"][part], repairs) if layout.transcripts else [""] * _width(part),
             labels={key: _label_chunk(split[LABELS[key]][part], layout) for key in layout.labels},
             sequences={m: _sequence_chunk(split, FEATURES[m], part, repairs) for m in layout.widths},
+            emotions=np.asarray(split[EMOTIONS][part], np.float32) if layout.emotions else None,
         )
 
 

@@ -9,11 +9,13 @@ A dataset of one's own is the same record, read from a small YAML file:
     text_encoder: bert-base-uncased # a Hugging Face name or a local folder
     recipes: default                # folder of recipes
     split_sizes: {train: 1284, valid: 229, test: 686}
+    emotions: [joy, sadness, anger, surprise, disgust, fear] # what the columns of `emotions` are
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from dmmsa_cli.recipe import LARGEST
 MODALITIES = ("t", "v", "a")
 MODALITY_NAMES = {"t": "text", "v": "vision", "a": "audio"}
 SPLITS = ("train", "valid", "test")
+EMOTIONS = ("joy", "sadness", "anger", "surprise", "disgust", "fear")  # the six of CMU-MOSEI and MELD
 
 DRIVE_FOLDER = "1A2S4pqCHryGmiqnNSPLv7rEg63WvjCSk"
 
@@ -60,6 +63,7 @@ class DatasetSpec:
         source: where the file is published, None where it is not.
         synthetic: whether the content is made up.
         aligned: whether frame and token number n of a clip belong to the same word.
+        emotions: names of the columns of a file's `emotions`, where it has them; the store says if it does.
     """
 
     name: str
@@ -73,6 +77,7 @@ class DatasetSpec:
     source: Source | None = None
     synthetic: bool = False
     aligned: bool = False
+    emotions: tuple[str, ...] = EMOTIONS
 
     def __post_init__(self) -> None:
         if not 0 < self.score_range < math.inf:
@@ -83,6 +88,14 @@ class DatasetSpec:
             raise ValueError(f"modalities: {shown(self.modalities)} are not some of {', '.join(MODALITIES)}")
         if self.split_sizes is not None and set(self.split_sizes) != set(SPLITS):
             raise ValueError(f"split_sizes: not a number for each of {', '.join(SPLITS)}")
+        if not _are_names(self.emotions):
+            raise ValueError(f"emotions: {shown(self.emotions)} are not words, each another")
+
+
+def _are_names(values: Any) -> bool:  # noqa: ANN401
+    """Whether these are words, each another: they become names of columns and of metrics."""
+    words = all(isinstance(value, str) and re.fullmatch(r"[^\W\d_][\w-]*", value) for value in values)
+    return words and bool(values) and len(set(values)) == len(values) and "emotions" not in values  # the mean's name
 
 
 _MOSI = DatasetSpec(
@@ -115,6 +128,13 @@ _SIMS = DatasetSpec(
         "SIMS/Processed/unaligned_39.pkl", "c9e20c13ec0454d98bb9c1e520e490c75146bfa2dfeeea78d84de047dbdd442f"
     ),
 )
+_MELD = DatasetSpec(
+    name="meld",
+    score_range=1.0,
+    metrics="sims",  # whose classes are the nearest to its three: negative, neutral, positive
+    recipes="default",
+    split_sizes={"train": 9989, "valid": 1109, "test": 2610},
+)
 _TOY = DatasetSpec(
     name="toy",
     score_range=3.0,
@@ -144,7 +164,7 @@ _MOSEI_ALIGNED = _aligned(
 )
 
 SPECS: dict[str, DatasetSpec] = {
-    spec.name: spec for spec in (_MOSI, _MOSI_ALIGNED, _MOSEI, _MOSEI_ALIGNED, _SIMS, _TOY)
+    spec.name: spec for spec in (_MOSI, _MOSI_ALIGNED, _MOSEI, _MOSEI_ALIGNED, _SIMS, _MELD, _TOY)
 }
 
 
@@ -152,6 +172,7 @@ def to_dict(spec: DatasetSpec) -> dict[str, Any]:
     """Turn a spec into what JSON can hold."""
     return asdict(spec) | {
         "modalities": list(spec.modalities),
+        "emotions": list(spec.emotions),
         "split_sizes": None if spec.split_sizes is None else dict(spec.split_sizes),
     }
 
@@ -200,6 +221,12 @@ def _split_sizes(value: Any) -> dict[str, int] | None:  # noqa: ANN401
     return {split: value[split] for split in SPLITS}
 
 
+def _emotions(value: Any) -> tuple[str, ...]:  # noqa: ANN401
+    if not isinstance(value, list) or not _are_names(value):
+        raise ValueError("must be a list of words, each another")
+    return tuple(value)
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "score_range": _score_range,
     "metrics": _metrics,
@@ -208,6 +235,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "text_encoder": _text,
     "recipes": _text,
     "split_sizes": _split_sizes,
+    "emotions": _emotions,
 }
 
 

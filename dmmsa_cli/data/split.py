@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dmmsa_cli.data.repair import Chunk
 from dmmsa_cli.data.specs import MODALITIES
-from dmmsa_cli.data.validation import Layout
+from dmmsa_cli.data.validation import EMOTIONS, Layout
 from dmmsa_cli.errors import InvalidDataset
 from dmmsa_cli.plain import shown
 
@@ -51,6 +51,20 @@ class Split:
         columns = {"y": "y", **{modality: f"y_{modality}" for modality in MODALITIES}}
         return {key: self._numbers(column) for key, column in columns.items() if column in self._columns}
 
+    @cached_property
+    def emotions(self) -> NDArray[np.float32] | None:
+        """1 where an emotion is present, 0 where absent, NaN where not known, (N, C); none without such labels."""
+        if EMOTIONS not in self._columns:
+            return None
+        return np.concatenate([_rows(batch.column(EMOTIONS)) for batch in self._batches])
+
+    def with_emotions(self, emotions: NDArray[np.float32]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows with these emotions (N, C), in the place of earlier ones."""
+        for batch, start in zip(self._batches, self._starts[:-1], strict=True):
+            others = batch.select([name for name in batch.schema.names if name != EMOTIONS])
+            kind = pa.field(EMOTIONS, pa.list_(pa.float32(), emotions.shape[1]), nullable=False)
+            yield others.append_column(kind, fixed_lists(emotions[start : start + batch.num_rows]))
+
     def lengths(self, modality: str) -> NDArray[np.int64]:
         """Frames of each row in one modality, (N,)."""
         parts = [np.diff(offsets) for offsets, _ in self._sequences(modality)]
@@ -83,6 +97,10 @@ def _frames(column: pa.ListArray) -> tuple[NDArray[np.int32], NDArray[np.float32
     return _numbers(column.offsets), _numbers(column.values.values).reshape(-1, width)
 
 
+def _rows(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
+    return _numbers(column.values).reshape(-1, column.type.list_size)
+
+
 def _numbers(column: pa.Array) -> NDArray[Any]:
     """View a column without nulls, not copied; its own `to_numpy` would import pandas, half a second at start."""
     return np.from_dlpack(column)
@@ -90,13 +108,14 @@ def _numbers(column: pa.Array) -> NDArray[Any]:
 
 def arrow_schema(layout: Layout) -> pa.Schema:
     """Return the columns of a split of a file that has been checked."""
-    return split_schema(layout.labels, layout.widths)
+    return split_schema(layout.labels, layout.widths, len(layout.emotions))
 
 
-def split_schema(labels: Iterable[str], widths: Mapping[str, int]) -> pa.Schema:
-    """Return the columns of a split: id, text, y, y_t ..., and x_t ... as lists of frames of one width."""
+def split_schema(labels: Iterable[str], widths: Mapping[str, int], emotions: int = 0) -> pa.Schema:
+    """Return the columns of a split: id, text, y, y_t ..., emotions, and x_t ... as lists of frames of one width."""
     columns = [("id", pa.string()), ("text", pa.string())]
     columns += [("y" if key == "y" else f"y_{key}", pa.float32()) for key in labels]
+    columns += [(EMOTIONS, pa.list_(pa.float32(), emotions))] if emotions else []
     columns += [(f"x_{m}", pa.list_(pa.list_(pa.float32(), width))) for m, width in widths.items()]
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
@@ -109,12 +128,18 @@ def record_batch(chunk: Chunk, schema: pa.Schema) -> pa.RecordBatch:
     """
     columns = [_text("id", chunk.ids), _text("raw_text", chunk.texts)]
     columns += [pa.array(values) for values in chunk.labels.values()]
+    columns += [] if chunk.emotions is None else [fixed_lists(chunk.emotions)]
     for modality, (lengths, frames) in chunk.sequences.items():
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         kind = schema.field(f"x_{modality}").type
         flat = pa.FixedSizeListArray.from_arrays(pa.array(frames.reshape(-1)), type=kind.value_type)
         columns.append(pa.ListArray.from_arrays(pa.array(offsets), flat, type=kind))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def fixed_lists(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """Turn (n, C) into a column of lists of C numbers each."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def _text(key: str, strings: list[str]) -> pa.Array:

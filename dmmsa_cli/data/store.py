@@ -92,7 +92,7 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
         found = f"it has {size:,} bytes where the manifest says {manifest.sizes[name]:,}"
         raise damaged(path, found, folder.name)
     try:
-        split = Split(name, mapped_batches(path, split_schema(("y",), manifest.widths)))
+        split = Split(name, mapped_batches(path, split_schema(("y",), manifest.widths, manifest.emotions_in(name))))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(path, str(error), folder.name) from error
     if len(split) != manifest.rows[name]:

@@ -22,11 +22,14 @@ Input = Ragged | Tensor  # sequences, or embeddings (B, width) from an encoder t
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips: inputs by modality, labels by name (`y`, and `t`, `v`, `a` where a dataset has them), each (B,)."""
+    """B clips."""
 
     rows: Tensor
+    """Which rows of the split they are, (B,)."""
     inputs: Mapping[str, Input]
+    """By modality."""
     labels: Mapping[str, Tensor]
+    """`y`, and `t`, `v`, `a` where a dataset has them, (B,) each; `emotions` (B, C) likewise, NaN where not known."""
     companions: int = 0
     """How many of the B, at the end, are here only because the objective asked for them."""
 
@@ -57,7 +60,7 @@ class View:
     inputs: Mapping[str, Sequences | Tensor]
     """By modality: sequences, or finished embeddings (N, width)."""
     labels: Mapping[str, Tensor]
-    """Each (N,); empty where a file to predict from has none."""
+    """As a batch has them, of N clips; empty where a file to predict from has none."""
     rows: NDArray[np.int64]
     """Which rows of the split are used."""
 

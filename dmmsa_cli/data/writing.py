@@ -11,18 +11,22 @@ import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dmmsa_cli import files
 from dmmsa_cli.data import repair
-from dmmsa_cli.data.manifest import MANIFEST, SCHEMA_VERSION, Manifest
+from dmmsa_cli.data.manifest import MANIFEST, SCHEMA_VERSION, Manifest, read_manifest
 from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.repair import Chunk
 from dmmsa_cli.data.split import arrow_schema, record_batch
+from dmmsa_cli.data.store import open_store
 from dmmsa_cli.data.validation import Layout
 from dmmsa_cli.plain import read_json
 
@@ -70,12 +74,12 @@ def _write(
     """Write the splits under new names, and return the manifest that makes a store of them."""
     tag, digest, repairs = secrets.token_hex(4), hashlib.sha256(), Counter(layout.repairs)
     digest.update(f"{layout.spec.metrics} {layout.spec.score_range}\n".encode())  # the same scores, read otherwise
-    longest = dict.fromkeys(layout.widths, 0)
+    longest, emotions = dict.fromkeys(layout.widths, 0), _emotions_hash(layout.emotions)
     written: dict[str, str] = {}
     for split in layout.rows:
         name = f"{split}-{tag}.arrow"
         with files.atomic_path(folder / name) as path:
-            content = _write_split(path, split, raw.pop(split), layout, repairs, longest, progress)
+            content = _write_split(path, split, raw.pop(split), layout, repairs, longest, emotions, progress)
         digest.update(f"{split}:{content}\n".encode())
         written[split] = name
     return Manifest(
@@ -89,6 +93,8 @@ def _write(
         longest=longest,
         rows=dict(layout.rows),
         unimodal_labels=layout.unimodal_labels,
+        emotions=layout.emotions,
+        emotions_hash=emotions.hexdigest() if layout.emotions else None,
         repairs=dict(repairs),
         files=written,
         sizes={split: (folder / name).stat().st_size for split, name in written.items()},
@@ -118,19 +124,72 @@ def _write_split(
     layout: Layout,
     repairs: Counter[str],
     longest: dict[str, int],
+    emotions: Any,  # noqa: ANN401  (a hash, which has no public type)
     progress: OnProgress,
 ) -> str:
-    """Write one split in chunks of rows and return the hash of its content; `longest` grows on the way."""
+    """Write one split in chunks of rows and return the hash of its content; `longest`, `emotions` grow on the way."""
     schema, content, done = arrow_schema(layout), _ContentHash(), 0
     with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for chunk in repair.clean(raw, layout, repairs):
             writer.write_batch(record_batch(chunk, schema))
             content.update(chunk)
+            if chunk.emotions is not None:
+                emotions.update(chunk.emotions)
             for modality, (lengths, _) in chunk.sequences.items():
                 longest[modality] = max(longest[modality], int(lengths.max()))
             done += len(chunk.ids)
             progress(f"write {name}", done, layout.rows[name])
     return content.hexdigest()
+
+
+def add_pseudo_emotions(
+    folder: Path, names: tuple[str, ...], emotions: NDArray[np.float32], origin: Mapping[str, Any]
+) -> Manifest:
+    """Give the clips of a store's training split emotions, in the place of earlier ones; the caller holds the folder.
+
+    All else stays as it is, the data hash too.
+
+    Args:
+        folder: the store's folder.
+        names: of the C emotions.
+        emotions: 1 where present, 0 where absent, NaN where not known, (N, C).
+        origin: where they come from, for the manifest.
+
+    Raises:
+        DatasetMissing, StoreMismatch: there is no store, or a damaged one.
+        DiskFull: no room; the store is as it was.
+    """
+    manifest, store = read_manifest(folder), open_store(folder)
+    name = f"train-{secrets.token_hex(4)}.arrow"
+    digest = _emotions_hash(names)
+    digest.update(emotions)
+    try:
+        with files.atomic_path(folder / name) as path:
+            write_batches(path, store.split("train").with_emotions(emotions))
+        manifest = replace(
+            manifest,
+            files={**manifest.files, "train": name},
+            sizes={**manifest.sizes, "train": (folder / name).stat().st_size},
+            emotions=names,
+            emotions_hash=digest.hexdigest(),
+            pseudo_emotions=dict(origin),
+        )
+        files.write_json(folder / MANIFEST, manifest.to_json())
+    finally:
+        _sweep(folder, _named(folder))
+    return manifest
+
+
+def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write batches of one schema to a file; at least one."""
+    first, *others = batches
+    with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+        for batch in (first, *others):
+            writer.write_batch(batch)
+
+
+def _emotions_hash(names: tuple[str, ...]) -> Any:  # noqa: ANN401  (a hash has no public type)
+    return hashlib.sha256(" ".join(names).encode())
 
 
 class _ContentHash:

@@ -15,10 +15,12 @@ import torch
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
+from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import Reading
+from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision
 
 
@@ -64,8 +66,18 @@ class Experiment:
         """What a model or objective over these modalities (default: all in use) may know of the dataset."""
         spec = self.store.spec
         return Capabilities(
-            modalities=modalities or self.modalities, score_range=spec.score_range, metrics=spec.metrics
+            modalities=modalities or self.modalities,
+            score_range=spec.score_range,
+            metrics=spec.metrics,
+            emotions=self.store.manifest.emotions,
         )
+
+    @property
+    def emotions_hash(self) -> str | None:
+        """Stands for the emotions of the dataset; none where the objective learns none, or where there are none."""
+        chosen = self.recipe.objective
+        learns = EMOTIONS in OBJECTIVES[chosen.name].labels(chosen.options)
+        return self.store.manifest.emotions_hash if learns else None
 
     @property
     def has_text_encoder(self) -> bool:

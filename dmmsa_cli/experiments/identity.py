@@ -25,6 +25,7 @@ SHORT = 12  # characters of a hash that are shown
 TRAIN_AGAIN = "Train the run again: delete its folder, then the command that made it."
 
 BASE_TEXT = "the base text encoder"
+THE_EMOTIONS = "the emotions of its clips"
 
 
 def encoder_name(modality: str) -> str:
@@ -58,6 +59,8 @@ class Identity:
     encoders: Mapping[str, str]
     """Hashes of the weights of the pretrained encoders, by modality."""
     seed: int
+    emotions: str | None = None
+    """Hash of the emotions of its clips, where its objective learns some."""
 
     def facts(self) -> dict[str, Any]:
         """Return what environment.json keeps of it; the recipe lies in recipe.yaml."""
@@ -72,6 +75,7 @@ class Identity:
             "base_text": self.base_text,
             "encoder_hashes": dict(self.encoders),
             "seed": self.seed,
+            "emotions": self.emotions,
         }
 
     @property
@@ -87,7 +91,7 @@ class Identity:
     @property
     def setting(self) -> str:
         """Stands for what systems share that differ in their objective, and in what their encoders are, alone."""
-        left_out = self._by_seed() | _ENCODERS
+        left_out = self._by_seed() | _ENCODERS | {THE_EMOTIONS}  # which follow from what the objective learns
         facts = {key: value for key, value in self._compared().items() if key not in left_out}
         return digest({key: value for key, value in facts.items() if not key.startswith("objective.")})
 
@@ -125,6 +129,7 @@ class Identity:
             BASE_TEXT: self.base_text,
             **encoders,
             "seed": self.seed,
+            **({} if self.emotions is None else {THE_EMOTIONS: self.emotions}),
         }
 
     @property
@@ -189,6 +194,7 @@ def identity_of(
         base_text=text,
         encoders={modality: folder.weights_hash() for modality, folder in encoders.items()},
         seed=seed,
+        emotions=experiment.emotions_hash,
     )
 
 
@@ -217,12 +223,13 @@ def identity_in(run: RunFolder) -> Identity:
         base_text=facts["base_text"],
         encoders=facts["encoder_hashes"],
         seed=facts["seed"],
+        emotions=facts.get("emotions"),
     )
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("dataset", "data_hash", "recipe", "variant", "precision"), str),
-    **dict.fromkeys(("base_text", "text_encoder"), (str, type(None))),
+    **dict.fromkeys(("base_text", "text_encoder", "emotions", "pseudo_emotions"), (str, type(None))),
     **dict.fromkeys(("encoders", "encoder_hashes"), dict),
     **{"modalities": list, "from_scratch": bool, "synthetic": bool, "seed": int, "source": dict},
 }

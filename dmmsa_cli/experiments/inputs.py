@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, Tokens
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.split import Split
+from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.data.views import View
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import cached_embeddings, embed_tokens
@@ -112,8 +113,14 @@ class Inputs:
 
 
 def labelled(experiment: Experiment, split: str, seed: int, inputs: Mapping[str, Source]) -> View:
-    """Return the rows of a split that a run of this seed uses, with the given inputs and all labels."""
-    labels = {name: torch.from_numpy(np.array(y)) for name, y in experiment.store.split(split).labels.items()}
+    """Return the rows of a split that a run of this seed uses, with the given inputs and all labels.
+
+    Beside the scores (N,) there are `emotions` (N, C) where the clips are labelled with some.
+    """
+    rows = experiment.store.split(split)
+    labels = {name: torch.from_numpy(np.array(y)) for name, y in rows.labels.items()}
+    if rows.emotions is not None:
+        labels[EMOTIONS] = torch.from_numpy(rows.emotions)
     return View(inputs, labels, used_rows(experiment, split, seed))
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
+from dmmsa_cli.data.store import Store
+from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.data.views import View
 from dmmsa_cli.errors import TrainingDiverged
 from dmmsa_cli.experiments.experiment import Experiment
-from dmmsa_cli.metrics import Metrics, score
-from dmmsa_cli.training.inference import Predictions, predict
+from dmmsa_cli.layers.heads import Head
+from dmmsa_cli.metrics import Metrics, emotion_metrics, score
+from dmmsa_cli.training.inference import Predictions, predict, presence
 
 
 def predictions_of(experiment: Experiment, model: nn.Module, view: View) -> Predictions:
@@ -23,17 +29,43 @@ def predictions_of(experiment: Experiment, model: nn.Module, view: View) -> Pred
     )
 
 
-def metrics_of(experiment: Experiment, model: nn.Module, view: View) -> Metrics:
-    """Return the dataset's metrics of a model over a view's own labels.
+def metrics_of(
+    experiment: Experiment, model: nn.Module, view: View, heads: Mapping[str, Head] | None = None
+) -> Metrics:
+    """Return the dataset's metrics of a model over a view's own labels, and those of emotions (`heads`).
 
     Raises:
         TrainingDiverged: a prediction is no finite number.
     """
-    predictions = predictions_of(experiment, model, view).scores
-    if not np.isfinite(predictions).all():
+    found = predictions_of(experiment, model, view)
+    if not np.isfinite(found.scores).all():
         raise TrainingDiverged(
             "The model's predictions are no longer finite numbers.",
             "Lower the learning rate: --set fusion.learning_rate=...",
         )
-    spec, labels = experiment.store.spec, view.labels["y"].numpy()[view.rows]
-    return score(labels, predictions, metrics=spec.metrics, score_range=spec.score_range)
+    labels = {name: y.numpy()[view.rows] for name, y in view.labels.items()}
+    return metrics_of_predictions(experiment.store, found, labels, heads)
+
+
+def metrics_of_predictions(
+    store: Store,
+    predictions: Predictions,
+    labels: Mapping[str, NDArray[np.float32]],
+    heads: Mapping[str, Head] | None = None,
+) -> Metrics:
+    """Return the dataset's metrics of N rows, and those of emotions where they were predicted and somebody gave them.
+
+    Args:
+        store: the dataset.
+        predictions: of the N rows.
+        labels: of the same, `y` (N,), and `emotions` (N, C) where there are some.
+        heads: what the model was asked for beside the score.
+    """
+    spec, manifest = store.spec, store.manifest
+    metrics = score(labels["y"], predictions.scores, metrics=spec.metrics, score_range=spec.score_range)
+    given = labels.get(EMOTIONS) if manifest.pseudo_emotions is None else None
+    head = (heads or {}).get(EMOTIONS)
+    if given is None or head is None or np.isnan(given).all():
+        return metrics
+    probabilities = presence(predictions.heads[EMOTIONS], head)
+    return metrics | emotion_metrics(given, probabilities, manifest.emotions, even=head.even)

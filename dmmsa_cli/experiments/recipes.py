@@ -16,6 +16,7 @@ from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.objectives.weighting import WEIGHTINGS
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
 from dmmsa_cli.runtime import Precision, check_seed
@@ -24,6 +25,7 @@ from dmmsa_cli.training.schedule import Schedule, TextPretraining
 TABLES: Tables = {
     "models": {name: model.Options for name, model in MODELS.items()},
     "objectives": {name: objective.Options for name, objective in OBJECTIVES.items()},
+    "weightings": {name: weighting.Options for name, weighting in WEIGHTINGS.items()},
 }
 
 
@@ -89,8 +91,12 @@ class Recipe:
         if "text" in self.fusion.groups and not self.text.train_in_fusion:
             raise ValueError("fusion.groups.text: the text encoder is frozen in fusion; text.train_in_fusion trains it")
         wanted = OBJECTIVES[self.objective.name].needs(self.objective.options)
-        for missing in wanted - MODELS[self.model.name].gives:
-            raise ValueError(f"objective: {self.objective.name} needs {missing}, which {self.model.name} does not give")
+        model = MODELS[self.model.name]
+        for missing in wanted - model.offers(self.model.options):
+            how = " with these options" * (missing in model.gives)
+            raise ValueError(
+                f"objective: {self.objective.name} needs {missing}, which {self.model.name}{how} does not give"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} holds none, or one twice")
         try:

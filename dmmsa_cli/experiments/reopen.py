@@ -50,7 +50,7 @@ def _experiment(run: RunFolder, identity: Identity, data_dir: Path, device: Devi
             f"{store.manifest.data_hash[:12]}.",
             "Point --data-dir at the data of the run, or train again.",
         )
-    return Experiment(
+    experiment = Experiment(
         store,
         from_values(run.recipe, f"{run.path / 'recipe.yaml'}"),
         name=run.environment["recipe"],
@@ -58,6 +58,12 @@ def _experiment(run: RunFolder, identity: Identity, data_dir: Path, device: Devi
         device=choose_device(device),
         precision=identity.precision,
     )
+    if experiment.emotions_hash != identity.emotions:
+        raise RunMismatch(
+            f"{run.path} has learned other emotions than those that {store.folder} now holds.",
+            "Point --data-dir at the data of the run, or train again.",
+        )
+    return experiment
 
 
 def _check_encoders(encoders: Encoders, identity: Identity) -> None:

@@ -37,6 +37,8 @@ class Variant:
     """Another recipe than the study's; or which, for each recipe that a study may be run with."""
     metrics: str | None = None
     """Leave it out on datasets of another metric set."""
+    emotions: bool = False
+    """Leave it out on datasets whose clips are not labelled with emotions."""
 
     @property
     def title(self) -> str:
@@ -64,6 +66,8 @@ class Variant:
         spec, available = store.spec, store.manifest.modalities
         if self.metrics not in (None, spec.metrics):
             return f"{spec.name} has other classes"
+        if self.emotions and not store.manifest.emotions:
+            return f"{spec.name} has no emotions"
         wanted = self.set.get("data.modalities")
         if not isinstance(wanted, list):
             return ""
@@ -92,6 +96,13 @@ class Study:
         """Names of the recipes that stand in it only beside the one that it is run with."""
         named = [list(v.recipe.values()) if isinstance(v.recipe, dict) else [v.recipe] for v in self.variants]
         return {Path(name).stem for names in named for name in names if name}
+
+    @property
+    def bases(self) -> list[str]:
+        """Names of the recipes that it may be run with though none of its rows is theirs, in its own order."""
+        if not all(isinstance(variant.recipe, dict) for variant in self.variants):
+            return []
+        return list(dict.fromkeys(name for variant in self.variants for name in variant.recipe or ()))
 
     def __post_init__(self) -> None:
         if not self.variants:

@@ -20,12 +20,18 @@ from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.experiments.studies import load_study, study_names
 from dmmsa_cli.recipe import flat, to_dict
 
-TASKS = ("msc", "cl", "uni", "gdwg")  # parts of DMMSA's objective that a flag leaves out
+PARTS: Mapping[str, Mapping[str, Any]] = {
+    "msc": {"objective.msc.enabled": False},
+    "cl": {"objective.cl.enabled": False},
+    "uni": {"objective.uni.enabled": False},
+    "gdwg": {"objective.weighting.name": "equal"},
+}
+"""Parts of DMMSA's objective that a flag leaves out, and what that changes in a recipe, by dotted path."""
 FULL = "full"
 FROM_SCRATCH = "from-scratch"
 CONDITIONS = ("seeds", "precision")  # of a recipe, but not of what it computes: labels name them for themselves
 
-_FLAGS = re.compile(rf"(no-(?:{'|'.join(TASKS)})|fraction-[0-9.e+-]*[0-9]|{FROM_SCRATCH})(?:-|$)")
+_FLAGS = re.compile(rf"(no-(?:{'|'.join(PARTS)})|fraction-[0-9.e+-]*[0-9]|{FROM_SCRATCH})(?:-|$)")
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ def variant_name(dropped: Sequence[str], fraction: float | None, from_scratch: b
     """Name a variant for its flags: `full`, `no-gdwg`, `no-msc-no-cl`, `fraction-0.6`, `from-scratch`.
 
     Args:
-        dropped: parts of the objective that are left out, of `TASKS`.
+        dropped: parts of the objective that are left out, of `PARTS`.
         fraction: share of the training rows.
         from_scratch: whether the encoders start untrained.
         changed: whether `--set` changes the recipe, which no flag can name.
@@ -81,7 +87,7 @@ def _of_flags(variant: str) -> Meaning | None:
     changes: dict[str, Any] = {}
     for part in parts:
         if part.startswith("no-"):
-            changes[f"objective.{part.removeprefix('no-')}.enabled"] = False
+            changes |= PARTS[part.removeprefix("no-")]
         elif part != FROM_SCRATCH:
             try:
                 changes["data.fraction"] = float(part.removeprefix("fraction-"))

@@ -122,13 +122,35 @@ def cross_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, drop: float) 
         q: queries.
         k: keys, (n, heads, T', w).
         v: values, likewise.
-        seen: True where a query may look, (n, T, T'); every query sees something.
+        seen: True where a query may look, (n, T or 1, T'); every query sees something.
         drop: share of the attention weights that is dropped.
     """
     if drop and q.device.type == "cpu":
         each = seen.repeat_interleave(q.shape[1], 0)
         return _written_out(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), each, drop).view(q.shape)
     return F.scaled_dot_product_attention(q, k, v, seen.unsqueeze(1), drop)
+
+
+def multihead(
+    asks: Tensor, answers: Tensor, seen: Tensor, *, qkv: nn.Linear, out: nn.Linear, heads: int, drop: float
+) -> Tensor:
+    """Multi-head attention of n sequences to n others, (n, T, d) and (n, T', d) -> (n, T, d).
+
+    Args:
+        asks: what queries are made of.
+        answers: what keys and values are made of.
+        seen: True where a query may look, (n, T or 1, T'); every query sees something.
+        qkv: d -> 3 d, in the order queries, keys, values.
+        out: d -> d, over the heads side by side.
+        heads: how many.
+        drop: share of the attention weights that is dropped.
+    """
+    width = asks.shape[-1]
+    q = F.linear(asks, qkv.weight[:width], qkv.bias[:width])
+    k, v = F.linear(answers, qkv.weight[width:], qkv.bias[width:]).chunk(2, dim=-1)
+    q, k, v = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (q, k, v))
+    found: Tensor = out(cross_attention(q, k, v, seen, drop).transpose(1, 2).flatten(2))
+    return found
 
 
 def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, drop: float) -> Tensor:

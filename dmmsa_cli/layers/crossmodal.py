@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmmsa_cli.data.ragged import Padded
-from dmmsa_cli.layers.attention import cross_attention
+from dmmsa_cli.layers.attention import multihead
 from dmmsa_cli.layers.dropout import dropout
 
 
@@ -88,13 +88,8 @@ class _Layer(nn.Module):
         return x + self._drop(self.down(hidden), residual)
 
     def _attend(self, asks: Tensor, answers: Tensor, seen: Tensor) -> Tensor:
-        width = asks.shape[-1]
-        q = F.linear(asks, self.qkv.weight[:width], self.qkv.bias[:width])
-        k, v = F.linear(answers, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1)
-        q, k, v = (x.view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x in (q, k, v))
-        mixed = cross_attention(q, k, v, seen, self.drops[0] if self.training else 0.0)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
+        drop = self.drops[0] if self.training else 0.0
+        return multihead(asks, answers, seen, qkv=self.qkv, out=self.out, heads=self.heads, drop=drop)
 
     def _drop(self, x: Tensor, p: float) -> Tensor:
         return dropout(x, p, self.training)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers.dropout import Dropout
@@ -23,6 +24,15 @@ class Head:
     """Width of what it gives."""
     over: Literal["fusion", "feature"]
     """One look at all features together, or one at each feature with shared weights."""
+    present: tuple[str, ...] = ()
+    """What each output is about, where it is a logit that this is present; none where outputs are classes."""
+    exclusive: bool = False
+    """Whether what is `present` shares one probability, a softmax over all outputs; otherwise each has its own."""
+
+    @property
+    def even(self) -> float:
+        """The probability above which something is said to be present: a half, or more than an even share."""
+        return 1 / self.outputs if self.exclusive else 0.5
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:
@@ -59,13 +69,44 @@ def fusion_heads(width: int, heads: Mapping[str, Head], model: str) -> nn.Module
     Raises:
         InvalidRecipe: one is wanted over each feature.
     """
+    check_over_fusion(heads, model)
+    return nn.ModuleDict({name: nn.Linear(width, head.outputs) for name, head in heads.items()})
+
+
+def check_over_fusion(heads: Mapping[str, Head], model: str) -> None:
+    """See that no head is wanted over each feature, of a model whose features nobody looks at singly.
+
+    Raises:
+        InvalidRecipe: one is.
+    """
     singly = [name for name, head in heads.items() if head.over == "feature"]
     if singly:
         raise InvalidRecipe(
             f"The objective looks at each feature by itself ({', '.join(singly)}); {model} has one for all modalities.",
             "Choose another objective, --set objective.name=regression, or leave that task out.",
         )
-    return nn.ModuleDict({name: nn.Linear(width, head.outputs) for name, head in heads.items()})
+
+
+class ScoreHead(nn.Module):
+    """Dropout -> linear, ReLU: the feature -> linear, ReLU -> linear: the score (Self-MM, equations 3 to 6).
+
+    Args:
+        features: width of what goes in.
+        width: of both layers, and so of the feature.
+        dropout: before them.
+    """
+
+    def __init__(self, features: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.layer_1 = nn.Linear(features, width)
+        self.layer_2 = nn.Linear(width, width)
+        self.layer_3 = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, F) to the feature (B, width) and the score (B,)."""
+        feature = F.relu(self.layer_1(self.dropout(x)))
+        return feature, self.layer_3(F.relu(self.layer_2(feature))).squeeze(-1)
 
 
 def projector(width: int, outputs: int, dropout: float) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""LSTMs over sequences of different lengths."""
+"""LSTMs and GRUs over sequences of different lengths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dmmsa_cli.data.ragged import Padded
+from dmmsa_cli.layers.sequence import masked_mean
 
 PIECE = 32  # sequences: fewer at a time take no less time a step
 
@@ -41,8 +42,29 @@ def at_end(outputs: Tensor, lengths: Tensor) -> Tensor:
     return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
 
 
-def both_ways(rnn: nn.LSTM, values: Tensor, lengths: Tensor) -> Tensor:
-    """Run an LSTM of one layer through sequences from their first position on, and from their last one back.
+def states(rnn: nn.LSTM, block: Padded) -> Padded:
+    """Return an LSTM's hidden state at every valid position, (B, T, w) -> (B, T, hidden), and zeros behind.
+
+    A sequence without any has the state of one position of zeros.
+    """
+    found = Padded(rnn(block.values)[0], block.lengths.clamp_min(1))
+    return Padded(found.values * found.mask().unsqueeze(-1), found.lengths)
+
+
+def mean_both_ways(rnn: nn.GRU, block: Padded) -> Tensor:
+    """Return the mean of a GRU's states over valid positions and both directions, (B, T, w) -> (B, hidden).
+
+    Args:
+        rnn: bidirectional, of one layer, batch first.
+        block: sequences of one position at least.
+    """
+    found = both_ways(rnn, block.values, block.lengths)
+    mean = masked_mean(found, block.mask()[:, : found.shape[1]])
+    return mean.view(-1, 2, rnn.hidden_size).mean(1)
+
+
+def both_ways(rnn: nn.LSTM | nn.GRU, values: Tensor, lengths: Tensor) -> Tensor:
+    """Run an LSTM or GRU of one layer through sequences from their first position on, and from their last one back.
 
     Args:
         rnn: bidirectional, batch first.
@@ -56,16 +78,16 @@ def both_ways(rnn: nn.LSTM, values: Tensor, lengths: Tensor) -> Tensor:
     return (_one_after_the_other if values.device.type == "cpu" else _packed)(rnn, values, lengths)
 
 
-def _packed(rnn: nn.LSTM, values: Tensor, lengths: Tensor) -> Tensor:
+def _packed(rnn: nn.LSTM | nn.GRU, values: Tensor, lengths: Tensor) -> Tensor:
     sequences = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
     outputs: Tensor = pad_packed_sequence(rnn(sequences)[0], batch_first=True)[0]
     return outputs
 
 
-def _one_after_the_other(rnn: nn.LSTM, values: Tensor, lengths: Tensor) -> Tensor:
+def _one_after_the_other(rnn: nn.LSTM | nn.GRU, values: Tensor, lengths: Tensor) -> Tensor:
     """The same on a CPU, whose fused LSTM takes no packed sequences: without it a step takes up to twelve times longer.
 
-    Turned round within its own length, a sequence is read backwards by an LSTM that goes forwards.
+    Turned round within its own length, a sequence is read backwards by one that goes forwards.
     """
     turned = (lengths.unsqueeze(1) - 1 - torch.arange(values.shape[1])).clamp_min(0)
     weights: list[Tensor] = list(rnn.parameters())
@@ -75,18 +97,13 @@ def _one_after_the_other(rnn: nn.LSTM, values: Tensor, lengths: Tensor) -> Tenso
     return torch.cat([forward, _take(backward, turned)], dim=-1)
 
 
-def _run(rnn: nn.LSTM, values: Tensor, weights: list[Tensor]) -> Tensor:
+def _run(rnn: nn.LSTM | nn.GRU, values: Tensor, weights: list[Tensor]) -> Tensor:
+    """One direction of it, (B, T, w) -> (B, T, hidden)."""
     start = values.new_zeros(1, len(values), rnn.hidden_size)
-    outputs: Tensor = torch.lstm(
-        values,
-        [start, start],
-        weights,
-        has_biases=True,
-        num_layers=1,
-        dropout=0.0,
-        train=rnn.training,
-        bidirectional=False,
-        batch_first=True,
+    biases, layers, drop, both, batch_first = True, 1, 0.0, False, True
+    more = (weights, biases, layers, drop, rnn.training, both, batch_first)
+    outputs: Tensor = (
+        torch.lstm(values, [start, start], *more) if isinstance(rnn, nn.LSTM) else torch.gru(values, start, *more)
     )[0]
     return outputs
 

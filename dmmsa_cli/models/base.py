@@ -37,7 +37,9 @@ for text, as token ids beside the text encoder itself, which the model then runs
 
 DECOMPOSITION = "similarity and dissimilarity features of each modality"
 UNIMODAL = "predictions of single modalities"
+NONVERBAL = "predictions of audio and vision alone"
 SPACES = "losses over a shared space and private ones"
+SHARED = "features that all tasks pass through"  # `features` fixed, no loss changes with anything before them
 
 SEQUENCES: Mapping[str, Reading] = dict.fromkeys("tva", "sequence")
 
@@ -55,6 +57,9 @@ class Model(nn.Module, ABC):
     title: ClassVar[str] = ""
     """What papers call the system that it is the network of; empty where several differ in their objective alone."""
 
+    remark: ClassVar[str] = ""
+    """What has to be said wherever its results stand."""
+
     Options: ClassVar[type]
     """The frozen dataclass of its options, which a recipe may set. `width` is what audio and vision encoders give."""
 
@@ -71,6 +76,11 @@ class Model(nn.Module, ABC):
         Raises:
             Inapplicable: it does not; the message says which it needs, and why.
         """
+
+    @classmethod
+    def offers(cls, options: Any) -> frozenset[str]:  # noqa: ANN401  (each model has a type of its own)
+        """Return what of `gives` it fills under some options."""
+        return cls.gives
 
     @abstractmethod
     def __init__(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head, mlp, projector
-from dmmsa_cli.models.base import DECOMPOSITION, Model, Outputs, embed
+from dmmsa_cli.models.base import DECOMPOSITION, SHARED, Model, Outputs, embed
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FeatureDecomposition(Model):
     """
 
     Options = FeatureDecompositionOptions
-    gives = frozenset({DECOMPOSITION})
+    gives = frozenset({DECOMPOSITION, SHARED})
 
     def __init__(
         self,

@@ -18,12 +18,11 @@ from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.recurrent import at_end, both_ways
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
+from dmmsa_cli.layers.spaces import moment_discrepancy, orthogonality
 from dmmsa_cli.models.base import SEQUENCES, SPACES, Model, Outputs, Reading, sequences
 
 ORDER = "tva"  # of the six tokens: private ones first, then shared ones
 HEADS, FEEDFORWARD, TRANSFORMER_DROPOUT = 2, 2048, 0.1  # torch's defaults, which no option of MISA's reaches
-MOMENTS = 5
-TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -160,32 +159,8 @@ def similarity(shared: list[Tensor]) -> Tensor:
     return torch.stack(pairs).mean() if pairs else shared[0].new_zeros((), dtype=torch.float32)
 
 
-def moment_discrepancy(one: Tensor, other: Tensor) -> Tensor:
-    """Distance between the means over the batch, and between the central moments up to the fifth, (B, w) each."""
-    means = one.mean(0), other.mean(0)
-    centred = one - means[0], other - means[1]
-    higher = [(centred[0].pow(k).mean(0), centred[1].pow(k).mean(0)) for k in range(2, MOMENTS + 1)]
-    return torch.stack([_distance(*pair) for pair in (means, *higher)]).sum()
-
-
-def _distance(one: Tensor, other: Tensor) -> Tensor:
-    """Length of the difference; its slope is 0 where there is none, as between the moments of a single row."""
-    squared = (one - other).square().sum()
-    return torch.where(squared > 0, squared.clamp_min(TINY).sqrt(), squared)
-
-
 def difference(private: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> Tensor:
     """Sum of the orthogonality losses: each modality's private and shared ones, and every two private ones (8, 9)."""
     own = [orthogonality(private[m].float(), shared[m].float()) for m in private]
     across = [orthogonality(one.float(), other.float()) for one, other in combinations(private.values(), 2)]
     return torch.stack([*own, *across]).sum()
-
-
-def orthogonality(one: Tensor, other: Tensor) -> Tensor:
-    """Mean of the squares of U'V, U and V centred over the batch, their rows scaled to length 1, (B, w) each."""
-    units = []
-    for x in (one, other):
-        centred = x - x.mean(0)
-        # The lengths are constants to the gradient, as in the code of the paper.
-        units.append(centred / (torch.linalg.vector_norm(centred, dim=1, keepdim=True).detach() + 1e-6))
-    return torch.square(units[0].T @ units[1]).mean()

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.views import Batch
-from dmmsa_cli.layers.dropout import Dropout
-from dmmsa_cli.layers.heads import Head, fusion_heads
+from dmmsa_cli.layers.heads import Head, ScoreHead, fusion_heads
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.subnets import LastState
 from dmmsa_cli.models.base import SEQUENCES, UNIMODAL, Model, Outputs, Reading, sequences
@@ -89,8 +87,8 @@ class SelfMm(Model):
         found = {m: widths[m] if m == "t" else made[m][1] for m in "tav" if m in widths}
         self.own = nn.ModuleDict(
             {
-                FUSION: _Head(sum(found.values()), chosen.fusion_head, chosen.fusion_dropout),
-                **{m: _Head(width, *_sizes(chosen, MODALITY_NAMES[m])) for m, width in found.items()},
+                FUSION: ScoreHead(sum(found.values()), chosen.fusion_head, chosen.fusion_dropout),
+                **{m: ScoreHead(width, *_sizes(chosen, MODALITY_NAMES[m])) for m, width in found.items()},
             }
         )
         self.heads = fusion_heads(chosen.fusion_head, heads, type(self).__name__)
@@ -116,19 +114,3 @@ class SelfMm(Model):
 
 def _sizes(options: SelfMmOptions, modality: str) -> tuple[int, float]:
     return getattr(options, f"{modality}_head"), getattr(options, f"{modality}_dropout")
-
-
-class _Head(nn.Module):
-    """Dropout -> linear, ReLU: the feature -> linear, ReLU -> linear: the score."""
-
-    def __init__(self, features: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = Dropout(dropout)
-        self.layer_1 = nn.Linear(features, width)
-        self.layer_2 = nn.Linear(width, width)
-        self.layer_3 = nn.Linear(width, 1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, F) to the feature (B, width) and the score (B,)."""
-        feature = F.relu(self.layer_1(self.dropout(x)))
-        return feature, self.layer_3(F.relu(self.layer_2(feature))).squeeze(-1)

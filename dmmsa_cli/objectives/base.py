@@ -38,7 +38,8 @@ class Objective(nn.Module, ABC):
     """A training objective: several tasks, each with a loss, and what they add up to.
 
     An objective is a module: what it must remember between epochs (GDWG's history, a retrieval index, labels it
-    generates) is a buffer of its own, and so travels in every checkpoint.
+    generates) is a buffer of its own, what it learns (weights of tasks) a parameter, and so both travel in every
+    checkpoint.
 
     Args:
         capabilities: which modalities and labels there are.
@@ -60,6 +61,11 @@ class Objective(nn.Module, ABC):
     @classmethod
     def needs(cls, options: Any) -> frozenset[str]:  # noqa: ANN401
         """Return what it wants of a model beside the prediction and heads over the fusion, by the names of `gives`."""
+        return frozenset()
+
+    @classmethod
+    def labels(cls, options: Any) -> frozenset[str]:  # noqa: ANN401
+        """Return which labels it learns beside the scores, by the names that batches have for them."""
         return frozenset()
 
     @abstractmethod
@@ -87,6 +93,18 @@ class Objective(nn.Module, ABC):
     def tally(self) -> dict[str, int]:
         """Return what is worth counting of an epoch, for the log."""
         return {}
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak rate of its own parameters (a rule's trained weights), a group of their own of the optimiser."""
+        return 0.0
+
+    def check(self) -> None:  # noqa: B027  (most need nothing that may be missing)
+        """See that all that training needs is installed.
+
+        Raises:
+            InvalidRecipe: something is not; the message says how to get it.
+        """
 
     def remarks(self) -> list[str]:
         """Return what a reader of the log should know: a task that had to be dropped, say."""

@@ -28,6 +28,15 @@ class RegressionOptions:
             raise ValueError(f"beta: {self.beta} is not above 0")
 
 
+def distance(prediction: Tensor, target: Tensor, options: RegressionOptions) -> Tensor:
+    """Return the mean distance of predictions from scores, (B,) both, a scalar in float32."""
+    if options.loss == "mse":
+        return F.mse_loss(prediction.float(), target)
+    if options.loss == "l1":
+        return F.l1_loss(prediction.float(), target)
+    return F.smooth_l1_loss(prediction.float(), target, beta=options.beta)
+
+
 class Regression(Objective):
     """Distance between the prediction and y, nothing else (SPEC section 5, `pretrain-unimodal`)."""
 
@@ -35,12 +44,7 @@ class Regression(Objective):
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the one loss there is."""
-        prediction, target = outputs.prediction.float(), batch.labels["y"]
-        if self.options.loss == "mse":
-            return {"regression": F.mse_loss(prediction, target)}
-        if self.options.loss == "l1":
-            return {"regression": F.l1_loss(prediction, target)}
-        return {"regression": F.smooth_l1_loss(prediction, target, beta=self.options.beta)}
+        return {"regression": distance(outputs.prediction, batch.labels["y"], self.options)}
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the one loss there is."""

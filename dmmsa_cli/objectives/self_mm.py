@@ -54,9 +54,7 @@ class SelfMmObjective(Objective):
         """Return the mean loss of each task, those of single modalities weighted; then the labels of the rows move."""
         y = batch.labels["y"]
         losses = {"fusion": (outputs.prediction.float() - y).abs().mean()}
-        for name, prediction in outputs.unimodal.items():
-            label = self.made.of(name, batch.rows)
-            losses[name] = (torch.tanh((label - y).abs()) * (prediction.float() - label).abs()).mean()
+        losses |= self.made.losses(outputs.unimodal, batch.rows, y)
         self.made.update(batch.rows, outputs.features, int(self.epoch))
         return losses
 

@@ -13,7 +13,7 @@ from dmmsa_cli.experiments.identity import TRAIN_AGAIN, Identity, check_place, i
 from dmmsa_cli.experiments.systems import by_system
 from dmmsa_cli.metrics import Metrics
 from dmmsa_cli.plain import from_json, read_json
-from dmmsa_cli.reporting.results import COLUMNS
+from dmmsa_cli.reporting.results import COLUMNS, emotion_columns, emotions_of
 from dmmsa_cli.reporting.runs import SPLIT, Run, System, evaluate_again
 from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
 
@@ -114,7 +114,7 @@ def _measured(
             for name, metrics in values[SPLIT].items()
         }
         made_from = {name: str(values[MADE_FROM][SPLIT][name]) for name in ("weights", "data")}
-        whole = "fused" in measured and all(metrics.keys() in METRIC_NAMES for metrics in measured.values())
+        whole = "fused" in measured and all(map(_are_whole, measured.values()))
     except (AttributeError, LookupError, TypeError, ValueError):
         whole = False
     if not whole:
@@ -122,6 +122,13 @@ def _measured(
     if made_from != {"weights": summary.get("weights") or folder.weights_hash(), "data": identity.data_hash}:
         raise RunMismatch(f"{path} was measured on other weights or data than the run now has.", again)
     return measured, made_from
+
+
+def _are_whole(metrics: Metrics) -> bool:
+    """Whether all metrics of a set are there, and of emotions, if any, all too."""
+    named = emotions_of(metrics)
+    further = {metric for column in emotion_columns(named) for metric in column.metrics} if named else set()
+    return further <= metrics.keys() and metrics.keys() - further in METRIC_NAMES
 
 
 def _log(folder: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from dmmsa_cli.experiments.studies import load_study, study_names
 from dmmsa_cli.models import MODELS
+from dmmsa_cli.objectives.auxiliary import AUXILIARY
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.standing import from_name, is_shipped_system
@@ -16,7 +17,9 @@ Task = Literal["msc", "cl", "gdwg", "uni"]
 
 DECOMPOSITION = "feature_decomposition"  # the network of DMMSA and of ConFEDE
 
-TASK_NAMES = {"msr": "MSR", "msc": "MSC", "uni": "Uni", "cl": "CL", "gdwg": "GDWG"}
+TASK_NAMES = {"msr": "MSR", "msc": "MSC", "uni": "Uni", "cl": "CL", "polarity": "Pol", "intensity": "Int"}
+TASK_NAMES |= {f"uni_{m}_{kind}": f"{m}_{kind}" for kind in "sd" for m in "TVA"}  # each feature's unimodal task
+PART_NAMES = TASK_NAMES | {"gdwg": "GDWG"}
 
 
 def label(system: System) -> str:
@@ -32,14 +35,30 @@ def label(system: System) -> str:
     if system.variant == "full" and system.objective["name"] == "confede":
         return "ConFEDE"
     if system.objective["name"] == "dmmsa":
-        off = [task for task in ("gdwg", "msc", "cl", "uni") if not system.objective[task]["enabled"]]
-        if not off and system.variant == "full":
+        off = [task for task in ("gdwg", "msc", "cl", "uni") if lacks(system, task)]
+        if system.variant == "full" and _is_whole(system):
             return "DMMSA"
         if off and sorted(system.variant.split("-")) == sorted(["no"] * len(off) + off):
-            return "w/o " + ", ".join(TASK_NAMES[task] for task in off)
+            return "w/o " + ", ".join(PART_NAMES[task] for task in off)
         if system.variant in _study_titles():
             return _study_titles()[system.variant]
     return f"{system.recipe_name}/{system.variant}"
+
+
+def lacks(system: System, task: str) -> bool:
+    """Say whether a system with DMMSA's objective goes without one of its parts; without GDWG, weights are equal."""
+    if task == "gdwg":
+        return bool(system.objective["weighting"]["name"] == "equal")
+    return not system.objective[task]["enabled"]
+
+
+def _is_whole(system: System) -> bool:
+    """Whether an objective has every part of DMMSA's, under GDWG, and no further task."""
+    objective = system.objective
+    further = [objective["uni"]["each"], *(objective[task]["enabled"] for task in AUXILIARY if task in objective)]
+    parts = any(lacks(system, task) for task in ("msc", "cl", "uni"))
+    rule = objective["weighting"]["name"] == "gdwg" and objective["weighted"] == "auxiliary"
+    return rule and not parts and not any(further)
 
 
 def _network(system: System) -> str:
@@ -145,8 +164,10 @@ def pairs(systems: Sequence[System], task: Task) -> list[tuple[System, System]]:
 
 def _lacks_only(task: str, full: System, other: System) -> bool:
     def rest(system: System) -> dict[str, object]:
-        return {key: value for key, value in system.objective.items() if key != task}
+        kept = {key: value for key, value in system.objective.items() if key != task}
+        # Weights of another sum are another weight of the auxiliary tasks, not another rule.
+        return kept | ({"weighting": system.objective["weighting"]["sum"]} if task == "gdwg" else {})
 
-    if other.objective["name"] != "dmmsa" or not full.objective[task]["enabled"]:
+    if other.objective["name"] != "dmmsa" or lacks(full, task):
         return False
-    return not other.objective[task]["enabled"] and rest(full) == rest(other)
+    return lacks(other, task) and rest(full) == rest(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from dmmsa_cli.experiments.variants import meaning_of
@@ -28,7 +29,9 @@ def published_table(
     named = [(name, _named_like(table, ours, systems)) for name, ours in places]
     found = [(name, [system for system, departs in group if not departs]) for name, group in named]
     inside = [s for _, group in found for s in group]
-    labels = iter(_labels_beside([(name, s) for name, group in found for s in group], table, published.recipes))
+    remarks = [ours.remark if ours else "" for _, ours in places]
+    named_ours = [(name, s, remark) for (name, group), remark in zip(found, remarks, strict=True) for s in group]
+    labels = iter(_labels_beside(named_ours, table, published.recipes))
     further = _further(published, table)
     rows: list[Row] = []
     for place, (_, group) in enumerate(found):
@@ -75,23 +78,38 @@ def _named_like(table: PublishedTable, ours: Ours | None, systems: Sequence[Syst
     return [
         (system, from_shipped(system, meaning.set if meaning else {}))
         for system in systems
-        if not system.synthetic and (system.clips, system.model, system.objective["name"], system.variant) == wanted
+        if not system.synthetic
+        and (system.clips, system.model, system.objective["name"], system.variant) == wanted
+        and _has_any(system, table.metrics)
     ]
 
 
-def _labels_beside(pairs: Sequence[tuple[str, System]], table: PublishedTable, recipes: Sequence[str]) -> list[str]:
-    """Name our rows `ours (5 seeds)`, with what departs from the paper, and the published row's name where needed."""
+def _has_any(system: System, metrics: Sequence[str]) -> bool:
+    """Whether anything that a table shows was measured of a system: emotions are where clips are labelled with some."""
+    return any(not math.isnan(system.summary.mean.get(metric, math.nan)) for metric in metrics)
+
+
+def _labels_beside(
+    named: Sequence[tuple[str, System, str]], table: PublishedTable, recipes: Sequence[str]
+) -> list[str]:
+    """Name our rows `ours (5 seeds)`, with what departs from the paper, and the published row's name where needed.
+
+    Args:
+        named: the published row's name, our system, and what is remarked of it.
+        table: the paper's.
+        recipes: those that need no name.
+    """
     printed_rows = {row.name for row in table.rows}
-    plain = [_ours("" if name in printed_rows else name, system, recipes) for name, system in pairs]
-    if len({name for name, _ in pairs}) > 1 and len(set(plain)) < len(plain):
-        plain = [_ours(name, system, recipes) for name, system in pairs]
-    systems = [system for _, system in pairs]
+    plain = [_ours("" if name in printed_rows else name, system, recipes, remark) for name, system, remark in named]
+    if len({name for name, _, _ in named}) > 1 and len(set(plain)) < len(plain):
+        plain = [_ours(name, system, recipes, remark) for name, system, remark in named]
+    systems = [system for _, system, _ in named]
     return [f"{name} ({seeds_of(s)})" for name, s in zip(tell_apart(plain, systems), systems, strict=True)]
 
 
-def _ours(name: str, system: System, recipes: Sequence[str]) -> str:
+def _ours(name: str, system: System, recipes: Sequence[str], remark: str) -> str:
     recipe = "" if system.recipe_name in recipes else f"recipe {system.recipe_name}"
-    return ", ".join(part for part in ("ours", name, recipe, system.conditions) if part)
+    return ", ".join(part for part in ("ours", name, remark, recipe, system.conditions) if part)
 
 
 def _published_row(table: PublishedTable, row: PublishedRow) -> Row:

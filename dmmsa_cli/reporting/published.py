@@ -23,6 +23,8 @@ class Ours:
     commands: tuple[str, ...]
     """Make them, one after the other."""
     model: str = "feature_decomposition"
+    remark: str = ""
+    """What is not the paper's, for the label."""
 
 
 @dataclass(frozen=True)

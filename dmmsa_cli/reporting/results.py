@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dmmsa_cli.metrics import Metrics
+from dmmsa_cli.metrics import ALL_EMOTIONS, Metrics
 
 SCORES = frozenset({"mae", "corr"})  # printed as they are; every other metric in percent
 
@@ -48,6 +49,22 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
 }
 
+EMOTION_METRICS = {"acc": "accuracy", "wf1": "weighted F1"}
+
+
+def emotion_columns(names: Sequence[str], kinds: Sequence[str] = tuple(EMOTION_METRICS)) -> tuple[Column, ...]:
+    """Return the columns of a table of emotions: each by itself, then their means; of some of `EMOTION_METRICS`."""
+    titles = {**{name: name.capitalize() for name in names}, ALL_EMOTIONS: "Mean"}
+    return tuple(Column(title, tuple(f"{kind}_{name}" for kind in kinds)) for name, title in titles.items())
+
+
+def emotions_of(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Return which emotions a metric set has metrics of, in their order."""
+    named = [name.removeprefix("acc_") for name in metrics if name.startswith("acc_")]
+    return tuple(name for name in named if name != ALL_EMOTIONS)
+
+
+EMOTIONS_LEGEND = "Emotions: accuracy, then weighted F1, of present against absent, over clips of which it is known."
 LEGEND = {
     "mosi": "Acc-2 and F1: negative / non-negative, then negative / positive (labels of 0 left out).",
     "sims": "Predictions and labels clipped to the range first, as the field's code does.",

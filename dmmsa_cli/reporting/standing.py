@@ -53,6 +53,11 @@ def _shipped_systems(family: str) -> dict[tuple[str, str], str]:
     return found
 
 
+def shipped_version(system: System) -> dict[str, Any] | None:
+    """Return the recipe that a system is named after as it is shipped, plain values; none where none is."""
+    return shipped_recipe(system.recipe_name, _family(system))
+
+
 def from_variant(system: System, changes: Mapping[str, Any], systems: Sequence[System]) -> Departures:
     """Return in what a system departs from its own recipe under the changes of a study's variant.
 

@@ -10,14 +10,16 @@ from pathlib import Path
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.experiments.variants import in_words
+from dmmsa_cli.models import MODELS
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Row, Table
+from dmmsa_cli.reporting.control import about_control
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
 from dmmsa_cli.reporting.marks import with_marks
 from dmmsa_cli.reporting.naming import unique
 from dmmsa_cli.reporting.paper_tables import published_table
 from dmmsa_cli.reporting.published import load_published
-from dmmsa_cli.reporting.results import COLUMNS, LEGEND, Column
+from dmmsa_cli.reporting.results import COLUMNS, EMOTIONS_LEGEND, LEGEND, Column, emotion_columns, emotions_of
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.standing import about_departures, from_name, from_variant
@@ -71,10 +73,10 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
     found = [
         study_table(name, study, recipe, systems, elsewhere)
         for name, study in studies.items()
-        for recipe in recipes
-        if recipe not in study.partners  # it stands in the table of the recipe that it is a partner of
+        for recipe in dict.fromkeys([*study.bases, *recipes])
+        if recipe not in study.partners or recipe in study.bases  # else in the table of the recipe that it is beside
     ]
-    return [all_runs_table(systems), *(table for table in found if table is not None)]
+    return [all_runs_table(systems), *emotion_tables(systems), *(table for table in found if table is not None)]
 
 
 def all_runs_table(systems: Sequence[System]) -> Table:
@@ -93,10 +95,32 @@ def all_runs_table(systems: Sequence[System]) -> Table:
     )
 
 
+def emotion_tables(systems: Sequence[System]) -> list[Table]:
+    """Build the table of all runs on a dataset that say which emotions are present; none where no run does."""
+    named = {emotions_of(system.first.metrics): None for system in systems}
+    some = [system for system in systems if emotions_of(system.first.metrics)]
+    if not some:
+        return []
+    names = next(names for names in named if names)
+    several = len({system.conditions for system in some}) > 1
+    return [
+        _own_table(
+            f"{some[0].dataset}-emotions",
+            f"Emotions on {some[0].dataset}",
+            _named([_plain_name(system, conditions=several) for system in some], some, emotion_columns(names)),
+            group_of=lambda row: row.system and (row.system.conditions, row.system.data_hash),
+            among="among rows of the same data and conditions",
+            columns=emotion_columns(names),
+            legend=EMOTIONS_LEGEND,
+        )
+    ]
+
+
 def _plain_name(system: System, *, conditions: bool) -> str:
     """Name a system by recipe and variant, by what it departs in from what these stand for, and by its conditions."""
     found = from_name(system)
     parts = [f"{system.recipe_name} {system.variant}", f"with {in_words(found)}" if found else ""]
+    parts += [MODELS[system.model].remark] if system.model in MODELS else []
     return ", ".join(part for part in (*parts, system.conditions if conditions else "") if part)
 
 
@@ -115,7 +139,7 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
     dataset = mine[0].dataset
     return _own_table(
         f"{dataset}-{Path(name).stem}" + (f"-{recipe}" if recipe != USUAL_RECIPE else ""),
-        f"{study.title}: {recipe} on {dataset}",
+        f"{study.title}: {_shown(recipe, mine) if study.bases else recipe} on {dataset}",
         _named([variant.title for variant, _ in found], mine),
         group_of=lambda row: row.system and row.system.data_hash,
         among="among rows of the same data",
@@ -124,6 +148,12 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
             *_not_run(f"--study {shlex.quote(name)}", study, recipe, found, elsewhere),
         ],
     )
+
+
+def _shown(base: str, systems: Sequence[System]) -> str:
+    """Name the recipe of a study's rows, where none is that which it is run with and all are of one."""
+    names = {system.recipe_name for system in systems}
+    return names.pop() if len(names) == 1 else base
 
 
 def _not_run(
@@ -137,9 +167,9 @@ def _not_run(
     return [f"Not run yet: {', '.join(missing)} (`{command}`)."] if missing else []
 
 
-def _named(names: Sequence[str], systems: Sequence[System]) -> list[Row]:
+def _named(names: Sequence[str], systems: Sequence[System], columns: Sequence[Column] | None = None) -> list[Row]:
     labels = tell_apart(names, systems)
-    columns = _columns(systems[0])
+    columns = columns or _columns(systems[0])
     return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(labels, systems, strict=True)]
 
 
@@ -158,10 +188,12 @@ def _own_table(
     group_of: Callable[[Row], Hashable | None],
     among: str,
     remarks: Sequence[str] = (),
+    columns: tuple[Column, ...] | None = None,
+    legend: str | None = None,
 ) -> Table:
     systems = [row.system for row in rows if row.system is not None]
     synthetic = systems[0].synthetic
-    columns = _columns(systems[0])
+    columns = columns or _columns(systems[0])
     marked = with_marks(rows, columns, group_of)
     conditions = {system.conditions for system in systems}
     shared = [f"All rows: {words}." for words in conditions if words] if len(conditions) == 1 else []
@@ -172,9 +204,10 @@ def _own_table(
         rows=marked,
         notes=(
             *([notes.SYNTHETIC] if synthetic else []),
-            LEGEND[_metric_set(systems[0])],
+            legend or LEGEND[_metric_set(systems[0])],
             *shared,
             *remarks,
+            *(about_control(systems) if legend is None else []),  # which is about the score
             *notes.about_marks(marked, among),
             *notes.about_spread(marked),
             *notes.about_data(systems),

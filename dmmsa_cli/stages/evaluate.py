@@ -15,22 +15,27 @@ from numpy.typing import NDArray
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES, DatasetSpec
 from dmmsa_cli.data.store import Store, check_name
+from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import load_unimodal
 from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
-from dmmsa_cli.experiments.measure import predictions_of
+from dmmsa_cli.experiments.measure import metrics_of_predictions, predictions_of
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.experiments.systems import by_system, tell_apart
 from dmmsa_cli.files import exclusive, write_json
-from dmmsa_cli.metrics import Metrics, Summary, score, summarise, without_nan
+from dmmsa_cli.layers.heads import Head
+from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
+from dmmsa_cli.objectives.emotions import emotion_head
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.training.inference import Predictions
+from dmmsa_cli.training.inference import Predictions, presence
 from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
 
 FUSION_ONLY = "the fusion only: encoders are shared by the seeds"
 ALL_TRAINING = "all training"
+PLAINEST = "training mean"
+MAJORITY = "majority class"  # what the plainest predictor says of emotions
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Evaluation:
     source: dict[str, Any]
     notes: dict[str, Any]
     systems: list[Row]
+    emotions: tuple[str, ...] = ()
+    """Those that the clips are labelled with, in the order of their columns."""
 
     def to_json(self) -> dict[str, Any]:
         """Return fractions, unrounded, under the column names of the published tables."""
@@ -199,7 +206,7 @@ class _Table:
             if (modality, folder.path) not in self.alone:
                 self.alone[modality, folder.path] = self._score(_alone(fused, modality, folder, self.split))
         predictions = predictions_of(fused.experiment, fused.finished(), fused.inputs.split(self.split).whole())
-        metrics = self._score(predictions)
+        metrics = self._score(predictions, fused.objective.heads)
         beside = {MODALITY_NAMES[m]: self.alone[m, folder.path] for m, folder in pretrained.items()}
         _write_run(fused, self.split, {"fused": metrics} | beside, predictions)
         self.measured.append(_Measured(identity, name, metrics, {m: f.path for m, f in pretrained.items()}))
@@ -215,20 +222,27 @@ class _Table:
             data_hash=manifest.data_hash,
             source=manifest.source,
             notes=manifest.notes,
+            emotions=manifest.emotions,
             systems=[self._training_mean(), *self._encoders_alone(systems), *_fused_rows(systems)],
         )
 
-    def _score(self, predictions: Predictions) -> Metrics:
-        spec, labels = self.store.spec, self.store.split(self.split).labels["y"]
-        return score(labels, predictions.scores, metrics=spec.metrics, score_range=spec.score_range)
+    def _score(self, predictions: Predictions, heads: Mapping[str, Head] | None = None) -> Metrics:
+        rows = self.store.split(self.split)
+        emotions = {} if rows.emotions is None else {EMOTIONS: rows.emotions}
+        return metrics_of_predictions(self.store, predictions, {"y": rows.labels["y"], **emotions}, heads)
 
     def _training_mean(self) -> Row:
-        """The plainest predictor there is: always the training labels' mean."""
-        mean = self.store.split("train").labels["y"].mean(dtype=np.float64)
-        constant = np.full(len(self.store.split(self.split)), mean, np.float32)
+        """The plainest predictor there is: always the training labels' mean; of emotions what most clips have."""
+        train, rows = self.store.split("train"), len(self.store.split(self.split))
+        constant = np.full(rows, train.labels["y"].mean(dtype=np.float64), np.float32)
+        logits: dict[str, NDArray[np.float32]] = {}
+        if train.emotions is not None:
+            share = np.nansum(train.emotions, axis=0) / np.maximum(1, (~np.isnan(train.emotions)).sum(axis=0))
+            logits[EMOTIONS] = np.tile((share - 0.5).astype(np.float32), (rows, 1))
+        heads = {EMOTIONS: emotion_head(self.store.manifest.emotions)} if logits else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a constant has no Corr is no news here; the table prints a dash
-            return Row("training mean", [self._score(Predictions(constant, [], {}))])
+            return Row(PLAINEST, [self._score(Predictions(constant, [], logits), heads)])
 
     def _encoders_alone(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
         """Give a row for each modality's encoders; where systems have encoders of their own, for each."""
@@ -280,15 +294,20 @@ def predictions_table(fused: Fused, split: str, predictions: Predictions) -> pd.
 def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[Any]]:
     """Return the columns that a model's heads give.
 
-    `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative.
+    `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative;
+    `emotions_joy` ..., `polarity_nonnegative` are probabilities; a head of one output (`intensity`, a score) is as it
+    is.
     """
     columns: dict[str, NDArray[Any]] = {}
     for name, head in fused.objective.heads.items():
         values = predictions.heads[name]
         if head.over == "feature":
             columns |= {f"{name[:3]}_{feature}": values[:, i, 0] for i, feature in enumerate(predictions.features)}
+        elif head.present:
+            probabilities = presence(values, head)
+            columns |= {f"{name}_{what}": probabilities[:, i] for i, what in enumerate(head.present)}
         else:
-            columns[name] = values.argmax(axis=1)
+            columns[name] = values[:, 0] if head.outputs == 1 else values.argmax(axis=1)
     return columns
 
 

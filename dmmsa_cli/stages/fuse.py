@@ -99,7 +99,8 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
 
     Raises:
         InvalidInput: the variant's name is no name of a folder, or is the name of something else.
-        InvalidRecipe: the recipe asks for what the dataset, or its metrics, do not have.
+        InvalidRecipe: the recipe asks for what the dataset, or its metrics, do not have, or for a package that is
+            not installed.
         EncoderUnavailable: the text encoder can't be had.
     """
     if not is_folder_name(variant):
@@ -107,7 +108,7 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
             f"--name {shown(variant)} is no name for a folder.", "Use letters, digits, '-', '_' and '.', not too many."
         )
     check_names(experiment, variant, from_scratch=from_scratch)
-    fusion_objective(experiment)
+    fusion_objective(experiment).check()
     MODELS[experiment.recipe.model.name].check(experiment.modalities)
     if from_scratch and experiment.recipe.pretraining is None:
         raise InvalidInput(
@@ -208,9 +209,16 @@ def _facts(
         "encoders": {modality: folder.path.name for modality, folder in encoders.items()},
         "score_range": spec.score_range,
         "source": experiment.store.manifest.source,
+        "pseudo_emotions": _pseudo_emotions(experiment),
         "remarks": fusion_objective(experiment).remarks(),
         **now,
     }
+
+
+def _pseudo_emotions(experiment: Experiment) -> str | None:
+    """Name the dataset that the emotions were taken from which a run learns, where nobody gave its clips any."""
+    origin = experiment.store.manifest.pseudo_emotions
+    return None if origin is None or experiment.emotions_hash is None else str(origin["dataset"])
 
 
 def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Callable[[str], None]) -> dict[str, Any]:
@@ -225,7 +233,7 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
         return train.shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        return metrics_of(experiment, trained, valid)
+        return metrics_of(experiment, trained, valid, fused.objective.heads)
 
     state = Training(model, fused.objective, schedule, device=experiment.device, precision=experiment.precision)
     run = fused.encoders.run

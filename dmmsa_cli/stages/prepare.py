@@ -8,44 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dmmsa_cli import files
-from dmmsa_cli.data import sources, toy, unpickling, validation
+from dmmsa_cli.data import sources, summary, toy, unpickling, validation
 from dmmsa_cli.data.manifest import Manifest
 from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.specs import (
     ALIGNED,
     DRIVE_FOLDER,
     SPECS,
-    SPLITS,
     DatasetSpec,
     load_spec,
 )
 from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
-from dmmsa_cli.data.writing import write_store
+from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
 from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidInput, StoreMismatch
+from dmmsa_cli.places import RUNS
 
 ANY_HASH = "any"
-BARS = 11  # of the label histogram, centred on multiples of R / 5
-
-
-@dataclass(frozen=True)
-class LengthSummary:
-    """Lengths of one modality over all splits, in frames."""
-
-    median: float
-    p95: float
-    longest: int
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar of the label histogram: its centre, and how many scores lie around it."""
-
-    centre: float
-    count: int
 
 
 @dataclass(frozen=True)
@@ -58,13 +37,15 @@ class PrepareReport:
         warnings: what should be known about the file.
         histogram: of the scores of all splits.
         lengths: by modality.
+        emotions: by split, of those whose clips are labelled with some.
     """
 
     store: Store
     written: bool
     warnings: tuple[str, ...]
-    histogram: tuple[Bar, ...]
-    lengths: dict[str, LengthSummary]
+    histogram: tuple[summary.Bar, ...]
+    lengths: dict[str, summary.LengthSummary]
+    emotions: dict[str, summary.EmotionSummary]
 
     @property
     def manifest(self) -> Manifest:
@@ -81,6 +62,9 @@ def prepare(
     aligned: bool = False,
     force: bool = False,
     sha256: str | None = None,
+    emotions_from: str | None = None,
+    recipe: str | None = None,
+    runs_dir: Path = RUNS,
     progress: OnProgress = silent,
 ) -> PrepareReport:
     """Fetch, check, repair and store a dataset; where that has been done before, do nothing.
@@ -93,29 +77,39 @@ def prepare(
         aligned: the variant aligned to the words.
         force: replace what is there.
         sha256: what the file of `source` must hash to; `any` takes what comes.
+        emotions_from: a prepared dataset whose emotions its training clips take, each those of the nearest transcript
+            of the same polarity; what there was before stays as it is.
+        recipe: whose text encoder says what is near; none takes the dataset's `dmmsa`.
+        runs_dir: where runs lie, and the encoders that are made for them.
         progress: called with what is being done, how far, and out of how much.
 
     Raises:
         DmmsaError: whatever is wrong with the arguments, the way to the file, the file, the store or the disk.
     """
-    _check_arguments(name, source, sha256)
+    _check_arguments(name, source, sha256, emotions_from, recipe)
     folder = dataset_folder(data_dir, name + ALIGNED if aligned else name)
     spec = _spec(name, folder, spec_file, aligned)
     way = _way(spec, source, sha256)
-    if not force:
-        store = _present(folder, way, spec, progress)
-        if store is not None:
-            return _report(store, written=False)
-    way.look()
-    with files.exclusive(folder):
-        _write(folder, spec, way, data_dir / DOWNLOADS, progress)
-    return _report(open_store(folder), written=True)
+    if emotions_from is not None:
+        _look_at_origin(dataset_folder(data_dir, emotions_from))
+    written = force or _present(folder, way, spec, progress) is None
+    if written:
+        way.look()
+        with files.exclusive(folder):
+            _write(folder, spec, way, data_dir / DOWNLOADS, progress)
+    if emotions_from is not None:
+        written |= _take_emotions(folder, data_dir, emotions_from, recipe, runs_dir, progress)
+    return _report(open_store(folder), written=written)
 
 
-def _check_arguments(name: str, source: str | None, sha256: str | None) -> None:
+def _check_arguments(
+    name: str, source: str | None, sha256: str | None, emotions_from: str | None, recipe: str | None
+) -> None:
     check_name(name)
     if sha256 is not None and sha256 != ANY_HASH and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"{sha256!r} is no SHA-256.", f"Give 64 hexadecimal digits, or `{ANY_HASH}`.")
+    if recipe is not None and emotions_from is None:
+        raise InvalidInput("--recipe says which text encoder --emotions-from uses.", "Add --emotions-from DATASET.")
     if sha256 is not None and source is None:
         raise InvalidInput("--sha256 belongs to a file given with --from.", "Add --from FILE or URL.")
 
@@ -308,28 +302,43 @@ def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress
     write_store(folder, obtained.raw, layout, obtained.source, notes=notes, progress=progress)
 
 
+def _look_at_origin(folder: Path) -> None:
+    """See that emotions can be taken from a dataset, before anything is fetched."""
+    from dmmsa_cli.experiments.pseudo_emotions import check_gives
+
+    check_gives(open_store(folder))
+
+
+def _take_emotions(
+    folder: Path, data_dir: Path, origin: str, recipe: str | None, runs_dir: Path, progress: OnProgress
+) -> bool:
+    """Give the training clips of a store emotions of another's, and say whether they did not have just these."""
+    # Here, since they import torch, and seconds are long where nothing but a pickle is read.
+    from dmmsa_cli.experiments import pseudo_emotions
+    from dmmsa_cli.experiments.experiment import open_experiment
+
+    others = open_store(dataset_folder(data_dir, origin))
+    pseudo_emotions.check_takes(open_store(folder))
+    experiment = open_experiment(folder.name, data_dir=data_dir, runs_dir=runs_dir, recipe=recipe)
+    record = pseudo_emotions.origin_record(experiment, others)
+    if experiment.store.manifest.pseudo_emotions == record:
+        return False
+    progress("emotions", 0, None)
+    found = pseudo_emotions.nearest_emotions(
+        experiment.store.split("train"), others.split("train"), pseudo_emotions.embedding(experiment)
+    )
+    with files.exclusive(folder):
+        add_pseudo_emotions(folder, others.manifest.emotions, found, record)
+    progress("emotions", 1, 1)
+    return True
+
+
 def _report(store: Store, *, written: bool) -> PrepareReport:
-    splits = [store.split(name) for name in SPLITS]
-    scores = np.concatenate([split.labels["y"] for split in splits])
-    lengths = {
-        modality: _summary(np.concatenate([split.lengths(modality) for split in splits]))
-        for modality in store.manifest.widths
-    }
     return PrepareReport(
         store=store,
         written=written,
         warnings=tuple(store.manifest.notes.get("warnings", ())),
-        histogram=_histogram(scores, store.spec.score_range),
-        lengths=lengths,
+        histogram=summary.histogram_of(store),
+        lengths=summary.lengths_of(store),
+        emotions=summary.emotions_of(store),
     )
-
-
-def _summary(lengths: NDArray[np.int64]) -> LengthSummary:
-    return LengthSummary(float(np.median(lengths)), float(np.percentile(lengths, 95)), int(lengths.max()))
-
-
-def _histogram(scores: NDArray[np.float32], limit: float) -> tuple[Bar, ...]:
-    centres = np.linspace(-limit, limit, BARS)
-    nearest = np.rint((np.clip(scores / limit, -1, 1) + 1) / 2 * (BARS - 1)).astype(np.int64)
-    counts = np.bincount(nearest, minlength=BARS)
-    return tuple(Bar(float(centre), int(count)) for centre, count in zip(centres, counts, strict=True))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmmsa_cli.data.views import View
+from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.models.base import embed
 from dmmsa_cli.runtime import autocast
 
@@ -56,6 +57,12 @@ def predict(model: nn.Module, view: View, *, batch_size: int, device: torch.devi
         heads=joined,
         cosine=None if cosine is None else (cosine / len(view)).double().numpy(),
     )
+
+
+def presence(logits: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
+    """Return how probable it is that what a head's outputs are about is present, (N, outputs)."""
+    values = torch.from_numpy(logits)
+    return (values.softmax(1) if head.exclusive else values.sigmoid()).numpy()
 
 
 def _cosines(features: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class EpochEnd:
     losses: dict[str, float]
     """Mean unweighted training loss of each task."""
     weights: dict[str, float]
-    """Weights that were in force during the epoch (GDWG's lambda)."""
+    """Weights that were in force during the epoch; of a rule that moves them at every step, their mean."""
     tally: dict[str, int]
     """What else the objective counted."""
     validation: dict[str, float]
@@ -73,7 +73,8 @@ class Training:
         self.schedule = schedule
         self.device = device
         self.precision = precision
-        self.optimiser = make_optimiser(self.model, schedule)
+        own = list(self.objective.parameters())
+        self.optimiser = make_optimiser(self.model, schedule, own, self.objective.learning_rate)
         self.average = _average(self.model, schedule.weight_averaging)
         self.plateau = Plateau()
         self.epoch = 0  # epochs completed

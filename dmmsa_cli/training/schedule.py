@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -138,8 +138,16 @@ class Plateau:
             self.scale, self.waited = self.scale * PLATEAU_FACTOR, 0
 
 
-def make_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+def make_optimiser(
+    model: nn.Module, schedule: Schedule, of_objective: Sequence[nn.Parameter] = (), rate_of_objective: float = 0.0
+) -> torch.optim.Optimizer:
     """Return the optimiser over the model's parameters, in groups that remember their peak learning rate.
+
+    Args:
+        model: what is trained.
+        schedule: rates, decays and groups of the model.
+        of_objective: parameters of its own: the last group, without decay, and out of the reach of `clip_gradient`.
+        rate_of_objective: their peak learning rate.
 
     Raises:
         InvalidRecipe: the schedule names a group that the model has no parameters of.
@@ -155,13 +163,17 @@ def make_optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimize
         vectors = schedule.decay_vectors if own.decay_vectors is None else own.decay_vectors
         decay = decay if vectors or parameter.ndim >= 2 else 0.0  # biases and norms are vectors
         groups.setdefault((rate, decay), []).append(parameter)
+    found: list[dict[str, Any]] = [
+        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay, "of_model": True}
+        for (rate, decay), parameters in groups.items()
+    ]
+    if of_objective:
+        rates = {"lr": rate_of_objective, "peak": rate_of_objective, "weight_decay": 0.0}
+        found.append({"params": [*of_objective], **rates, "of_model": False})
     # Fused: one pass over memory instead of ten, on the devices that have it.
     kind = torch.optim.AdamW if schedule.optimiser == "adamw" else torch.optim.Adam
     return kind(
-        [
-            {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()
-        ],
+        found,
         fused=all(parameter.device.type in ("cpu", "cuda") for _, parameter in trained),
     )
 
@@ -201,10 +213,10 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
 
 
 def clip_gradient(optimiser: torch.optim.Optimizer, schedule: Schedule) -> None:
-    """Hold the gradient to the sizes that the schedule allows; with neither there is nothing to do."""
+    """Hold the model's gradient to the sizes that the schedule allows; with neither there is nothing to do."""
     if schedule.clip_value is None and schedule.clip_norm is None:
         return
-    parameters = [parameter for _, parameter in numbered_parameters(optimiser)]
+    parameters = [parameter for group in optimiser.param_groups if group["of_model"] for parameter in group["params"]]
     if schedule.clip_value is not None:
         # Where torch has no kernel for many tensors at once, its way of doing so goes twice through memory.
         at_once = any(parameter.device.type != "cpu" for parameter in parameters)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from dmmsa_cli.bench import epoch, start, storing, text
+from dmmsa_cli.bench import epoch, experts, start, storing, text
 from dmmsa_cli.bench.benchmark import MEASURES, Measure, bench
 from dmmsa_cli.bench.flops import FlopCount, Work, evenly
-from dmmsa_cli.bench.place import find_place
+from dmmsa_cli.bench.place import Place, find_place
 from dmmsa_cli.bench.process import alone
 from dmmsa_cli.bench.text import EncoderSize
 from dmmsa_cli.bench.watching import Seen, Watched, positions
@@ -246,6 +246,21 @@ def test_start_needs_no_transformers_where_text_is_cached(place):
     answer = alone("start", start.started, place, "dmmsa")
     assert answer.seconds > answer.facts["torch_import_seconds"] > 0
     assert answer.facts["transformers_imported"] is False
+
+
+def test_the_loop_over_experts_that_is_measured_makes_what_the_two_products_make(monkeypatch, tmp_path):
+    for name, value in {"WIDTH": 16, "EXPERTS": 3, "RANK": 4, "ACTIVE": 2, "CLIPS": 2, "TIMES": 1}.items():
+        monkeypatch.setattr(experts, name, value)
+    made = []
+    loop = experts.looped
+    monkeypatch.setattr(experts, "looped", lambda *given: made.append((given, loop(*given))) or made[-1][1])
+    facts = experts.compared(
+        Place(tmp_path, "mosi", tmp_path / "x.pkl", made_up=True, device="cpu", precision="float32")
+    )
+    assert facts["seconds"] > 0 < facts["loop_seconds"]
+    assert len(made) == 2 * len(experts.TASKS)
+    for (block, task, x, mask), found in made:
+        torch.testing.assert_close(found, block(dict.fromkeys(experts.TASKS, x), mask)[task], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

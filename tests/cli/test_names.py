@@ -63,11 +63,25 @@ def print_prepared(name):
     spec = DatasetSpec(name=name, score_range=3.0, synthetic=True, split_sizes={"train": 1, "valid": 2, "test": 3})
     rows = {name: 1}
     manifest = SimpleNamespace(
-        spec=spec, rows=rows, modalities=("t",), unimodal_labels=False, repairs={name: 1}, notes={}, data_hash="0" * 64
+        spec=spec,
+        rows=rows,
+        modalities=("t",),
+        unimodal_labels=False,
+        repairs={name: 1},
+        notes={},
+        data_hash="0" * 64,
+        emotions=("joy",),
+        pseudo_emotions={"dataset": name, "encoder": name},
     )
     store = SimpleNamespace(folder=Path(name))
     shown = SimpleNamespace(
-        manifest=manifest, store=store, written=True, warnings=[name], histogram=[prepare_bar()], lengths={}
+        manifest=manifest,
+        store=store,
+        written=True,
+        warnings=[name],
+        histogram=[prepare_bar()],
+        lengths={},
+        emotions={name: SimpleNamespace(present={"joy": 1}, none=0, unknown=0)},
     )
     prepare._show(open_console(), shown)
 

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.data.specs import SPECS, DatasetSpec, load_spec, to_dict
+from dmmsa_cli.data.specs import EMOTIONS, SPECS, DatasetSpec, load_spec, to_dict
 from dmmsa_cli.errors import InvalidSpec
 from dmmsa_cli.recipe import parse
 from tests.plain_values import BOMB, PLAIN
@@ -18,12 +18,20 @@ def test_a_spec_survives_the_manifest(spec):
 
 
 def test_published_files_are_named_and_hashed():
-    published = [spec.source for spec in SPECS.values() if not spec.synthetic]
+    published = [spec.source for name, spec in SPECS.items() if name not in ("toy", "meld")]
     assert len(published) == 5
     for source in published:
         assert re.fullmatch(r"(MOSI|MOSEI|SIMS)/Processed/(un)?aligned_(50|39)\.pkl", source.path)
         assert re.fullmatch("[0-9a-f]{64}", source.sha256)  # as hashlib writes it: it is compared with that
     assert len({source.path for source in published}) == len({source.sha256 for source in published}) == 5
+
+
+def test_what_is_known_of_meld():
+    meld = SPECS["meld"]
+    assert (meld.score_range, meld.metrics, meld.recipes, meld.source) == (1.0, "sims", "default", None)
+    assert meld.split_sizes == {"train": 9989, "valid": 1109, "test": 2610}
+    assert {spec.emotions for spec in SPECS.values()} == {EMOTIONS}
+    assert EMOTIONS == ("joy", "sadness", "anger", "surprise", "disgust", "fear")  # as its file has its columns
 
 
 def test_the_aligned_variants_differ_in_name_and_file_only():

@@ -50,7 +50,13 @@ def test_this_version_makes_these_clips(corpus):
     assert found == {name: pytest.approx(sums, abs=0.01) for name, sums in SUMS.items()}
     assert {name: (sum(s["audio_lengths"]), sum(s["vision_lengths"])) for name, s in raw.items()} == LENGTHS
     assert [raw["test"]["id"][clip] for clip in (0, 19, 20)] == ["toy38$_$1", "toy38$_$20", "toy39$_$1"]
-    assert (notes["synthetic"], notes["seed"], notes["generator_version"], toy.VERSION) == (True, toy.SEED, 1, 1)
+    assert (notes["synthetic"], notes["seed"], notes["generator_version"], toy.VERSION) == (True, toy.SEED, 2, 2)
+    present = {name: np.nansum(split["emotions"], axis=0).astype(int).tolist() for name, split in raw.items()}
+    assert present == {
+        "train": [92, 104, 82, 84, 53, 21],
+        "valid": [20, 22, 21, 25, 15, 8],
+        "test": [48, 53, 52, 48, 35, 15],
+    }
 
 
 def test_another_seed_makes_another_corpus(corpus):

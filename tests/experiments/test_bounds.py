@@ -13,6 +13,8 @@ from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.text import TextOptions, TinyOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.objectives.weighting import WEIGHTINGS
+from dmmsa_cli.objectives.weighting.base import TrainedOptions
 from dmmsa_cli.recipe import Choice
 from dmmsa_cli.training.schedule import Group, TextPretraining
 
@@ -24,7 +26,9 @@ OR_NONE_ABOVE_0 = ((None, *ABOVE_0[0]), ABOVE_0[1])
 STAGE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 4}
 
 FeatureDecomposition = MODELS["feature_decomposition"].Options
-Dmmsa, Confede, Regression, Misa = (OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression", "misa"))
+Dmmsa, Confede, Regression, Misa, Mmiln, Multitask = (
+    OBJECTIVES[name].Options for name in ("dmmsa", "confede", "regression", "misa", "mmiln", "multitask")
+)
 
 
 def part(kind, name):
@@ -84,11 +88,12 @@ BOUNDS = [
     ),
     (FeatureDecomposition, {}, {"width": ((16, 32, 768), (0, 8, 15, 24, -16)), "projector_dropout": SHARE}),
     (Regression, {}, {"beta": ABOVE_0}),
+    (Multitask, {}, {"beta": ABOVE_0}),
     (Dmmsa, {}, {"beta": ABOVE_0}),
     (part(Dmmsa, "msc"), {}, {"classes": ((2, 3, 5, 7, (2, 7)), (1, 4, 6, 8, (), (3, 3), (3, 4)))}),
     (part(Dmmsa, "cl"), {}, {"temperature": ABOVE_0}),
-    (part(Dmmsa, "gdwg"), {}, {"temperature": ABOVE_0}),
     (Misa, {}, {"similarity": AT_LEAST_0, "difference": AT_LEAST_0, "reconstruction": AT_LEAST_0}),
+    (Mmiln, {}, {"similarity": AT_LEAST_0, "difference": AT_LEAST_0}),
     (Confede, {}, {"contrast_weight": AT_LEAST_0, "unimodal_weight": AT_LEAST_0, "temperature": ABOVE_0}),
     (
         part(Confede, "retrieval"),
@@ -96,11 +101,42 @@ BOUNDS = [
         {"searched": ((1e-9, 1.0), (0.0, 1.001)), "pool": ((2, 3), (1, 0)), "refresh_every": AT_LEAST_1},
     ),
 ]
+# What rules of weights have of their own; all have a sum, and those that are trained a rate.
+RULES = {
+    "gdwg": {"temperature": ABOVE_0},
+    "dwa": {"temperature": ABOVE_0},
+    "fixed": {"weights": (({}, {"cl": 0.0, "uni": 2.0}), ({"cl": -1e-9},))},
+    "gradnorm": {"alpha": AT_LEAST_0},
+    "cagrad": {"c": AT_LEAST_0},
+}
+BOUNDS += [
+    (
+        rule.Options,
+        {},
+        {"sum": OR_NONE_ABOVE_0}
+        | ({"learning_rate": ABOVE_0} if issubclass(rule.Options, TrainedOptions) else {})
+        | RULES.get(name, {}),
+    )
+    for name, rule in WEIGHTINGS.items()
+]
 # What networks have of widths, counts and dropouts; their options have further bounds, which stand here by name.
 FURTHER = {
     "MagBertOptions": {"beta": ABOVE_0},
     "MisaOptions": {"width": ((2, 4), (0, 1, 3))},
+    "MmilnOptions": {"width": ((5, 40), (0, 4, 42)), "attention_heads": ((1, 40), (0, 3))},
+    "MmolreOptions": {
+        "width": ((12, 768), (0, 13)),
+        "attention_heads": ((1, 16), (0, 5)),
+        "experts": ((11, 12), (0, 10)),
+        "active": ((1, 15), (0, 16)),
+        "ranks": ((1, 64, (1,) * 15), (0, (1,) * 14, (1,) * 14 + (0,))),
+        "router_noise": ((0.0, 1.0), (-1e-9,)),
+    },
     "MultOptions": {"width": ((10, 50), (0, 9, 55)), "attention_heads": ((1, 50), (0, 3))},
+    "SequentialMtlOptions": {
+        "width": ((4, 8), (0, 2, 6, 9)),
+        "attention_heads": ((1, 64), (0, 3)),
+    },
 }
 BOUNDS += [
     (
@@ -145,7 +181,7 @@ def parts_of(kind):
 
 def test_every_number_of_a_recipe_has_bounds():
     """But seeds, which have a check of their own. An option that is new fails here until it stands in the table."""
-    chosen = [row.Options for table in (MODELS, OBJECTIVES) for row in table.values()]
+    chosen = [row.Options for table in (MODELS, OBJECTIVES, WEIGHTINGS) for row in table.values()]
     numbers = {
         (kind, field.name)
         for whole in (Recipe, *chosen)

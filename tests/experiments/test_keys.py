@@ -89,15 +89,22 @@ LEAVES = {
     "model.name": ("another", NONE),
     "model.width": (32, {"vision", "audio"}),  # text has a width of its own
     "model.projector_dropout": (0.2, NONE),
-    "objective.name": ("another", NONE),
+    "objective.name": ("confede", NONE),
     "objective.beta": (0.5, NONE),
     "objective.msc.enabled": (False, NONE),
     "objective.msc.classes": (5, NONE),
     "objective.uni.enabled": (False, NONE),
     "objective.cl.enabled": (False, NONE),
     "objective.cl.temperature": (0.7, NONE),
-    "objective.gdwg.enabled": (False, NONE),
-    "objective.gdwg.temperature": (2, NONE),
+    "objective.uni.each": (True, NONE),
+    "objective.polarity.enabled": (True, NONE),
+    "objective.intensity.enabled": (True, NONE),
+    "objective.emotions.enabled": (True, NONE),
+    "objective.emotions.loss": ("softmax", NONE),
+    "objective.weighting.name": ("another", NONE),
+    "objective.weighting.sum": (2, NONE),
+    "objective.weighting.temperature": (2, NONE),
+    "objective.weighted": ("all", NONE),
     "objective.contrast_weight": (0.2, NONE),
     "objective.unimodal_weight": (0.02, NONE),
     "objective.temperature": (0.7, NONE),
@@ -235,6 +242,7 @@ def _renamed(recipe, parents, name):
     *above, last = parents
     for parent in above:
         below = getattr(below, parent)
+        below = below.options if isinstance(below, Choice) else below
     object.__setattr__(below, last, Choice(name, getattr(below, last).options))
     return renamed
 

@@ -9,9 +9,10 @@ from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import ALIGNED, SPECS, DatasetSpec
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, from_values, load_recipe, recipes_folder
+from dmmsa_cli.experiments.studies import load_study
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
-from dmmsa_cli.recipe import dump_yaml, to_dict
+from dmmsa_cli.recipe import dump_yaml, to_dict, with_settings
 
 STUDIES = "studies"  # files of another type
 FILES = sorted(p for p in recipes_folder().rglob("*.yaml") if STUDIES not in p.relative_to(recipes_folder()).parts)
@@ -103,7 +104,10 @@ def test_what_the_papers_leave_open_is_as_the_method_decides_it(dataset):
     dropouts += [part.layer_dropout for part in (recipe.vision, recipe.audio)]
     assert set(dropouts) == {0.5}
     assert (objective.beta, objective.msc.counts, objective.cl.temperature) == (1.0, (3,), 0.5)
-    assert (objective.gdwg.enabled, objective.gdwg.temperature) == (True, 1.0)
+    rule = objective.weighting
+    assert (rule.name, rule.options.temperature, rule.options.sum) == ("gdwg", 1.0, 1.0)
+    assert (objective.weighted, objective.uni.each) == ("auxiliary", False)
+    assert not objective.polarity.enabled and not objective.intensity.enabled
     assert objective.msc.enabled and objective.uni.enabled and objective.cl.enabled
     assert (recipe.text.pooling, recipe.text.max_tokens, recipe.text.train_in_fusion) == ("pooler", 256, False)
     assert (pretraining.objective.name, pretraining.objective.options.loss) == ("regression", "mse")
@@ -238,9 +242,13 @@ OBJECTIVE_DEFAULTS = {
     "dmmsa": {
         "beta": 1.0,
         "msc": {"enabled": True, "classes": 3},
-        "uni": {"enabled": True},
+        "uni": {"enabled": True, "each": False},
         "cl": {"enabled": True, "temperature": 0.5},
-        "gdwg": {"enabled": True, "temperature": 1.0},
+        "polarity": {"enabled": False},
+        "intensity": {"enabled": False},
+        "emotions": {"enabled": False, "loss": "bce"},
+        "weighting": {"name": "gdwg", "sum": 1.0, "temperature": 1.0},
+        "weighted": "auxiliary",
     },
     "confede": {
         "contrast_weight": 0.1,
@@ -255,10 +263,38 @@ OBJECTIVE_DEFAULTS = {
         },
     },
     "regression": {"loss": "mse", "beta": 1.0},
+    "multitask": {
+        "loss": "l1",
+        "beta": 1.0,
+        "polarity": {"enabled": True},
+        "intensity": {"enabled": True},
+        "emotions": {"enabled": False, "loss": "bce"},
+        "weighting": {"name": "fixed", "sum": None, "weights": {"polarity": 0.5, "intensity": 0.5}},
+        "weighted": "auxiliary",
+    },
     "misa": {"similarity": 0.3, "difference": 0.1, "reconstruction": 1.0},
     "self_mm": {},
+    "mmiln": {"similarity": 0.3, "difference": 0.1, "distance": "squared"},
 }
 MODEL_DEFAULTS = {
+    "mean_pooling": {"name": "mean_pooling", "hidden": 384, "dropout": 0.1},
+    "mmolre": {
+        "name": "mmolre",
+        "width": 768,
+        "shared": "experts",
+        "score_apart": False,
+        "blocks": 2,
+        "experts": 15,
+        "ranks": 64,
+        "task_rank": 128,
+        "active": 11,
+        "router_noise": 0.0,
+        "layers": 5,
+        "attention_heads": 12,
+        "feedforward": 3072,
+        "head_width": 512,
+        "dropout": 0.3,
+    },
     "feature_decomposition": {"name": "feature_decomposition", "width": 768, "projector_dropout": 0.5},
     "lf_dnn": {
         "name": "lf_dnn",
@@ -344,8 +380,45 @@ MODEL_DEFAULTS = {
         "audio_dropout": 0.1,
         "vision_dropout": 0.0,
     },
+    "mmiln": {
+        "name": "mmiln",
+        "width": 40,
+        "attention_heads": 5,
+        "layers": 3,
+        "kernel": 3,
+        "audio_hidden": 32,
+        "vision_hidden": 64,
+        "fusion_head": 128,
+        "audio_head": 16,
+        "vision_head": 32,
+        "layer_dropout": 0.1,
+        "fusion_dropout": 0.1,
+        "audio_dropout": 0.1,
+        "vision_dropout": 0.1,
+        "gates": True,
+        "source": "attended",
+        "pooling": "first",
+        "moments": 5,
+        "orthogonality": "cosine",
+    },
+    "sequential_mtl": {
+        "name": "sequential_mtl",
+        "width": 64,
+        "kernel": 3,
+        "attention_heads": 4,
+        "dropout": 0.2,
+        "bigru": True,
+        "self_attention": True,
+        "cross_modal": True,
+        "unimodal": True,
+        "task_weights": True,
+    },
 }
-NETWORK = {"misa": "misa", "self_mm": "self_mm"}  # what such an objective needs; others go with DMMSA's
+NETWORK = {
+    "misa": "misa",
+    "self_mm": "self_mm",
+    "mmiln": "mmiln",
+}  # what such an objective needs; others go with DMMSA's
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -358,6 +431,116 @@ def test_what_a_recipe_leaves_out_is_this(objective):
         least |= {"model": NETWORK[objective], "pretraining": None}
         expected |= {"model": MODEL_DEFAULTS[NETWORK[objective]], "pretraining": None}
     assert to_dict(from_values(least, "the least")) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            ["model.gates=false"],
+            "mmiln needs losses over a shared space .* which mmiln with these options does not give",
+        ),
+        (["objective=self_mm"], "self_mm needs predictions of single modalities, which mmiln does not give"),
+        (["model.attention_heads=3"], "model: attention_heads: 3 do not divide a width of 20"),
+        (["objective.distance=cosine"], "objective.distance: 'cosine' is not one of norm, squared"),
+    ],
+)
+def test_what_an_objective_wants_must_be_given_under_the_networks_options(settings, words):
+    with pytest.raises(InvalidRecipe, match=words):
+        load_recipe(find_recipe("mmiln", "toy"), settings)
+
+
+def test_without_regularisers_gates_are_not_needed():
+    settings = ["model.gates=false", "objective.similarity=0", "objective.difference=0"]
+    assert not load_recipe(find_recipe("mmiln", "toy"), settings).model.options.gates
+    for kept in (1, 2):
+        with pytest.raises(InvalidRecipe, match="these options"):
+            load_recipe(find_recipe("mmiln", "toy"), [settings[0], settings[kept]])
+
+
+# SYSTEMS, section 2.4: the rates of Self-MM's own code, by dataset: of the rest, of audio, of vision; their decays.
+MMILN = {
+    "mosi": ((1e-3, 1e-3, 1e-4), (1e-3, 0.01, 1e-3), (32, 64), (16, 32), (0.1, 0.1, 0.1)),
+    "mosei": ((1e-3, 5e-3, 1e-4), (0.01, 0.0, 0.0), (32, 32), (16, 16), (0.0, 0.0, 0.1)),
+    "sims": ((1e-3, 5e-3, 1e-3), (1e-3, 0.0, 0.0), (16, 64), (32, 16), (0.1, 0.0, 0.1)),
+}
+
+
+@pytest.mark.parametrize("dataset", MMILN)
+def test_mmiln_is_trained_as_self_mms_own_code_is(dataset):
+    rates, decays, lstms, heads, dropouts = MMILN[dataset]
+    recipe = load_recipe(find_recipe("mmiln", dataset))
+    fusion, model = recipe.fusion, recipe.model.options
+    audio, vision = fusion.groups["audio"], fusion.groups["vision"]
+    assert (fusion.learning_rate, audio.learning_rate, vision.learning_rate) == rates
+    assert (fusion.weight_decay, audio.weight_decay, vision.weight_decay) == decays
+    assert (model.audio_hidden, model.vision_hidden) == lstms
+    assert (model.fusion_head, model.audio_head, model.vision_head) == (128, *heads)
+    assert (model.fusion_dropout, model.audio_dropout, model.vision_dropout) == dropouts
+    assert (fusion.batch_size, fusion.accumulate, fusion.optimiser, fusion.decay) == (32, 4, "adam", "none")
+    assert fusion.groups["text"].learning_rate == 5e-5
+    assert recipe.text.train_in_fusion
+
+
+@pytest.mark.parametrize(("dataset", "rank", "active"), [("mosi", 64, 11), ("mosei", 128, 8)])
+def test_mmolre_at_the_papers_size(dataset, rank, active):
+    recipe = load_recipe(find_recipe("mmolre-features", dataset))
+    model, fusion = recipe.model.options, recipe.fusion
+    assert (model.width, model.experts, model.each_rank, model.active) == (768, 15, (rank,) * 15, active)
+    assert (model.task_rank, model.blocks, model.layers, model.attention_heads) == (128, 2, 5, 12)
+    assert (model.feedforward, model.head_width, model.dropout, model.shared) == (3072, 512, 0.3, "experts")
+    assert (fusion.learning_rate, fusion.batch_size, fusion.patience, fusion.optimiser) == (1e-5, 8, 8, "adamw")
+    assert fusion.groups["text"].learning_rate == 1e-5
+    assert (recipe.text.encoder, recipe.text.max_tokens, recipe.text.train_in_fusion) == ("roberta-base", 96, True)
+    assert recipe.data.modalities == ("t", "a")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "mmolre" in path.name or "mean-pool" in path.name], ids=str)
+def test_mmolre_and_the_plainest_network_learn_emotions_that_count_as_the_score_does(path):
+    recipe = load_recipe(path)
+    options = recipe.objective.options
+    assert (recipe.objective.name, options.loss) == ("multitask", "l1")
+    assert (options.polarity.enabled, options.intensity.enabled) == (False, False)
+    assert (options.emotions.enabled, options.emotions.loss) == (True, "bce")
+    rule = options.weighting
+    assert (rule.name, rule.options.sum, rule.options.weights) == ("fixed", None, {"emotions": 1.0})
+    assert recipe.text.train_in_fusion
+
+
+def test_the_studies_of_mmolre_are_the_papers():
+    def models(study, base):
+        recipe = find_recipe(load_study(study).variants[0].recipe_beside(base), "mosei")
+        return {v.name: load_recipe(recipe, changes=v.set) for v in load_study(study).variants}
+
+    for base in ("dmmsa", "mmolre-features"):
+        ranks = {name: one.model.options for name, one in models("mmolre-ranks", base).items()}
+        assert {name: one.each_rank for name, one in ranks.items()} == {
+            "ranks-16": (16,) * 15,
+            "ranks-64": (64,) * 15,
+            "ranks-128": (128,) * 15,
+            "ranks-16-to-128": tuple(range(16, 129, 8)),
+        }
+        assert {one.active for one in ranks.values()} == {15}
+        assert [one.model.options.active for one in models("mmolre-active", base).values()] == list(range(2, 16))
+        parts = {
+            name: (one.model.options.shared, one.model.options.score_apart, one.objective.options.emotions.enabled)
+            for name, one in models("mmolre", base).items()
+        }
+        assert parts == {
+            "full": ("experts", False, True),
+            "no-emotions": ("experts", False, False),
+            "msa-only": ("encoders", False, False),
+            "mer-only": ("encoders", True, True),
+            "pre-fusion": ("encoders", False, True),
+            "post-fusion": ("fusion", False, True),
+        }
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "sequential-mtl" in path.name], ids=str)
+def test_what_was_inferred_is_called_so_in_its_recipes(path):
+    head = " ".join(path.read_text(encoding="utf-8").split("base:")[0].replace("#", " ").split())
+    assert "structure inferred" in head
+    assert not load_recipe(path).text.train_in_fusion
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -400,7 +583,25 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
         ("text.dropout=1.5", "text: dropout"),
         ("objective.beta=0", "objective: beta"),
         ("objective.cl.temperature=-1", "objective.cl: temperature"),
-        ("gdwg.temperature=0", "objective.gdwg: temperature"),
+        ("weighting.temperature=0", "objective.weighting: temperature"),
+        ("weighting.sum=0", "objective.weighting: sum: 0.* is not above 0; null keeps"),
+        ("weighting.name=none", "objective.weighting.name: 'none' is none of cagrad, dwa, equal, .*, gdwg"),
+        ("objective.weighting.tau=1", "objective.weighting.tau: unknown key; known here: sum, temperature"),
+        ("weighting={name: rlw, temperature: 1}", "objective.weighting.temperature: unknown key; known here: sum"),
+        (
+            "weighting={name: fixed, weights: {cls: 1}}",
+            "objective: weighting.weights: cls is none of the weighted tasks",
+        ),
+        (
+            "weighting={name: fixed, weights: {msr: 1}}",
+            "objective: weighting.weights: msr is none of the weighted tasks",
+        ),
+        ("weighting={name: fixed, weights: {cl: -1}}", "objective.weighting: weights.cl: -1.0 is below 0"),
+        ("objective.weighted=main", "objective.weighted: 'main' is not one of auxiliary, all"),
+        (
+            "objective.gdwg.temperature=1",
+            r"objective.gdwg: unknown key; it is `weighting: \{name: gdwg, temperature: 1\}`",
+        ),
         ("msc.classes=4", "objective.msc: classes"),
         ("msc.classes=[]", "objective.msc: classes"),
         ("msc.classes=[3, 3]", "objective.msc: classes"),
@@ -428,3 +629,65 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
 def test_an_impossible_value_is_refused_by_its_path(setting, words):
     with pytest.raises(InvalidRecipe, match=words):
         load_recipe(find_recipe(None, "toy"), [setting])
+
+
+# --- the rule of the weights, a choice within a choice ----------------------------------------------------------------
+
+
+def rule_of(*settings, changes=None, dataset="mosi"):
+    chosen = load_recipe(find_recipe(None, dataset), settings, changes).objective.options.weighting
+    return chosen.name, to_dict(chosen.options)
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "toy"])  # one recipe says what it is by default, the other says nothing
+def test_another_rule_takes_the_place_of_the_whole_of_the_former(dataset):
+    assert rule_of("objective.weighting.name=rlw", dataset=dataset) == ("rlw", {"sum": 1.0})
+    assert rule_of("objective.weighting=rlw", dataset=dataset) == ("rlw", {"sum": 1.0})
+    assert rule_of("weighting={name: rlw, sum: 2}", dataset=dataset) == ("rlw", {"sum": 2.0})
+    assert rule_of(changes={"objective.weighting": {"name": "rlw"}}, dataset=dataset) == ("rlw", {"sum": 1.0})
+    assert rule_of(changes={"objective.weighting.name": "rlw"}, dataset=dataset) == ("rlw", {"sum": 1.0})
+    both = ("objective.weighting.name=dwa", "objective.weighting.temperature=3")
+    assert rule_of(*both, dataset=dataset) == ("dwa", {"sum": 1.0, "temperature": 3.0})
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "toy"])
+def test_an_option_alone_is_that_of_the_recipes_own_rule(dataset):
+    assert rule_of("weighting.temperature=3", dataset=dataset) == ("gdwg", {"sum": 1.0, "temperature": 3.0})
+    assert rule_of("weighting.name=gdwg", "weighting.sum=null", dataset=dataset) == (
+        "gdwg",
+        {"sum": None, "temperature": 1.0},
+    )
+
+
+def test_a_weight_that_is_set_leaves_the_others_as_they_are():
+    """Those of the default, which the recipe does not write out."""
+    assert rule_of("objective=multitask", "objective.weighting.weights.polarity=2")[1]["weights"] == {"polarity": 2.0}
+    values = to_dict(load_recipe(find_recipe(None, "toy"), ["objective=multitask"])) | {"objective": "multitask"}
+    changed = with_settings(values, ["objective.weighting.weights.polarity=2"], to_dict(from_values(values, "x")))
+    found = from_values(changed, "y").objective.options.weighting
+    assert (found.name, found.options.weights) == ("fixed", {"polarity": 2.0, "intensity": 0.5})
+
+
+@pytest.mark.parametrize("name_first", [True, False])
+def test_options_beside_another_choice_are_taken_in_whichever_order(name_first):
+    settings = sorted(["objective.weighting.name=dwa", "objective.weighting.sum=2"], reverse=not name_first)
+    weighting = load_recipe(find_recipe(None, "mosi"), settings).objective.options.weighting
+    assert (weighting.name, weighting.options.sum) == ("dwa", 2)
+
+
+def test_options_in_a_file_without_a_name_are_those_of_the_default(tmp_path):
+    path = write(tmp_path, mine={"base": "toy/dmmsa", "objective": {"weighting": {"temperature": 0.5}}})
+    assert load_recipe(path).objective.options.weighting.options.temperature == 0.5
+    path = write(tmp_path, mine={"base": "mosi/dmmsa", "objective": {"weighting": {"name": "rlw"}}})
+    assert to_dict(load_recipe(path).objective.options.weighting) == {"name": "rlw", "sum": 1.0}
+
+
+@pytest.mark.parametrize("rule", ["gradnorm", "upgrad", "pcgrad", "mgda", "cagrad"])
+def test_a_rule_that_looks_at_shared_features_is_refused_for_a_network_without(rule):
+    path = find_recipe("lf-dnn", "toy")
+    with pytest.raises(
+        InvalidRecipe, match="multitask needs features that all tasks pass through, which lf_dnn does not give"
+    ):
+        load_recipe(path, ["objective=multitask", f"objective.weighting={rule}"])
+    load_recipe(find_recipe(None, "toy"), ["objective=multitask", f"objective.weighting={rule}"])
+    load_recipe(path, ["objective=multitask", "objective.weighting=rlw"])

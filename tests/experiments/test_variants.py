@@ -14,7 +14,7 @@ from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe, recipes_folder
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.experiments.variants import (
-    TASKS,
+    PARTS,
     Meaning,
     check_names,
     departures,
@@ -30,14 +30,14 @@ from tests.interception import no_training
 from tests.training_runs import open_mini, run_fuse
 
 FAMILIES = ("mosi", "mosei", "sims", "toy", "default")
-SUBSETS = [*chain.from_iterable(combinations(TASKS, count) for count in range(len(TASKS) + 1))]
+SUBSETS = [*chain.from_iterable(combinations(PARTS, count) for count in range(len(PARTS) + 1))]
 
 # --- names and meanings ---------------------------------------------------------------------------------------------
 
 
 def changes_of(dropped, fraction):
     """What flags change in a recipe, as the command line says."""
-    return recipe_changes(fraction=fraction, dropped={task: task in dropped for task in TASKS})
+    return recipe_changes(fraction=fraction, dropped=dropped)
 
 
 @given(
@@ -52,7 +52,9 @@ def test_a_name_made_of_flags_means_those_flags(dropped, fraction, from_scratch)
 
 def test_flags_are_the_parts_of_dmmsas_objective_that_can_be_left_out():
     options = OBJECTIVES["dmmsa"].Options()
-    assert {*TASKS} == {field.name for field in fields(options) if hasattr(getattr(options, field.name), "enabled")}
+    parts = {field.name: getattr(options, field.name) for field in fields(options)}
+    assert {*PARTS} == {name for name, part in parts.items() if getattr(part, "enabled", False)} | {"gdwg"}
+    assert options.weighting.name == "gdwg"
 
 
 def test_the_shares_of_the_papers_table_are_named_as_ever():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
 from dmmsa_cli.data.options import Capabilities
+from dmmsa_cli.data.specs import EMOTIONS
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.layers import recurrent
@@ -18,8 +19,10 @@ from dmmsa_cli.layers.frames import FrameReader
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.text import TextEncoder, TextStates
 from dmmsa_cli.models import MODELS
-from dmmsa_cli.models.base import Outputs
+from dmmsa_cli.models.base import SHARED, Outputs
 from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.objectives.auxiliary import AUXILIARY
+from dmmsa_cli.objectives.emotions import EmotionOptions
 from dmmsa_cli.recipe import to_dict
 from dmmsa_cli.training.run import RunFolder
 from tests.ragged import one_group, regrouped
@@ -71,11 +74,12 @@ def sequence_encoder(modality):
 
 
 def capabilities(subset):
-    return Capabilities(tuple(subset), 3.0, "mosi")
+    return Capabilities(tuple(subset), 3.0, "mosi", emotions=EMOTIONS)
 
 
 def objective_for(subset, objective):
-    return OBJECTIVES[objective](capabilities(subset), OBJECTIVES[objective].Options())
+    options = OBJECTIVES[objective].Options(**({"emotions": EmotionOptions(True)} if objective == "multitask" else {}))
+    return OBJECTIVES[objective](capabilities(subset), options)
 
 
 def reader(modality):
@@ -86,7 +90,7 @@ def reader(modality):
     return reader
 
 
-def build(name, subset, objective, *, embedded=(), seed=0):
+def build(name, subset, objective, *, embedded=(), seed=0, heads=None):
     """A small model with all the dropout it can have, in evaluation mode; `embedded` modalities have no encoder."""
     torch.manual_seed(seed)
     options = MODELS[name].Options()
@@ -100,7 +104,8 @@ def build(name, subset, objective, *, embedded=(), seed=0):
         encoders[m] = reader(m) if reads == "sequence" else encoded()
         widths[m] = TEXT_WIDTH if m == "t" else WIDTH if reads == "embedding" else FEATURES[m]
     encoders = {m: encoder for m, encoder in encoders.items() if m not in embedded}
-    return MODELS[name](encoders, widths, objective_for(subset, objective).heads, **to_dict(options)).eval()
+    heads = objective_for(subset, objective).heads if heads is None else heads
+    return MODELS[name](encoders, widths, heads, **to_dict(options)).eval()
 
 
 def sequences(modality, lengths, extra=0, seed=0):
@@ -125,7 +130,11 @@ def batch_of(subset, lengths=None, extra=0, seed=0):
     labels = torch.randn(4, size, generator=torch.Generator().manual_seed(seed)).abs()
     labels[:, :1] *= -1  # some of either sign, but not as many
     inputs = {m: sequences(m, lengths[m], extra, seed) for m in subset}
-    return Batch(torch.arange(size), inputs, dict(zip(("y", "t", "v", "a"), labels, strict=True)))
+    emotions = (torch.rand(size, len(EMOTIONS), generator=torch.Generator().manual_seed(seed)) > 0.6).float()
+    emotions[-1, 0] = torch.nan
+    return Batch(
+        torch.arange(size), inputs, {**dict(zip(("y", "t", "v", "a"), labels, strict=True)), "emotions": emotions}
+    )
 
 
 def rows(batch, order):
@@ -194,7 +203,7 @@ def gradients(model, subset, objective, batch):
 
 def uses_all(name, objective):
     """Whether an objective wants everything that a model gives; else some parts of it have nothing to learn."""
-    return OBJECTIVES[objective].needs(OBJECTIVES[objective].Options()) == MODELS[name].gives
+    return OBJECTIVES[objective].needs(OBJECTIVES[objective].Options()) == MODELS[name].gives - {SHARED}
 
 
 @contract
@@ -207,7 +216,8 @@ def test_clips_that_go_apart_get_what_they_get_together(name, subset, objective,
 
 @contract
 def test_every_parameter_has_a_finite_gradient(name, subset, objective):
-    found = gradients(build(name, subset, objective), subset, objective, batch_of(subset))
+    odd = rows(batch_of(subset), [0, 1, 2])  # as many errors above as below would leave an absolute error no gradient
+    found = gradients(build(name, subset, objective), subset, objective, odd)
     used = {n: gradient for n, gradient in found.items() if gradient is not None}
     if uses_all(name, objective):
         assert used.keys() == found.keys()
@@ -216,6 +226,38 @@ def test_every_parameter_has_a_finite_gradient(name, subset, objective):
     assert [n for n, gradient in found.items() if not torch.isfinite(gradient).all()] == []
     unmoved = [n for n, gradient in found.items() if not gradient.any() and not n.startswith("encoders.t.")]
     assert unmoved == []
+
+
+def with_all_tasks(subset, objective):
+    """An objective with every task that it can have, each weighed by itself."""
+    options = OBJECTIVES[objective].Options()
+    more = {n: dataclasses.replace(getattr(options, n), enabled=True) for n in AUXILIARY if hasattr(options, n)}
+    more |= {"uni": dataclasses.replace(options.uni, each=True)} if hasattr(options, "uni") else {}
+    return OBJECTIVES[objective](capabilities(subset), dataclasses.replace(options, **more))
+
+
+WEIGHED = [c for c in CASES if SHARED in MODELS[c[0]].gives and hasattr(OBJECTIVES[c[2]].Options(), "weighting")]
+
+
+@pytest.mark.parametrize(("name", "subset", "objective"), WEIGHED, ids=["-".join(case) for case in WEIGHED])
+def test_all_tasks_pass_through_the_features_of_a_model_that_says_so(name, subset, objective):
+    """What a loss gives to anything before the features, it gives through them: with them fixed, nothing."""
+    task, batch = with_all_tasks(subset, objective), batch_of(subset)
+    model = build(name, subset, objective, heads=task.heads)
+    outputs = model(batch)
+    features = tuple(outputs.features.values())
+    before = [p for n, p in model.named_parameters() if not n.startswith(("fusion.", "heads.", "score."))]
+    losses = task(outputs, batch)
+
+    def slopes(target, at, given=None):
+        found = torch.autograd.grad(target, at, given, retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(x) if g is None else g for g, x in zip(found, at, strict=True)]
+
+    for loss in losses.values():
+        through = slopes(features, before, slopes(loss, features))
+        for whole, part in zip(slopes(loss, before), through, strict=True):
+            torch.testing.assert_close(whole, part, atol=1e-6, rtol=1e-4)
+    assert any(slope.any() for slope in slopes(sum(losses.values()), before))
 
 
 @contract

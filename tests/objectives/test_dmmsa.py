@@ -20,8 +20,9 @@ from dmmsa_cli.objectives.dmmsa import (
     Dmmsa,
     DmmsaOptions,
     UnimodalOptions,
-    WeightingOptions,
 )
+from dmmsa_cli.objectives.weighting.by_epoch import EqualOptions
+from dmmsa_cli.recipe import Choice
 
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations("tva", size)]
 RANGES = {"mosi": 3.0, "sims": 1.0}
@@ -235,7 +236,7 @@ def test_the_total_is_equation_5_in_every_epoch(subset, dropped):
 def test_gdwg_follows_the_epochs_and_no_gdwg_does_not():
     history = [{"msr": 1.0, "msc": 1.0, "uni": u, "cl": c} for u, c in [(1.0, 2.0), (0.5, 1.8), (0.2, 1.9)]]
     dynamic = Dmmsa(capable(), DmmsaOptions())
-    fixed = Dmmsa(capable(), DmmsaOptions(gdwg=WeightingOptions(enabled=False)))
+    fixed = Dmmsa(capable(), DmmsaOptions(weighting=Choice("equal", EqualOptions())))
     for losses in history:
         dynamic.epoch_end(losses)
         fixed.epoch_end(losses)

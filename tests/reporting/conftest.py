@@ -9,6 +9,7 @@ import yaml
 
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
+from dmmsa_cli.experiments.variants import PARTS
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.recipe import dump_yaml
 
@@ -133,7 +134,7 @@ def runs_dir(tmp_path):
     for seed in (1, 12, 123):
         write_run(folder, seed=seed)
         for place, (variant, task) in enumerate(DROPPED.items()):
-            changes = {f"objective.{task}.enabled": False}
+            changes = PARTS[task]
             write_run(folder, variant=variant, seed=seed, changes=changes, error=0.85 + 0.1 * place)
         write_run(folder, dataset="sims", seed=seed)
     for variant in ("full", "no-msc"):

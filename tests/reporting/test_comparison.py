@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dmmsa_cli.experiments.variants import PARTS
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting import bootstrap
 from dmmsa_cli.reporting.collection import Collection, collect
@@ -184,8 +185,8 @@ def test_what_differs_in_more_than_the_objective_is_no_pair(tmp_path, other):
 def test_dmmsa_is_held_against_each_other_objective_under_its_name(tmp_path):
     write_run(tmp_path)
     for task in ("msc", "cl", "gdwg", "uni"):
-        write_run(tmp_path, variant=f"no-{task}", changes={f"objective.{task}.enabled": False})
-    write_run(tmp_path, variant="tau-2", changes={"objective.gdwg.temperature": 2.0})
+        write_run(tmp_path, variant=f"no-{task}", changes=PARTS[task])
+    write_run(tmp_path, variant="tau-2", changes={"objective.weighting.temperature": 2.0})
     found = compare(collect(tmp_path).systems)
     assert {one.first_label for one in found} == {"DMMSA"}
     assert {one.second_label for one in found} == {"w/o MSC", "w/o CL", "w/o GDWG", "w/o Uni", "dmmsa/tau-2"}
@@ -371,7 +372,7 @@ def test_ten_thousand_draws_come_in_parts_that_fit_into_memory():
 
 
 def test_a_difference_that_no_printed_digit_shows_is_not_called_real(tmp_path):
-    for variant, changes in (("full", None), ("no-gdwg", {"objective.gdwg.enabled": False})):
+    for variant, changes in (("full", None), ("no-gdwg", {"objective.weighting.name": "equal"})):
         folder = write_run(tmp_path, variant=variant, changes=changes)
         table = pd.read_csv(folder / "predictions.csv")
         # No seed of the writer's own: the same predictions, moved by a hair, and always to the worse.
@@ -389,6 +390,6 @@ def test_a_difference_that_no_printed_digit_shows_is_not_called_real(tmp_path):
 
 def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):
     write_run(tmp_path)
-    write_run(tmp_path, variant="gdwg-2", changes={"objective.gdwg.temperature": 2.0})
+    write_run(tmp_path, variant="gdwg-2", changes={"objective.weighting.temperature": 2.0})
     (comparison,) = compare(collect(tmp_path).systems)
     assert comparison.second_label == "τ = 2"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Report
-from dmmsa_cli.reporting.figures import paper, predictions, write
+from dmmsa_cli.reporting.figures import paper, predictions, weights, write
 from dmmsa_cli.reporting.figures.paper import STYLES
 from dmmsa_cli.reporting.figures.write import draw, write_figures
 from tests.reporting.conftest import write_run
@@ -102,7 +102,7 @@ def test_a_figure_whose_runs_are_missing_is_not_there(tmp_path):
 
 
 def test_without_gdwg_or_with_one_task_there_are_no_weights_to_draw(tmp_path):
-    write_run(tmp_path / "fixed", changes={"objective.gdwg.enabled": False}, recipe="dmmsa", variant="full")
+    write_run(tmp_path / "fixed", changes={"objective.weighting.name": "equal"}, recipe="dmmsa", variant="full")
     alone = write_run(tmp_path / "alone")
     lines = [json.loads(line) for line in (alone / "metrics.jsonl").read_text().splitlines()]
     (alone / "metrics.jsonl").write_text("".join(json.dumps(line | {"weights": {"uni": 1.0}}) + "\n" for line in lines))
@@ -297,3 +297,21 @@ def test_fonts_are_legible_and_nothing_leaves_the_page(tmp_path):
         assert min(inked.x0, inked.y0, width - inked.x1, height - inked.y1) > 0, drawing.id
         sizes = [text.get_fontsize() for text in drawing.canvas.findobj(Text) if text.get_text().strip()]
         assert min(sizes) >= 6.5
+
+
+def test_each_rule_that_changes_weights_has_its_course_beside_gdwgs(tmp_path):
+    write_run(tmp_path)
+    for name in ("rlw", "uw", "equal"):
+        write_run(tmp_path, variant={"equal": "no-gdwg"}.get(name, name), changes={"objective.weighting.name": name})
+    write_run(tmp_path, variant="no-msc", changes=NO_MSC | {"objective.weighting.name": "gdwg"})  # other tasks
+    drawing = drawn(tmp_path)["weights-mosi"]
+    titles = [axes.get_title() for axes in drawing.canvas.axes if axes.get_visible()]
+    assert titles == ["DMMSA", "RLW (random weights)", "UW"]
+    assert "that GDWG, RLW, UW give to" in drawing.caption
+
+
+def test_the_page_has_the_weights_of_every_rule(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="rlw", changes={"objective.weighting.name": "rlw"})
+    shown = weights.on_page(collect(tmp_path).systems).variants
+    assert len(shown) == 2 and all(variant.panels for variant in shown)

@@ -1,5 +1,7 @@
 """Which systems belong together, and what they are called."""
 
+import pytest
+
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.groups import groups, label, obstacle, pairs
 from tests.reporting.conftest import write_run
@@ -9,7 +11,7 @@ NO_MSC = {"objective.msc.enabled": False}
 
 def test_systems_are_called_by_what_they_do(tmp_path):
     write_run(tmp_path)
-    write_run(tmp_path, variant="no-gdwg", changes={"objective.gdwg.enabled": False})
+    write_run(tmp_path, variant="no-gdwg", changes={"objective.weighting.name": "equal"})
     both = {"objective.msc.enabled": False, "objective.cl.enabled": False}
     write_run(tmp_path, variant="no-msc-no-cl", changes=both)
     write_run(tmp_path, variant="fraction-0.6-no-msc", changes=NO_MSC | {"data.fraction": 0.6})
@@ -49,3 +51,29 @@ def test_other_encoders_or_seeds_are_an_obstacle(tmp_path):
     assert "encoders" in obstacle(full, other)
     assert "seed" in obstacle(full, later)
     assert obstacle(full, full) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective.weighting.name": "rlw"},
+        {"objective.weighted": "all"},
+        {"objective.uni.each": True},
+        {"objective.polarity.enabled": True},
+        {"objective.intensity.enabled": True},
+        NO_MSC,
+    ],
+)
+def test_what_has_another_rule_or_further_tasks_is_not_dmmsa(tmp_path, changes):
+    write_run(tmp_path, called="mine", changes=changes)
+    write_run(tmp_path, called="own", changes={"objective.weighting.temperature": 2.0})
+    assert {one.recipe_name: label(one) for one in collect(tmp_path).systems} == {"mine": "mine/full", "own": "DMMSA"}
+
+
+def test_without_gdwg_weights_are_equal_and_of_the_same_sum(tmp_path):
+    write_run(tmp_path)
+    for name, rule in (("plain", "equal"), ("chance", "rlw"), ("doubled", {"name": "equal", "sum": 2.0})):
+        write_run(tmp_path / name, variant="full")
+        write_run(tmp_path / name, variant=name, changes={"objective.weighting": rule})
+        found = [(a.variant, b.variant) for a, b in pairs(collect(tmp_path / name).systems, "gdwg")]
+        assert found == ([("full", "plain")] if name == "plain" else [])

@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from dmmsa_cli.experiments.variants import PARTS
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.groups import groups, is_reference, label
 from dmmsa_cli.reporting.report import build_report
@@ -51,9 +52,7 @@ def test_a_name_fills_no_row_of_a_paper_or_of_a_study(tmp_path, variant, changes
     write_run(tmp_path, dataset="sims", variant=variant, changes=changes)
     for other, task in (("full", None), ("no-msc", "msc"), ("no-cl", "cl"), ("no-gdwg", "gdwg")):
         if other != variant:
-            write_run(
-                tmp_path, dataset="sims", variant=other, changes={f"objective.{task}.enabled": False} if task else None
-            )
+            write_run(tmp_path, dataset="sims", variant=other, changes=PARTS[task] if task else None)
     found = tables(tmp_path)
     for name in ("dmmsa-table-5", "sims-objectives"):
         rows = ours(found[name])

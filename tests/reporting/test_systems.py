@@ -30,6 +30,12 @@ BASELINES = {
     "mag-bert": "MAG-BERT",
     "self-mm": "Self-MM",
 }
+SISTERS = {
+    "mmiln": "MMILN",
+    "sequential-mtl": "Sequential-MTL (structure inferred)",
+    "mmolre": "MMoLRE",
+    "mean-pooling": "Mean pooling",
+}  # of papers of their own, or of none
 NONE = {"encoders": {}, "encoder_hashes": {}}  # such a system stands on no encoder that was trained here
 SENTENCES = "dmmsa-table-2", "dmmsa-table-3-mosi", "dmmsa-table-3-mosei"
 
@@ -51,6 +57,13 @@ def predicted(folder, values):
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", SISTERS)
+def test_a_sister_system_is_called_as_its_paper_calls_it(tmp_path, recipe):
+    baseline(tmp_path, recipe)
+    baseline(tmp_path, recipe, variant="mine", changes={"fusion.epochs": 3})
+    assert {label(one) for one in collect(tmp_path).systems} == {SISTERS[recipe], f"{recipe}/mine"}
 
 
 @pytest.mark.parametrize(("recipe", "name"), BASELINES.items())
@@ -106,6 +119,71 @@ def test_a_row_of_ones_own_stands_under_every_published_one(tmp_path, recipe, da
     assert rows[place].label == ("ours, aligned (1 seed)" if on != dataset else "ours (1 seed)")
 
 
+SISTER_TABLES = [
+    ("mmiln", "mosi", "mmiln-table-2-mosi", "MMILN"),
+    ("mmiln", "mosei", "mmiln-table-2-mosei", "MMILN"),
+    ("mmiln", "mosei", "mmiln-table-3", "MMILN"),
+    ("sequential-mtl", "mosi", "seqmtl-table-4", "Sequential-MTL"),
+    ("sequential-mtl", "mosei", "seqmtl-table-3", "Sequential-MTL"),
+    ("sequential-mtl", "mosei", "seqmtl-table-5", "none off"),
+    ("mmolre", "mosi", "mmolre-table-1-mosi", "MMoLRE"),
+    ("mmolre", "mosei", "mmolre-table-1-mosei", "MMoLRE"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "dataset", "table", "printed_name"), SISTER_TABLES)
+def test_a_row_of_ones_own_stands_under_that_of_a_sister_system(tmp_path, recipe, dataset, table, printed_name):
+    baseline(tmp_path, recipe, dataset)
+    found = tables(tmp_path)[table]
+    (place,) = [i for i, row in enumerate(found.rows) if row.ours]
+    assert found.rows[place - 1].label == printed_name
+    inferred = recipe == "sequential-mtl"
+    assert found.rows[place].label == ("ours, structure inferred (1 seed)" if inferred else "ours (1 seed)")
+    told = {
+        "sequential-mtl": "Structure inferred",
+        "mmiln": "Ours is trained on",
+        "mmolre": "Ours reads the text encoder",
+    }
+    assert any(note.startswith(told[recipe]) for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("study", "table", "recipe"),
+    [
+        ("mmiln", "mmiln-table-3", "mmiln"),
+        ("sequential-mtl", "seqmtl-table-5", None),
+        ("mmolre-ranks", "mmolre-table-3", "mmolre"),
+    ],
+)
+def test_ablations_of_a_sister_system_stand_under_the_published_ones_and_in_a_table_of_their_own(
+    tmp_path, study, table, recipe
+):
+    """Though DMMSA itself, whose recipe the study is run with, has not been run."""
+    variants = load_study(study).variants
+    for variant in variants:
+        baseline(tmp_path, recipe or study, "mosei", variant=variant.name, changes=variant.set)
+    found = tables(tmp_path)
+    rows, printed_rows = found[table].rows, {row.name: row.ours for row in load(table).rows}
+    under = {rows[i - 1].label for i, row in enumerate(rows) if row.ours}
+    assert under == {name for name, ours in printed_rows.items() if ours}
+    assert {ours.variant for ours in printed_rows.values() if ours} == {variant.name for variant in variants}
+    own = found[f"mosei-{study}"]
+    assert [row.label for row in own.rows] == [f"{variant.title} (1 seed)" for variant in variants]
+    assert own.title.endswith(f": {recipe or study} on mosei")
+    assert not [note for note in own.notes if note.startswith(("Not run", "Left out"))]
+
+
+def load(table):
+    return next(one for one in load_published().tables if one.id == table)
+
+
+def test_other_networks_of_mmilns_table_have_rows_of_ones_own_too(tmp_path):
+    baseline(tmp_path, "self-mm")
+    rows = tables(tmp_path)["mmiln-table-2-mosi"].rows
+    (place,) = [i for i, row in enumerate(rows) if row.ours]
+    assert rows[place - 1].label == "Self-MM"
+
+
 def test_released_settings_are_named(tmp_path):
     baseline(tmp_path, "mult")
     baseline(tmp_path, "mult-released")
@@ -155,11 +233,12 @@ def test_further_rows_have_the_numbers_of_their_source():
 # --- the study --------------------------------------------------------------------------------------------------------
 
 
-def test_the_study_has_a_table_of_all_ten(tmp_path):
+def test_the_study_has_a_table_of_all(tmp_path):
     named = [variant.title for variant in load_study("systems").variants]
-    assert sorted(named) == sorted(["DMMSA", "ConFEDE", *BASELINES.values()])
-    for recipe in ("minilm", "minilm-confede", *(f"minilm-{name}" for name in BASELINES)):
-        facts = NONE if recipe.removeprefix("minilm-") in BASELINES else None
+    others = BASELINES | SISTERS
+    assert sorted(named) == sorted(["DMMSA", "ConFEDE", *others.values()])
+    for recipe in ("minilm", "minilm-confede", *(f"minilm-{name}" for name in others)):
+        facts = NONE if recipe.removeprefix("minilm-") in others else None
         write_run(tmp_path, recipe=recipe, modalities=("t", "a"), published=False, facts=facts)
     table = tables(tmp_path)["mosi-systems-minilm"]
     assert [row.label for row in table.rows] == [f"{name} (1 seed)" for name in named]

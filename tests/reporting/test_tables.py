@@ -3,6 +3,7 @@ import json
 import pytest
 import yaml
 
+from dmmsa_cli.experiments.variants import PARTS
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.contents import Cell, Row
 from dmmsa_cli.reporting.marks import with_marks
@@ -152,7 +153,7 @@ def test_commands_name_a_folder_that_is_not_the_usual_one(tmp_path):
 
 def test_a_table_with_all_its_runs_names_no_command(tmp_path):
     for variant, task in (("full", None), ("no-msc", "msc"), ("no-cl", "cl"), ("no-gdwg", "gdwg")):
-        changes = {f"objective.{task}.enabled": False} if task else None
+        changes = PARTS[task] if task else None
         write_run(tmp_path, dataset="sims", variant=variant, changes=changes)
     assert not any("dmmsa ablate" in note for note in tables(tmp_path)["dmmsa-table-5"].notes)
 
@@ -243,7 +244,7 @@ def test_the_comparison_with_confede_is_named_for_its_recipes(tmp_path):
 
 def test_own_rows_are_marked_among_those_of_the_same_conditions(tmp_path):
     for place, task in enumerate((None, "cl", "msc")):
-        changes = {f"objective.{task}.enabled": False} if task else None
+        changes = PARTS[task] if task else None
         write_run(tmp_path, variant=f"no-{task}" if task else "full", changes=changes, error=0.5 + 0.4 * place)
     write_run(tmp_path, recipe="minilm", modalities=("t", "a"), error=0.1)
     rows = {row.label: row for row in tables(tmp_path)["mosi-runs"].rows}

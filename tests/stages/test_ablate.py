@@ -18,7 +18,7 @@ from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_name
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job, start_method
 from tests.conftest import MICRO_RECIPE
-from tests.training_runs import open_mini, run_fuse, weights
+from tests.training_runs import open_mini, prepare_mini, run_fuse, weights
 
 SHORT = {"fusion.epochs": 1}
 TWO = Study(
@@ -80,15 +80,22 @@ def test_every_shipped_study_fits_every_datasets_recipe(name, dataset):
 
 
 def test_the_issues_studies_are_shipped():
-    assert {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"} == set(study_names())
+    papers = {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"}
+    sisters = {"mmiln", "mmiln-layers", "sequential-mtl", "mmolre", "mmolre-ranks", "mmolre-active"}
+    assert papers | sisters | {"weighting", "weighting-many"} == set(study_names())
     assert [v.label for v in load_study("data").variants] == ["1.0", "0.8", "0.6", "0.4", "0.2", "0.1"]
-    taus = [v.set.get("objective.gdwg.temperature") for v in load_study("gdwg").variants]
+    taus = [v.set.get("objective.weighting.temperature") for v in load_study("gdwg").variants]
     assert taus == [0.1, 0.5, None, 2, None]
     assert [v.set.get("objective.msc.classes") for v in load_study("msc").variants] == [2, None, 5, 7]
     networks = [
         load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants
     ]
-    assert set(networks) == set(MODELS) and len(networks) == 10
+    assert set(networks) == set(MODELS) and len(networks) == 14
+    layers = [
+        load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi"), changes=v.set).model.options.layers
+        for v in load_study("mmiln-layers").variants
+    ]
+    assert layers == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
@@ -164,6 +171,17 @@ def test_a_system_that_means_nothing_on_a_dataset_is_left_out_with_its_reason(pl
     alone = (replace(variants[1], set={"data.modalities": ["t"]}),)
     with pytest.raises(InvalidInput, match="No variant"):
         plan(Study(title="x", variants=alone), place, recipe=str(micro), seeds=(1,))
+
+
+def test_a_variant_that_needs_emotions_is_left_out_where_there_are_none(place, micro, corpus, tmp_path):
+    needs = Variant(name="felt", emotions=True, set={"objective.emotions.enabled": True})
+    study = Study(title="With or without", variants=(Variant(name="full"), needs))
+    assert planned(plan(study, place, recipe=str(micro), seeds=(1,))) == [("full", 1), ("felt", 1)]
+    bare = {name: {k: v for k, v in split.items() if k != "emotions"} for name, split in corpus.items()}
+    without = replace(place, data_dir=prepare_mini(bare, tmp_path))
+    runs = plan(study, without, recipe=str(micro), seeds=(1,))
+    assert planned(runs) == [("full", 1)]
+    assert runs.left_out == {"felt": "mini has no emotions"}
 
 
 def test_a_variant_may_have_a_recipe_of_its_own():

@@ -36,7 +36,7 @@ def finished(prepared, micro, tmp_path_factory):
 
 IDENTITY = {
     *("dataset", "synthetic", "data_hash", "modalities", "from_scratch", "precision", "text_encoder", "base_text"),
-    *("encoder_hashes", "seed"),
+    *("encoder_hashes", "seed", "emotions", "pseudo_emotions"),
 }
 ENVIRONMENT = {
     *("dmmsa", "python", "packages", "system", "device", "precision", "threads", "git_revision", "command"),

@@ -38,7 +38,8 @@ def recipe(tmp_path_factory):
         schedule = (
             MICRO_RECIPE["fusion"] | {"accumulate": 2, "clip_value": 0.8, "epochs": 3, "optimiser": "adam"} | fusion
         )
-        values = MICRO_RECIPE | {key: toy[key] for key in ("model", "objective")} | {"pretraining": None}
+        values = MICRO_RECIPE | {key: toy[key] for key in ("model", "objective", "data") if key in toy}
+        values |= {"pretraining": None}
         values = values | {"text": {**MICRO_RECIPE["text"], "train_in_fusion": trains}, "fusion": schedule}
         path = folder / f"{name}-{trains}{'-changed' * bool(fusion)}.yaml"
         path.write_text(yaml.safe_dump(values))
@@ -114,6 +115,13 @@ def test_a_network_that_runs_the_text_encoder_needs_one_that_is_trained(prepared
 def test_what_means_nothing_on_the_data_is_told_before_anything_is_trained(prepared, recipe, tmp_path, settings, words):
     with pytest.raises(Inapplicable, match=words):
         run_fuse(open_mini(prepared, recipe("mag_bert", True), tmp_path, *settings), "mine")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("modalities", ["[t]", "[v, a]"])
+def test_a_network_around_text_needs_text_and_one_beside_it(prepared, recipe, tmp_path, modalities):
+    with pytest.raises(Inapplicable, match="mmiln lets text look at .* needs text and one modality beside it"):
+        run_fuse(open_mini(prepared, recipe("mmiln", False), tmp_path, f"data.modalities={modalities}"), "mine")
     assert not list(tmp_path.iterdir())
 
 

@@ -230,7 +230,7 @@ def test_an_unfinished_run_goes_on_only_where_that_is_asked_for(place):
 
 
 @pytest.mark.parametrize(
-    "lacking", ["data", "fusion.length_window", "text.frozen_layers", "objective.gdwg.temperature"]
+    "lacking", ["data", "fusion.length_window", "text.frozen_layers", "objective.weighting.temperature"]
 )
 def test_a_run_of_an_older_dmmsa_without_a_key_that_has_a_default_is_the_same(place, lacking):
     path = place.run / "recipe.yaml"

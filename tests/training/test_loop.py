@@ -1,8 +1,10 @@
 """The loop on a small synthetic regression: it learns, keeps the right epoch, and goes on bit for bit after a stop."""
 
+import gc
 import json
 import os
 import signal
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,8 +19,11 @@ from dmmsa_cli.errors import Interrupted, RunMismatch, TrainingDiverged
 from dmmsa_cli.models.base import Outputs
 from dmmsa_cli.models.feature_decomposition import FeatureDecomposition
 from dmmsa_cli.models.unimodal import Unimodal
-from dmmsa_cli.objectives.dmmsa import Dmmsa, DmmsaOptions
+from dmmsa_cli.objectives.auxiliary import Enabled
+from dmmsa_cli.objectives.dmmsa import Dmmsa, DmmsaOptions, UnimodalOptions
 from dmmsa_cli.objectives.regression import Regression, RegressionOptions
+from dmmsa_cli.objectives.weighting import WEIGHTINGS
+from dmmsa_cli.recipe import Choice
 from dmmsa_cli.training.fit import Progress, fit
 from dmmsa_cli.training.inference import Survey, predict
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
@@ -43,10 +48,10 @@ def schedule(**more):
     return Schedule(**{"learning_rate": 3e-3, "batch_size": SIZE, "epochs": 4, "weight_averaging": 0.9} | more)
 
 
-def dmmsa(plan, seed=1, dropout=0.3):
-    """DMMSA's network with dropout, and its objective with GDWG."""
+def dmmsa(plan, seed=1, dropout=0.3, options=None):
+    """DMMSA's network with dropout, and its objective, with GDWG by default."""
     torch.manual_seed(seed)
-    objective = Dmmsa(ALL, DmmsaOptions())
+    objective = Dmmsa(ALL, options or DmmsaOptions())
     model = FeatureDecomposition({}, dict.fromkeys("tva", 16), objective.heads, width=16, projector_dropout=dropout)
     return Training(model, objective, plan, device=CPU, precision="float32")
 
@@ -320,6 +325,79 @@ def test_gradients_that_wait_for_a_step_are_kept(tmp_path, accumulate, leftover,
         run_fit(dmmsa(plan), tmp_path / "two", evaluate=scores(*bad), watch=stop_at(4, step))
     run_fit(dmmsa(plan, seed=3), tmp_path / "two", evaluate=scores(bad[-1]))
     assert result(tmp_path / "two") == result(tmp_path / "one")
+
+
+def by_rule(name, weighted="auxiliary"):
+    """DMMSA's objective with more to weigh, by any rule."""
+    rule = Choice(name, WEIGHTINGS[name].Options())
+    return DmmsaOptions(weighting=rule, weighted=weighted, polarity=Enabled(), uni=UnimodalOptions(each=True))
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(1, 2), (2, None), (3, 3)])
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_a_run_under_any_rule_goes_on_bit_for_bit(tmp_path, name, epoch, step):
+    """Random draws, histories, trained weights and what the optimiser knows of them travel in the checkpoint."""
+    plan, options = schedule(accumulate=3, clip_value=0.01), by_rule(name, "all")
+    whole = dmmsa(plan, options=options)
+    run_fit(whole, tmp_path / "one")
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(plan, options=options), tmp_path / "two", watch=stop_at(epoch, step))
+    torch.manual_seed(999)
+    state = dmmsa(plan, seed=7, options=options)
+    run_fit(state, tmp_path / "two")
+    assert result(tmp_path / "two") == result(tmp_path / "one")
+    expected = whole.tensors()
+    assert state.tensors().keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in state.tensors().items())
+    log = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()]
+    weights = [list(line["weights"].values()) for line in log]
+    total = len(weights[0]) if name == "fixed" else 1.0
+    assert [sum(row) for row in weights] == pytest.approx([total] * 4, abs=1e-5)
+    assert (weights[0] != weights[3]) == WEIGHTINGS[name].changes
+
+
+@pytest.mark.parametrize("leftover", ["step", "drop"])
+@pytest.mark.parametrize("name", ["uw", "imtl_l", "gradnorm"])
+def test_trained_weights_wait_for_their_step_with_the_model(tmp_path, name, leftover):
+    """Batches that are dropped move neither; weights have their own rate, no decay, and are not clipped."""
+    plan = schedule(accumulate=3, leftover=leftover, epochs=1, warmup_epochs=0, clip_norm=1e-9, decay="none")
+    state = dmmsa(plan, options=by_rule(name))
+    (own,) = state.objective.parameters()
+    moved, gradients = [], []
+    for event in train(state, batches=batches, evaluate=mae):
+        if isinstance(event, StepEnd):
+            moved.append(own.detach().clone())
+            gradients.append(own.grad.clone())
+    assert not moved[0].any() and not moved[1].any()
+    assert moved[2].abs().max().item() == pytest.approx(0.025, rel=1e-3)  # AdamW's first step is the rate's length
+    assert gradients[2].abs().max() > 1e-6  # longer than any gradient of the model may be
+    assert torch.equal(moved[3], moved[2]) == (leftover == "drop")
+
+
+def test_the_objectives_parameters_are_the_last_group_of_the_optimiser():
+    state = dmmsa(schedule(weight_decay=0.1), options=by_rule("uw"))
+    *model, own = state.optimiser.param_groups
+    assert own["params"] == list(state.objective.parameters())
+    assert (own["peak"], own["weight_decay"], own["of_model"]) == (0.025, 0.0, False)
+    assert all(group["of_model"] for group in model)
+    assert [group["of_model"] for group in dmmsa(schedule()).optimiser.param_groups] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["rlw", "gradnorm", "upgrad"])
+def test_nothing_of_a_steps_graph_outlives_it(name):
+    state = dmmsa(schedule(epochs=1), options=by_rule(name))
+    kept = []
+    look = state.objective.weighting.look_at
+
+    def looked_at(outputs):
+        kept.extend(map(weakref.ref, outputs.features.values()))
+        look(outputs)
+
+    state.objective.weighting.look_at = looked_at
+    for _ in train(state, batches=batches, evaluate=mae):
+        gc.collect()
+        assert [ref for ref in kept if ref() is not None] == []
+    assert len(kept) == 6 * STEPS
 
 
 def test_generators_of_the_runs_own_device_are_put_back(tmp_path, monkeypatch):

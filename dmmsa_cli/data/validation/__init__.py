@@ -5,6 +5,7 @@
     strings.py     ids and transcripts
     sequences.py   features, their lengths, the mask of text
     labels.py      scores
+    emotions.py    which emotions are present
     values.py      what a stranger's value is: an array, a list of lists, numbers
     faults.py      what is collected on the way, and the table of it
 
@@ -14,6 +15,6 @@ rows stream by (`data/repair.py`).
 
 from dmmsa_cli.data.validation.check import check
 from dmmsa_cli.data.validation.faults import Fault
-from dmmsa_cli.data.validation.layout import FEATURES, LABELS, Layout
+from dmmsa_cli.data.validation.layout import EMOTIONS, FEATURES, LABELS, Layout
 
-__all__ = ["FEATURES", "LABELS", "Fault", "Layout", "check"]
+__all__ = ["EMOTIONS", "FEATURES", "LABELS", "Fault", "Layout", "check"]

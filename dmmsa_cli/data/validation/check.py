@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmmsa_cli.data.specs import MODALITIES, SPLITS, DatasetSpec
+from dmmsa_cli.data.validation.emotions import find_emotions, usable_emotions
 from dmmsa_cli.data.validation.faults import Fault, Findings, invalid, some
 from dmmsa_cli.data.validation.labels import find_labels, usable_labels
 from dmmsa_cli.data.validation.layout import FEATURES, LABELS, Layout
@@ -36,6 +37,7 @@ def check(raw: Any, spec: DatasetSpec, *, whole: bool = True) -> Layout:  # noqa
     widths = find_widths(findings, splits, rows, spec)
     modalities = tuple(m for m in MODALITIES if m in widths or (m == "t" and transcripts and m in spec.modalities))
     labels = (find_labels if whole else usable_labels)(findings, splits, rows, modalities, spec)
+    emotions = (find_emotions if whole else usable_emotions)(findings, splits, rows, spec.emotions)
     if splits and not modalities:
         findings.add("all", "-", "none of raw_text, text, vision, audio is there")
     findings.raise_faults()
@@ -49,6 +51,7 @@ def check(raw: Any, spec: DatasetSpec, *, whole: bool = True) -> Layout:  # noqa
         widths=widths,
         labels=labels,
         rows=rows,
+        emotions=emotions,
         repairs=dict(findings.repairs),
         warnings=tuple(findings.warnings),
     )

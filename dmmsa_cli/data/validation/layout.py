@@ -17,6 +17,7 @@ LABELS = {
     "v": "regression_labels_V",
     "a": "regression_labels_A",
 }
+EMOTIONS = "emotions"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Layout:
         transcripts: whether there are words.
         widths: feature width of each modality that has sequences.
         labels: keys of `LABELS` that are there and can be used.
+        emotions: names of the emotions that clips are labelled with; none where they are not.
         rows: rows by split.
         repairs: repairs that concern a whole array (lists, float64), counted.
         warnings: what the reader should know, and nothing had to be refused for.
@@ -40,6 +42,7 @@ class Layout:
     widths: dict[str, int]
     labels: tuple[str, ...]
     rows: dict[str, int]
+    emotions: tuple[str, ...] = ()
     repairs: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
