@@ -158,9 +158,9 @@ def emotion_metrics(labels: ArrayLike, probabilities: ArrayLike, names: Sequence
     if not np.isfinite(p).all() or np.isnan(y).all():
         raise ValueError("a probability is not a finite number, or nothing is known")
     found: Metrics = {}
-    for name, truth, said in zip(names, y.T, p.T, strict=True):
-        known = ~np.isnan(truth)
-        pair = truth[known].astype(np.int64), (said[known] > np.float32(even)).astype(np.int64)
+    for name, own, predicted in zip(names, y.T, p.T, strict=True):
+        known = ~np.isnan(own)
+        pair = own[known].astype(np.int64), (predicted[known] > np.float32(even)).astype(np.int64)
         found |= {f"acc_{name}": accuracy(*pair), f"wf1_{name}": weighted_f1(*pair)}
     for kind in ("acc", "wf1"):
         found[f"{kind}_{ALL_EMOTIONS}"] = float(np.nanmean([found[f"{kind}_{name}"] for name in names]))

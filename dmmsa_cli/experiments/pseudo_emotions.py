@@ -97,7 +97,7 @@ def nearest_emotions(rows: Split, others: Split, embed: Embed) -> NDArray[np.flo
         (N, C), NaN for a clip whose sign no other one has.
     """
     emotions = others.emotions
-    assert emotions is not None, "`check_origin` comes first"
+    assert emotions is not None, "`check_gives` comes first"
     known = ~np.isnan(emotions).all(axis=1)
     found = np.full((len(rows), emotions.shape[1]), np.nan, np.float32)
     mine, theirs = F.normalize(embed(rows), dim=-1), F.normalize(embed(others), dim=-1)

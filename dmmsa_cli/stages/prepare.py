@@ -91,7 +91,7 @@ def prepare(
     spec = _spec(name, folder, spec_file, aligned)
     way = _way(spec, source, sha256)
     if emotions_from is not None:
-        _look_at_origin(dataset_folder(data_dir, emotions_from))
+        _look_at_origin(dataset_folder(data_dir, emotions_from), recipe, spec)
     written = force or _present(folder, way, spec, progress) is None
     if written:
         way.look()
@@ -302,11 +302,13 @@ def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress
     write_store(folder, obtained.raw, layout, obtained.source, notes=notes, progress=progress)
 
 
-def _look_at_origin(folder: Path) -> None:
-    """See that emotions can be taken from a dataset, before anything is fetched."""
+def _look_at_origin(folder: Path, recipe: str | None, spec: DatasetSpec) -> None:
+    """See that emotions can be taken from a dataset, by a recipe that there is, before anything is fetched."""
     from dmmsa_cli.experiments.pseudo_emotions import check_gives
+    from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 
     check_gives(open_store(folder))
+    load_recipe(find_recipe(recipe, spec.recipes))
 
 
 def _take_emotions(
@@ -318,16 +320,16 @@ def _take_emotions(
     from dmmsa_cli.experiments.experiment import open_experiment
 
     others = open_store(dataset_folder(data_dir, origin))
-    pseudo_emotions.check_takes(open_store(folder))
-    experiment = open_experiment(folder.name, data_dir=data_dir, runs_dir=runs_dir, recipe=recipe)
-    record = pseudo_emotions.origin_record(experiment, others)
-    if experiment.store.manifest.pseudo_emotions == record:
-        return False
-    progress("emotions", 0, None)
-    found = pseudo_emotions.nearest_emotions(
-        experiment.store.split("train"), others.split("train"), pseudo_emotions.embedding(experiment)
-    )
-    with files.exclusive(folder):
+    with files.exclusive(folder):  # from here on, or these could be the emotions of clips that were replaced meanwhile
+        pseudo_emotions.check_takes(open_store(folder))
+        experiment = open_experiment(folder.name, data_dir=data_dir, runs_dir=runs_dir, recipe=recipe)
+        record = pseudo_emotions.origin_record(experiment, others)
+        if experiment.store.manifest.pseudo_emotions == record:
+            return False
+        progress("emotions", 0, None)
+        found = pseudo_emotions.nearest_emotions(
+            experiment.store.split("train"), others.split("train"), pseudo_emotions.embedding(experiment)
+        )
         add_pseudo_emotions(folder, others.manifest.emotions, found, record)
     progress("emotions", 1, 1)
     return True

@@ -165,8 +165,8 @@ def test_a_recipe_belongs_to_emotions(data, micro):
         prepare("bare", data_dir=data, recipe=str(micro))
 
 
-@pytest.mark.parametrize("origin", ["nosuch", "bare"])
-def test_whoever_can_give_none_is_told_before_anything_is_prepared(data, micro, origin):
+@pytest.mark.parametrize(("origin", "recipe"), [("nosuch", None), ("bare", None), ("felt", "nosuch")])
+def test_what_can_not_be_is_told_before_anything_is_prepared(data, micro, origin, recipe):
     with pytest.raises(DmmsaError):
         prepare(
             "new",
@@ -174,6 +174,6 @@ def test_whoever_can_give_none_is_told_before_anything_is_prepared(data, micro, 
             source=str(data.parent / "felt.pkl"),
             spec_file=data.parent / "spec.yaml",
             emotions_from=origin,
-            recipe=str(micro),
+            recipe=recipe or str(micro),
         )
     assert not (data / "new").exists()

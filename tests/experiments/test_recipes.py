@@ -596,6 +596,10 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
             "weighting={name: fixed, weights: {msr: 1}}",
             "objective: weighting.weights: msr is none of the weighted tasks",
         ),
+        *(  # tasks that these options do not turn on
+            (f"weighting={{name: fixed, weights: {{{task}: 1}}}}", f"weights: {task} is none of the weighted tasks")
+            for task in ("emotions", "polarity", "uni_T_s", "msc")
+        ),
         ("weighting={name: fixed, weights: {cl: -1}}", "objective.weighting: weights.cl: -1.0 is below 0"),
         ("objective.weighted=main", "objective.weighted: 'main' is not one of auxiliary, all"),
         (

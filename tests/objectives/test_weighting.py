@@ -582,3 +582,17 @@ def test_without_torchjd_its_rules_say_how_to_get_it_and_the_others_do_not_need_
 @pytest.mark.parametrize("name", SOLVED)
 def test_with_torchjd_its_rules_are_ready(name):
     make(name).check()
+
+
+@pytest.mark.parametrize("name", BY_GRADIENT)
+def test_training_that_has_diverged_is_left_for_the_loop_to_tell(name):
+    """A solver would end in an error of its own."""
+    features = features_of()
+    with torch.no_grad():
+        features["T_s"][0, 0] = torch.nan
+    assert step(make(name), features).isnan()
+
+
+def test_fixed_weights_that_are_all_0_cannot_be_made_to_add_up():
+    with pytest.raises(ValueError, match="sum: weights that are all 0"):
+        make("fixed", weights={"uni": 0.0, "cl": 0.0}, sum=1.0)

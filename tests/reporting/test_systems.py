@@ -145,6 +145,8 @@ def test_a_row_of_ones_own_stands_under_that_of_a_sister_system(tmp_path, recipe
         "mmolre": "Ours reads the text encoder",
     }
     assert any(note.startswith(told[recipe]) for note in found.notes)
+    (own,) = tables(tmp_path)[f"{dataset}-runs"].rows[-1:]
+    assert own.label == (f"{recipe} full, structure inferred (1 seed)" if inferred else f"{recipe} full (1 seed)")
 
 
 @pytest.mark.parametrize(
