@@ -37,14 +37,10 @@ class MultiheadAttention(nn.Module):
         What stands behind the end of a sequence means nothing.
         """
         blocks = {"x": x} if source is None else {"x": x, "source": source}
-        if x.values.device.type != "cpu":
-            return self._attend(blocks)
-        # Attention costs and keeps the square of a length, and clips of a batch differ tenfold in theirs. A GPU does
-        # them all at once sooner than one part after the other.
-        parts = cut(blocks, WASTE)
+        parts, places = cut(blocks, WASTE)
         longest = x.values.shape[1]
-        found = [F.pad(y, (0, 0, 0, longest - y.shape[1])) for y in (self._attend(part) for _, part in parts)]
-        return torch.cat(found).index_select(0, torch.argsort(torch.cat([rows for rows, _ in parts])))
+        found = [F.pad(y, (0, 0, 0, longest - y.shape[1])) for y in map(self._attend, parts)]
+        return torch.cat(found).index_select(0, places)
 
     def _attend(self, blocks: dict[str, Padded]) -> Tensor:
         asks, answers = blocks["x"], blocks.get("source", blocks["x"])

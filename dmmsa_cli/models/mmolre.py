@@ -150,12 +150,9 @@ class Mmolre(Model):
 
     def _vectors(self, blocks: Mapping[str, Padded]) -> dict[str, Tensor]:
         """What each fusion makes of the clips, (B, d modalities)."""
-        # As in MulT: attention costs the square of a length, and a GPU takes a batch whole sooner than in parts.
-        on_cpu = next(iter(blocks.values())).lengths.device.type == "cpu"
-        parts = cut(blocks, WASTE if on_cpu else torch.inf)
-        found = [self._fused(part) for _, part in parts]
-        order = torch.argsort(torch.cat([rows for rows, _ in parts]))
-        return {name: torch.cat([part[name] for part in found])[order] for name in self.fusions}
+        parts, places = cut(blocks, WASTE)
+        found = [self._fused(part) for part in parts]
+        return {name: torch.cat([part[name] for part in found])[places] for name in self.fusions}
 
     def _fused(self, blocks: Mapping[str, Padded]) -> dict[str, Tensor]:
         features = {m: self._of_tasks(m, block) for m, block in blocks.items()}

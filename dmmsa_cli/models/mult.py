@@ -139,12 +139,8 @@ class Mult(Model):
 
     def _last_of_all(self, blocks: Mapping[str, Padded]) -> Tensor:
         """The last states of every modality side by side, (B, memory width * modalities)."""
-        # Attention costs and keeps the square of a length, and clips of a batch differ tenfold in theirs. A GPU does
-        # them all at once sooner than one part after the other.
-        on_cpu = next(iter(blocks.values())).lengths.device.type == "cpu"
-        parts = cut(blocks, WASTE if on_cpu else torch.inf)
-        found = torch.cat([torch.cat([self._last(m, part) for m in self.memory], dim=-1) for _, part in parts])
-        return found[torch.argsort(torch.cat([rows for rows, _ in parts]))]
+        parts, places = cut(blocks, WASTE)
+        return torch.cat([torch.cat([self._last(m, part) for m in self.memory], dim=-1) for part in parts])[places]
 
     def _last(self, modality: str, blocks: Mapping[str, Padded]) -> Tensor:
         """What a modality holds at its end, once it has looked at the others, (B, d (modalities - 1))."""

@@ -48,7 +48,6 @@ class MmilnObjective(Objective):
     """
 
     Options = MmilnObjectiveOptions
-    epoch: Tensor
 
     @classmethod
     def needs(cls, options: MmilnObjectiveOptions) -> frozenset[str]:
@@ -59,20 +58,17 @@ class MmilnObjective(Objective):
         super().__init__(capabilities, options)
         names = [m for m in capabilities.modalities if m != "t"]
         self.made = UnimodalLabels(names, limit=capabilities.score_range, distance=options.distance)
-        self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
 
     def begin_epoch(self, epoch: int, training: TrainingRows) -> None:
         """Before the first epoch, give audio and vision the score for a label."""
-        if epoch == 1:
-            self.made.begin(training.labels["y"], torch.from_numpy(training.rows))
-        self.epoch.fill_(epoch)
+        self.made.begin_epoch(epoch, training.labels["y"], torch.from_numpy(training.rows))
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the mean loss of each task, and the regularisers, not weighted; then the labels of the rows move."""
         y = batch.labels["y"]
         losses = {"fusion": F.mse_loss(outputs.prediction.float(), y)}
         losses |= self.made.losses(outputs.unimodal, batch.rows, y)
-        self.made.update(batch.rows, outputs.features, int(self.epoch))
+        self.made.update(batch.rows, outputs.features)
         return losses | dict(outputs.losses)
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:

@@ -32,7 +32,6 @@ class SelfMmObjective(Objective):
     """
 
     Options = SelfMmObjectiveOptions
-    epoch: Tensor
 
     @classmethod
     def needs(cls, options: SelfMmObjectiveOptions) -> frozenset[str]:
@@ -42,20 +41,17 @@ class SelfMmObjective(Objective):
     def __init__(self, capabilities: Capabilities, options: SelfMmObjectiveOptions) -> None:
         super().__init__(capabilities, options)
         self.made = UnimodalLabels(capabilities.modalities, limit=capabilities.score_range)
-        self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
 
     def begin_epoch(self, epoch: int, training: TrainingRows) -> None:
         """Before the first epoch, give every modality the score for a label."""
-        if epoch == 1:
-            self.made.begin(training.labels["y"], torch.from_numpy(training.rows))
-        self.epoch.fill_(epoch)
+        self.made.begin_epoch(epoch, training.labels["y"], torch.from_numpy(training.rows))
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the mean loss of each task, those of single modalities weighted; then the labels of the rows move."""
         y = batch.labels["y"]
         losses = {"fusion": (outputs.prediction.float() - y).abs().mean()}
         losses |= self.made.losses(outputs.unimodal, batch.rows, y)
-        self.made.update(batch.rows, outputs.features, int(self.epoch))
+        self.made.update(batch.rows, outputs.features)
         return losses
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:

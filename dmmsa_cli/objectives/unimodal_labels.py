@@ -37,6 +37,7 @@ class UnimodalLabels(nn.Module):
     """
 
     used: Tensor
+    epoch: Tensor
 
     def __init__(self, names: Sequence[str], *, limit: float, distance: Distance = "norm") -> None:
         super().__init__()
@@ -44,18 +45,23 @@ class UnimodalLabels(nn.Module):
         self.limit = limit
         self.distance = distance
         self.register_buffer("used", torch.zeros(0, dtype=torch.bool))
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
         for name in (ANCHOR, *self.names):
             # As long as the training split, and as wide as the model's features: both get known when training begins.
             self.register_buffer(f"labels_{name}", torch.zeros(0))
             self.register_buffer(f"features_{name}", torch.zeros(0, 0))
 
-    def begin(self, y: Tensor, rows: Tensor) -> None:
-        """Give every modality the score for a label.
+    def begin_epoch(self, epoch: int, y: Tensor, rows: Tensor) -> None:
+        """Before the first epoch, give every modality the score for a label.
 
         Args:
+            epoch: counted from 1.
             y: scores of the whole training split, (N,).
             rows: which of them are used.
         """
+        self.epoch.fill_(epoch)
+        if epoch > 1:
+            return
         device = self.used.device
         self.used = torch.zeros(len(y), dtype=torch.bool, device=device)
         self.used[rows.to(device)] = True
@@ -82,17 +88,16 @@ class UnimodalLabels(nn.Module):
         return found
 
     @torch.no_grad()
-    def update(self, rows: Tensor, features: Mapping[str, Tensor], epoch: int) -> None:
-        """Move the labels of some rows, and take note of their features.
+    def update(self, rows: Tensor, features: Mapping[str, Tensor]) -> None:
+        """Move the labels of some rows, which stay in the first epoch, and take note of their features.
 
         Args:
             rows: of the training split, (B,).
             features: of the fusion and of each modality, (B, w).
-            epoch: counted from 1; in the first, labels stay.
         """
         seen = {name: features[name].detach().float() for name in (ANCHOR, *self.names)}
-        if epoch > 1:
-            self._move(rows, seen, epoch)
+        if self.epoch > 1:
+            self._move(rows, seen, int(self.epoch))
         for name, values in seen.items():
             kept = self.get_buffer(f"features_{name}")
             if len(kept) == 0:

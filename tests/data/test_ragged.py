@@ -35,11 +35,19 @@ def test_a_batch_is_cut_into_parts_that_hold_every_clip_once_and_no_more_padding
     blocks = {
         m: Padded(torch.arange(len(both) * 40.0).view(-1, 40, 1), both[:, column]) for column, m in enumerate("at")
     }
-    parts = cut(blocks, waste)
-    assert sorted(row for rows, _ in parts for row in rows.tolist()) == list(range(len(both)))
-    for rows, found in parts:
-        for m, block in found.items():
+    parts, places = cut(blocks, waste)
+    assert sorted(places.tolist()) == list(range(len(both)))
+    split = torch.argsort(places).split([len(part["t"].lengths) for part in parts])
+    for rows, part in zip(split, parts, strict=True):
+        for m, block in part.items():
             longest = max(1, int(blocks[m].lengths[rows].max()))
             assert torch.equal(block.lengths, blocks[m].lengths[rows])
             assert torch.equal(block.values, blocks[m].values[rows, :longest])
     assert len(parts) == 1 or waste < torch.inf
+
+
+def test_where_a_batch_is_done_at_once_it_stays_whole():
+    blocks = {"t": Padded(torch.empty(3, 40, 1, device="meta"), torch.empty(3, dtype=torch.int64, device="meta"))}
+    parts, places = cut(blocks, 0.0)
+    assert parts == [blocks]
+    assert places.shape == (3,)

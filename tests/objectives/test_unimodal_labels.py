@@ -12,13 +12,13 @@ def test_three_epochs_are_mmsas(golden):
     """Where its labels are numbers: in epoch 2 all vision labels become positive, and then it divides by nothing."""
     io = {k.removeprefix("io."): v for k, v in load_file(golden / "baselines" / "ulgm.safetensors").items()}
     made, unknown = UnimodalLabels(tuple(NAMES), limit=3.0), []
-    made.begin(io["labels"], torch.arange(12))
     for epoch in (1, 2, 3):
+        made.begin_epoch(epoch, io["labels"], torch.arange(12))
         before = {name: made.of(name, torch.arange(12)).clone() for name in NAMES}
         for rows in io[f"epoch{epoch}.order"].long().split(4):
             theirs = {"fusion": "fusion", **NAMES}
             features = {ours: io[f"epoch{epoch}.features.{name}"][rows] for ours, name in theirs.items()}
-            made.update(rows, features, epoch)
+            made.update(rows, features)
         for ours, name in NAMES.items():
             expected, found = io[f"epoch{epoch}.labels.{name}"], made.of(ours, torch.arange(12))
             nowhere = expected.isnan()

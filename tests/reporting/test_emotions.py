@@ -77,6 +77,16 @@ def test_a_run_that_knows_no_emotions_has_no_row_of_dashes_there(tmp_path):
     assert not [row for row in table(tmp_path, "mmolre-table-2").rows if row.ours]
 
 
+def test_what_is_said_of_the_score_does_not_stand_under_emotions(tmp_path):
+    for seed in (1, 12, 123):
+        for variant, rule in (("full", "gdwg"), ("rlw", "rlw")):
+            changes = {"objective.emotions.enabled": True, "objective.weighting.name": rule}
+            knowing(write_run(tmp_path, variant=variant, seed=seed, changes=changes))
+    found = {table.id: " ".join(table.notes) for table in build_report(tmp_path).tables}
+    assert "random weights" in found["mosi-runs"]
+    assert "random weights" not in found["mosi-emotions"]
+
+
 @pytest.mark.parametrize("missing", ["wf1_fear", "acc_emotions"])
 def test_a_file_that_lacks_one_of_them_is_damaged(tmp_path, missing):
     path = knowing(emotional(tmp_path)) / "metrics.json"
