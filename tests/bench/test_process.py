@@ -60,7 +60,9 @@ def test_memory_that_comes_and_goes_is_seen():
         if before is None:
             pytest.skip("this system does not tell")
         block = np.ones(100 * 2**20, np.uint8)
-        time.sleep(0.2)
+        until = time.monotonic() + 30
+        while peak.bytes - before <= 90 * 2**20 and time.monotonic() < until:  # a busy machine looks seldom
+            time.sleep(0.01)
         del block
     assert peak.bytes - before > 90 * 2**20
 
