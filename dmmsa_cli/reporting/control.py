@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
@@ -68,8 +69,14 @@ def _sentence(gdwg: System, control: System) -> str:
 
 
 def _conclusion(found: Comparison) -> str:
+    """Name a winner only where neither clips nor seeds may have made it."""
+    main = found.differences["mae"]
     if found.verdict("mae") is Verdict.FEW:
         return "Whether GDWG beats random weights is not known."
     if found.verdict("mae") is Verdict.NOISE:
         return "GDWG does not beat random weights."
-    return "GDWG beats random weights." if found.differences["mae"].value < 0 else "Random weights beat GDWG."
+    if math.isnan(main.seeds_sd):
+        return "Whether it is more than the noise of training, one seed can't tell."
+    if abs(main.value) < main.seeds_sd:
+        return "Over the seeds it varies by more than that: GDWG does not beat random weights, nor they GDWG."
+    return "GDWG beats random weights." if main.value < 0 else "Random weights beat GDWG."

@@ -47,6 +47,24 @@ def test_it_is_said_whether_gdwg_beats_random_weights(tmp_path, errors, way, ver
     assert "(dmmsa/full)" in sentence and "(RLW, dmmsa/rlw)" in sentence
 
 
+def test_what_varies_more_over_the_seeds_has_no_winner(tmp_path):
+    """GDWG is better with two seeds, and much worse with the third: over the clips that is a difference."""
+    for seed, error in zip(SEEDS, (0.75, 0.75, 1.6), strict=True):
+        write_run(tmp_path, variant="full", seed=seed, error=error)
+        write_run(tmp_path, variant="rlw", seed=seed, error=0.8, changes=RLW)
+    (sentence,) = sentences(tmp_path)
+    assert "more than the noise of the clips. Over the seeds it varies by more than that" in sentence
+    assert sentence.endswith("GDWG does not beat random weights, nor they GDWG.")
+
+
+def test_one_seed_has_no_winner(tmp_path):
+    write_run(tmp_path, variant="full", error=0.5)
+    write_run(tmp_path, variant="rlw", error=0.8, changes=RLW)
+    (sentence,) = sentences(tmp_path)
+    assert "more than the noise of the clips. Whether" in sentence
+    assert sentence.endswith("is more than the noise of training, one seed can't tell.")
+
+
 def test_it_stands_under_the_table_of_the_study_and_that_of_all_runs(tmp_path):
     both(tmp_path, 0.5, 0.8)
     (sentence,) = sentences(tmp_path)
