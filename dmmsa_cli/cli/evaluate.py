@@ -36,6 +36,10 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", metavar="NAME", help="All runs of this dataset.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", metavar="N", help="The runs on N folds of the dataset, over all their clips together."),
+    ] = None,
     split: Annotated[Split, typer.Option("--split", help="Which rows to score.")] = Split.test,
     predictions: Annotated[
         Path | None,
@@ -59,8 +63,11 @@ def evaluate(
     from dmmsa_cli.files import write_json
     from dmmsa_cli.stages.evaluate import evaluate, find_runs
 
-    found = find_runs(runs or (), dataset, runs_dir)
-    evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
+    if folds is None:
+        found = find_runs(runs or (), dataset, runs_dir)
+        evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
+    else:
+        evaluated = _evaluate_folds(folds, runs, dataset, split, data_dir, runs_dir, device)
     console = open_console()
     for table in evaluated.tables:
         _show(console, table)
@@ -68,6 +75,25 @@ def evaluate(
         values = [table.to_json() for table in evaluated.tables]
         write_json(json_out, values[0] if len(values) == 1 else values)
     _report_left_out(evaluated)
+
+
+def _evaluate_folds(
+    folds: int,
+    runs: list[Path] | None,
+    dataset: str | None,
+    split: Split,
+    data_dir: Path,
+    runs_dir: Path,
+    device: options.Device,
+) -> Evaluated:
+    if dataset is None or runs or split is not Split.test:
+        raise InvalidInput(
+            "--folds scores all runs on the folds of one dataset, each on the videos that it has not seen.",
+            "Add --dataset NAME; name no runs, and no --split.",
+        )
+    from dmmsa_cli.stages.folds import evaluate_folds
+
+    return evaluate_folds(dataset, folds, data_dir=data_dir, runs_dir=runs_dir, device=device.value)
 
 
 def _report_left_out(evaluated: Evaluated) -> None:
@@ -115,7 +141,7 @@ def _show(console: Console, table: Evaluation) -> None:
 
     spec = table.spec
     synthetic = "SYNTHETIC data, " if spec.synthetic else ""
-    title = f"{spec.name}: {synthetic}{table.split} split, {table.rows} clips"
+    title = f"{spec.name}: {synthetic}{table.where}, {table.rows} clips"
     console.print(_filled(title, COLUMNS[spec.metrics], table.systems))
     knowing = [
         replace(system, title=MAJORITY) if system.title == PLAINEST else system
@@ -151,7 +177,11 @@ def _notes(table: Evaluation) -> list[str]:
     for what in sorted(covers):
         whose = "" if len(covers) == 1 else " of " + "; ".join(s.title for s in several if s.covers == what)
         lines.append(f"±{whose} is the sample standard deviation over seeds; it covers {what}.")
-    return [*lines, f"Data {table.data_hash[:12]}. 'alone': a pretrained encoder with its own head, scored against y."]
+    if table.folds is None:
+        what = "'alone': a pretrained encoder with its own head, scored against y."
+    else:
+        what = "Each clip is predicted by the run that has seen none of its video; no clip of the test split is here."
+    return [*lines, f"Data {table.data_hash[:12]}. {what}"]
 
 
 def _grid(title: str, columns: tuple[Column, ...]) -> Table:

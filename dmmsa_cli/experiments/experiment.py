@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.data.store import Store, dataset_folder, open_store
+from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe
@@ -149,7 +150,7 @@ def open_experiment(
     Raises:
         DatasetMissing, StoreMismatch, InvalidRecipe, DeviceUnavailable: in words for the user.
     """
-    store = open_store(dataset_folder(data_dir, dataset))
+    store = open_dataset(data_dir, dataset)
     path = find_recipe(recipe, store.spec.recipes)
     chosen = load_recipe(path, settings, changes)
     place = choose_device(device)

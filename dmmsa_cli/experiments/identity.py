@@ -89,6 +89,13 @@ class Identity:
         return digest({key: value for key, value in self._compared().items() if key not in self._by_seed()})
 
     @property
+    def across_folds(self) -> str:
+        """Stands for what runs share that differ in the fold of a dataset, and in their seed, alone."""
+        left_out = self._by_seed() | _ENCODERS | {"dataset", "data"}
+        left_out |= {BASE_TEXT} if self.recipe["text"]["source"] == "tiny" else set()  # whose words are the fold's
+        return digest({key: value for key, value in self._compared().items() if key not in left_out})
+
+    @property
     def setting(self) -> str:
         """Stands for what systems share that differ in their objective, and in what their encoders are, alone."""
         left_out = self._by_seed() | _ENCODERS | {THE_EMOTIONS}  # which follow from what the objective learns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dmmsa_cli.data.store import dataset_folder, open_store
+from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
@@ -43,7 +43,7 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto") -> Fu
 
 
 def _experiment(run: RunFolder, identity: Identity, data_dir: Path, device: DeviceName) -> Experiment:
-    store = open_store(dataset_folder(data_dir, identity.dataset))
+    store = open_dataset(data_dir, identity.dataset)
     if store.manifest.data_hash != identity.data_hash:
         raise RunMismatch(
             f"{run.path} was trained on data {identity.data_hash[:12]}; {store.folder} now holds "

@@ -67,13 +67,23 @@ class Evaluation:
     systems: list[Row]
     emotions: tuple[str, ...] = ()
     """Those that the clips are labelled with, in the order of their columns."""
+    folds: int | None = None
+    """Where its rows are those that the folds of a dataset test on: how many folds. None of the dataset's test split
+    is among them."""
+
+    @property
+    def where(self) -> str:
+        """Name the rows."""
+        if self.folds is None:
+            return f"{self.split} split"
+        return f"{self.folds} folds by video of train and valid"
 
     def to_json(self) -> dict[str, Any]:
         """Return fractions, unrounded, under the column names of the published tables."""
         return {
             "dataset": self.spec.name,
             "synthetic": self.spec.synthetic,
-            "split": self.split,
+            "split": self.split if self.folds is None else f"{self.folds} folds of train and valid",
             "rows": self.rows,
             "data_hash": self.data_hash,
             "systems": [
@@ -98,6 +108,8 @@ class Evaluated:
     """One for each dataset: what stands in one table has the same rows and the same data."""
     left_out: list[DmmsaError]
     """Why runs could not be evaluated; none of them stopped the others."""
+    runs: list[RunFolder] = field(default_factory=list)
+    """Those that could."""
 
 
 # --- which runs -----------------------------------------------------------------------------------------------------
@@ -115,6 +127,17 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
     roots = list(places) or ([runs_dir / dataset] if dataset else [])
     if not roots:
         raise InvalidInput("Neither a run nor a dataset is named.", "Give run folders, or --dataset NAME.")
+    found = finished_runs(roots)
+    if not found:
+        raise RunMissing(
+            f"There is no finished run in {', '.join(map(str, roots))}.",
+            f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
+        )
+    return found
+
+
+def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
+    """Return the finished runs of fused models at or below some folders, each once."""
     folders = {
         path.parent.resolve(): path.parent  # a folder that two places lead to is one
         for root in roots
@@ -122,11 +145,6 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
         for path in root.glob("*/" * depth + "summary.json")
         if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
     }
-    if not folders:
-        raise RunMissing(
-            f"There is no finished run in {', '.join(map(str, roots))}.",
-            f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
-        )
     return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
 
 
@@ -146,6 +164,7 @@ def evaluate(runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: D
         device: where to run.
     """
     left_out: list[DmmsaError] = []
+    measured: list[RunFolder] = []
     tables: dict[str, _Table] = {}
     for run in runs:
         try:
@@ -154,9 +173,10 @@ def evaluate(runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: D
                 fused = reopen(run, data_dir=data_dir, device=device)
                 table = tables.setdefault(fused.experiment.dataset, _Table(fused.experiment.store, split))
                 table.measure(fused)
+                measured.append(run)
         except DmmsaError as error:
             left_out.append(error)
-    return Evaluated([table.evaluation() for table in tables.values() if table.measured], left_out)
+    return Evaluated([table.evaluation() for table in tables.values() if table.measured], left_out, measured)
 
 
 @dataclass(frozen=True)

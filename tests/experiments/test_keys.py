@@ -55,6 +55,7 @@ SCHEDULE = {
     "clip_norm": 0.5,
     "patience": 1,
     "weight_averaging": 0.9,
+    "averaging_warmup": True,
     "length_window": 2,
 }
 STAGES = {"pretraining.text": TEXT, "pretraining.vision": {"vision"}, "pretraining.audio": {"audio"}, "fusion": NONE}

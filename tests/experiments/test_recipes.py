@@ -208,6 +208,7 @@ STAGE_DEFAULTS = {
     "clip_norm": None,
     "patience": None,
     "weight_averaging": None,
+    "averaging_warmup": False,
     "length_window": 1,
 }
 ENCODER_DEFAULTS = {"layers": 1, "heads": 8, "position_dropout": 0.5, "layer_dropout": 0.5}

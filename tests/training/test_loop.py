@@ -148,6 +148,21 @@ def test_what_is_validated_is_the_average_of_the_weights():
         torch.testing.assert_close(parameter.detach(), average[name], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.3])
+def test_an_average_that_warms_up_forgets_its_beginning(decay):
+    state = dmmsa(schedule(epochs=2, weight_averaging=decay, averaging_warmup=True), dropout=0.0)
+    names = dict(state.model.named_parameters())
+    average, steps = None, 0
+    for event in train(state, batches=batches, evaluate=mae):
+        if isinstance(event, StepEnd):
+            now = {name: p.detach().clone() for name, p in names.items()}
+            share = min(decay, (1 + steps) / (10 + steps))
+            average = now if average is None else {n: share * average[n] + (1 - share) * now[n] for n in now}
+            steps += 1
+    for name, parameter in state.evaluated.named_parameters():
+        torch.testing.assert_close(parameter.detach(), average[name], atol=1e-6, rtol=0)
+
+
 # --- the best epoch --------------------------------------------------------------------------------------------------
 
 
