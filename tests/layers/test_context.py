@@ -191,19 +191,25 @@ def test_what_is_left_of_a_context_is_what_taking_token_by_token_leaves(lengths,
     assert len(found) <= limit
 
 
-def test_a_tokenizer_that_can_not_put_texts_behind_one_another_is_refused(tmp_path):
-    last = written(tmp_path / "last", "bert", BERT, lambda cls, sep: template("$A [SEP] [CLS]", PAIR, cls, sep))
+@pytest.mark.parametrize(
+    ("single", "pair"),
+    [
+        ("$A [SEP] [CLS]", "$A [SEP] $B:1 [SEP]:1 [CLS]:1"),  # as XLNet has them
+        ("[CLS] $A [SEP]", "[SEP] $A [SEP] $B:1 [SEP]:1"),
+    ],
+)
+def test_a_tokenizer_whose_pairs_do_not_begin_with_the_clip_as_it_is_alone_is_refused(tmp_path, single, pair):
+    folder = written(tmp_path, "bert", BERT, lambda cls, sep: template(single, pair, cls, sep))
     with pytest.raises(EncoderUnavailable, match=r"pairs do not begin with .* text\.context"):
-        tokenized(last, 1, 0)
-    bare = tmp_path / "bare"
-    written(bare, "bert", BERT, None)
-    tokenizer = Tokenizer.from_file(str(bare / "tokenizer.json"))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(bare)
+        tokenized(folder, 1, 0)
+
+
+def test_a_tokenizer_that_has_nothing_to_set_texts_apart_is_refused(tmp_path):
+    written(tmp_path, "bert", BERT, None)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(tmp_path)
     with pytest.raises(EncoderUnavailable, match=r"no token that sets texts apart.*text\.context"):
-        tokenized(bare, 1, 0)
-
-
-PAIR = "$A [SEP] $B:1 [SEP]:1 [CLS]:1"  # as XLNet has them
+        tokenized(tmp_path, 1, 0)
 
 
 def test_a_context_is_named_by_its_clips():
