@@ -14,6 +14,7 @@ from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, frame_stati
 from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import Inapplicable, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
+from dmmsa_cli.experiments.context import what_context_decides
 from dmmsa_cli.experiments.experiment import Experiment, digest
 from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.layers.frames import FrameReader
@@ -181,6 +182,7 @@ def what_decides(experiment: Experiment, modality: str, seed: int) -> dict[str, 
         "max_tokens": text.max_tokens,
         "dropout": text.dropout,
         "frozen_layers": text.frozen_layers,
+        **what_context_decides(experiment.context),
     }
 
 

@@ -19,6 +19,7 @@ from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe
+from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import Reading
 from dmmsa_cli.objectives import OBJECTIVES
@@ -89,6 +90,11 @@ class Experiment:
     def trains_text(self) -> bool:
         """Whether the text encoder is part of the fused model; otherwise it is frozen there."""
         return self.has_text_encoder and self.recipe.text.train_in_fusion
+
+    @property
+    def context(self) -> ContextOptions:
+        """Which neighbouring clips the text encoder reads with one; none where there is no text encoder."""
+        return self.recipe.text.context if self.has_text_encoder else ContextOptions()
 
     @property
     def text_encoder(self) -> str | None:

@@ -18,12 +18,14 @@ from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment, digest
 from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
+from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.recipe import flat, to_dict
 from dmmsa_cli.training.run import RunFolder
 
 SHORT = 12  # characters of a hash that are shown
 TRAIN_AGAIN = "Train the run again: delete its folder, then the command that made it."
 
+CONTEXT = "text.context."
 BASE_TEXT = "the base text encoder"
 THE_EMOTIONS = "the emotions of its clips"
 
@@ -119,14 +121,17 @@ class Identity:
                 BASE_TEXT: self.base_text,
                 **{key: text[key] for key in ("source", "max_tokens")},
                 **{key: data[key] for key in ("standardise", "fraction", "padded")},
+                **{key: value for key, value in text["context"].items() if value},
             }
         )
 
     def _compared(self) -> dict[str, Any]:
         """Every single fact that decides, under the name that a message gives it."""
         encoders = {encoder_name(m): value for m, value in self.encoders.items()}
+        # A context of no clips is left out: runs of before there could be any are what they were.
+        recipe = {key: value for key, value in flat(self.recipe).items() if value or not key.startswith(CONTEXT)}
         return {
-            **flat(self.recipe),
+            **recipe,
             "dataset": self.dataset,
             "SYNTHETIC": self.synthetic,
             "data": self.data_hash,
@@ -138,6 +143,11 @@ class Identity:
             "seed": self.seed,
             **({} if self.emotions is None else {THE_EMOTIONS: self.emotions}),
         }
+
+    @property
+    def context(self) -> str:
+        """The clips around one that the text encoder reads with it, `2 clips before`; nothing where there are none."""
+        return ContextOptions(**self.recipe["text"]["context"]).in_words() if "t" in self.modalities else ""
 
     @property
     def per_seed(self) -> bool:

@@ -23,6 +23,7 @@ from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.data.views import View
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import cached_embeddings, embed_tokens
+from dmmsa_cli.experiments.context import clips_around
 from dmmsa_cli.experiments.encoders import Encoders, check_text_features, frames
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
@@ -37,6 +38,11 @@ class Rows(SplitFrames, Protocol):
     """A split as it is read here: of a store, or of a file of features."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the clips, N."""
+        ...
 
     @property
     def texts(self) -> list[str]:
@@ -124,9 +130,17 @@ def labelled(experiment: Experiment, split: str, seed: int, inputs: Mapping[str,
     return View(inputs, labels, used_rows(experiment, split, seed))
 
 
-def tokens(experiment: Experiment, folder: Path, rows: Rows) -> Tokens:
-    """Return the transcripts as token ids of the encoder in `folder`."""
-    found = tokenize(folder, rows.texts, experiment.recipe.text.max_tokens)
+def tokens(experiment: Experiment, folder: Path, rows: Rows, *, alone: bool = False) -> Tokens:
+    """Return the transcripts as token ids of the encoder in `folder`.
+
+    Args:
+        experiment: whose recipe says how long they may be, and which clips around one are its context.
+        folder: of the encoder.
+        rows: a whole split, in which context is looked for.
+        alone: without context, whatever the recipe says.
+    """
+    context = None if alone else clips_around(experiment, rows.ids)
+    found = tokenize(folder, rows.texts, experiment.recipe.text.max_tokens, context)
     # In a row one more group is a little more attention, which a CPU begins in no time: less than any padding costs.
     return replace(found, waste=0.0) if experiment.device.type == "cpu" and encodes_rows(folder) else found
 

@@ -220,6 +220,8 @@ class System:
             parts.append("+".join(MODALITY_NAMES[m] for m in self.modalities))
         if self.dataset.endswith(ALIGNED):
             parts.append("aligned")
+        if context := self.first.identity.context:
+            parts.append(f"with {context}")
         if self.first.identity.from_scratch:
             parts.append("from scratch")
         if origin := self.first.facts.get("pseudo_emotions"):

@@ -288,9 +288,11 @@ def _fused_rows(systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
 
 
 def _titles(systems: Sequence[Sequence[_Measured]]) -> list[str]:
-    """Name systems by recipe, variant and modalities; two of one name by what they differ in."""
+    """Name systems by recipe, variant, modalities and context; two of one name by what they differ in."""
     firsts = [runs[0] for runs in systems]
     names = [f"{one.name}, {'+'.join(one.identity.modalities)}" for one in firsts]
+    contexts = [f", with {context}" if (context := one.identity.context) else "" for one in firsts]
+    names = [name + context for name, context in zip(names, contexts, strict=True)]
     return tell_apart(names, [one.identity for one in firsts])
 
 

@@ -13,6 +13,7 @@ from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.build import Fused, check_groups, fusion_objective
+from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
@@ -79,6 +80,8 @@ def fuse(
     encoders = {} if from_scratch else _encoders(experiment, seed)
     if _is_done(run, experiment, seed, from_scratch, encoders, resume=resume, force=force):
         return FuseReport(run.path, seed, True, run.summary)
+    for line in context_remarks(experiment):
+        remark(line)
     if not from_scratch:
         _pretrain_missing(experiment, seed, encoders, watch_pretraining, remark)
     with exclusive(run.path):
@@ -210,7 +213,7 @@ def _facts(
         "score_range": spec.score_range,
         "source": experiment.store.manifest.source,
         "pseudo_emotions": _pseudo_emotions(experiment),
-        "remarks": fusion_objective(experiment).remarks(),
+        "remarks": [*fusion_objective(experiment).remarks(), *context_remarks(experiment)],
         **now,
     }
 

@@ -14,6 +14,7 @@ from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.reopen import reopen
@@ -33,7 +34,8 @@ class PredictReport:
     cut: dict[str, int]
     """Sequences that were longer than the run has positions, by modality."""
     warnings: tuple[str, ...]
-    """What the reader should know of the file: labels that can't be used, characters that were replaced."""
+    """What the reader should know of the file: labels that can't be used, characters that were replaced, ids that do
+    not tell which clips stand around one."""
     out: Path
 
 
@@ -60,13 +62,14 @@ def predict(
     features = read_features(source, replace(fused.experiment.store.spec, split_sizes=None))
     _check_modalities(fused.experiment, features, source, run)
     splits = _chosen(features, split, source)
+    ids = [name for rows in splits.values() for name in rows.ids]
     tables = [_predict_split(fused, name, rows) for name, rows in splits.items()]
     write_predictions(out, pd.concat(tables, ignore_index=True))
     return PredictReport(
         rows={name: len(rows) for name, rows in splits.items()},
         repairs=features.repairs,
         cut=_cut(fused.experiment, splits),
-        warnings=features.layout.warnings,
+        warnings=(*features.layout.warnings, *context_remarks(fused.experiment, ids)),
         out=out,
     )
 

@@ -17,6 +17,7 @@ from dmmsa_cli.cli.study_view import StudyView
 from dmmsa_cli.cli.training_view import TrainingView, data_note
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.stages.ablate import Outcome, Step
 from dmmsa_cli.training.loop import EpochEnd
 
@@ -128,7 +129,8 @@ def print_training(name):
     manifest = SimpleNamespace(source={"path": f"x/{name}"}, data_hash="0" * 64)
     store = SimpleNamespace(manifest=manifest, spec=DatasetSpec(name=name, score_range=3.0))
     device = SimpleNamespace(type="cpu")
-    view.say(data_note(SimpleNamespace(store=store, modalities="tva", name=name, device=device, precision="float32")))
+    facts = {"modalities": "tva", "name": name, "device": device, "precision": "float32", "context": ContextOptions()}
+    view.say(data_note(SimpleNamespace(store=store, **facts)))
 
 
 def print_report(name, monkeypatch):

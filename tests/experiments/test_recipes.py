@@ -219,6 +219,7 @@ DEFAULTS = {
         "encoder": None,
         "pooling": "pooler",
         "max_tokens": 256,
+        "context": {"before": 0, "after": 0},
         "train_in_fusion": False,
         "dropout": None,
         "frozen_layers": None,
