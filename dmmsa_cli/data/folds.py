@@ -21,10 +21,10 @@ from dmmsa_cli.data.manifest import Manifest
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
+from dmmsa_cli.data.videos import VIDEO_END
 from dmmsa_cli.errors import InvalidInput
 
 POOL = ("train", "valid")
-VIDEO_END = "$_$"  # an id is `video$_$clip`
 FEWEST = 4  # videos: half of them leave one to train and one to validate on
 DEAL = 20  # seed of the order in which videos are dealt: the same for every recipe and system
 
