@@ -1,0 +1,69 @@
+"""How often intervals hold the label on the test split: over clips, within videos, and for each class of the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dmmsa_cli.metrics import Scores
+from dmmsa_cli.reporting.runs import System
+from dmmsa_cli.reporting.series.predictions import VIDEO_END, predictions
+from dmmsa_cli.reporting.series.scale import Scale, scale
+from dmmsa_cli.uncertainty import LEVEL, Coverage, coverage, errors, interval, mean_coverage, reach
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """Labels of a split's clips, and what one run, or the mean over several, predicts."""
+
+    labels: Scores
+    """(N,)."""
+    predictions: Scores
+    """(N,)."""
+
+
+def measure(scores: Scale, ids: Sequence[str], test: Foretold, validation: Foretold, level: float) -> Coverage:
+    """Measure on the test split the intervals that the validation split gives.
+
+    Args:
+        scores: how scores of the dataset are read.
+        ids: of the N test clips; clips whose ids name no video are videos of their own.
+        test: the N clips.
+        validation: the M clips that the reach of intervals is taken from.
+        level: of the intervals.
+
+    Raises:
+        InvalidInput: the validation split has too few clips for the level.
+    """
+    whole = scores.score_range
+    distance = reach(errors(validation.labels, validation.predictions, whole), level)
+    return coverage(
+        test.labels,
+        interval(test.predictions, distance, whole),
+        videos=pd.factorize(pd.Series(list(ids)).str.split(VIDEO_END, n=1, regex=False).str[0])[0],
+        bins=scores.classes(test.labels, scores.finest),
+        count=scores.finest,
+        level=level,
+    )
+
+
+def intervals_of(system: System, level: float = LEVEL) -> Coverage:
+    """Measure the intervals of a system's runs, and average over them.
+
+    Raises:
+        InvalidInput: the validation split has too few clips for the level.
+        RunMissing: a run does not hold its predictions of the validation split.
+        RunMismatch: a file is damaged, or of other weights.
+    """
+    table, found = predictions(system), []
+    for run in system.runs:
+        test, kept = table[table["seed"] == run.seed], run.validation
+        found.append(measure(scale(system), list(test["id"]), _foretold(test), _foretold(kept), level))
+    return mean_coverage(found)
+
+
+def _foretold(table: pd.DataFrame) -> Foretold:
+    return Foretold(table["y_true"].to_numpy(np.float32), table["y_pred"].to_numpy(np.float32))
