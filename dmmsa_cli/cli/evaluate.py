@@ -62,15 +62,18 @@ def evaluate(
     often intervals made from the validation split hold the label.
     """
     if predictions:
+        if ensemble:
+            raise InvalidInput("--ensemble puts runs together; --predictions is one file.", "Leave one of them out.")
         _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
         return
+    from dmmsa_cli.uncertainty import check_level
+
+    check_level(level)
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.files import write_json
     from dmmsa_cli.reporting.worth import to_json, worths
     from dmmsa_cli.stages.evaluate import evaluate, find_runs
-    from dmmsa_cli.uncertainty import check_level
 
-    check_level(level)
     found = find_runs(runs or (), dataset, runs_dir)
     evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value, ensemble=ensemble)
     console = open_console()

@@ -46,13 +46,15 @@ def predict(
 ) -> None:
     """Score one's own clips, or words alone, with finished runs; no labels are needed."""
     _check(source, text, csv, out, split)
+    from dmmsa_cli.uncertainty import check_level
+
+    level = None if level is None else check_level(level)
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.data.texts import given_texts, read_texts
     from dmmsa_cli.stages.predict import Wanted, predict, predict_texts
     from dmmsa_cli.training.run import RunFolder
-    from dmmsa_cli.uncertainty import check_level
 
-    wanted = Wanted(None if level is None else check_level(level), probabilities)
+    wanted = Wanted(level, probabilities)
     folders = [RunFolder(run) for run in runs]
     if source is not None and out is not None:
         report = predict(folders, source, out, data_dir=data_dir, device=device.value, split=split, wanted=wanted)

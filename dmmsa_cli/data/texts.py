@@ -74,7 +74,8 @@ def _read(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
         number, where = number + 1, f"{path}, line {reader.line_num}"
         if len(cells) != len(header):
             raise InvalidInput(
-                f"{where}: {len(cells)} cells under {len(header)} columns.", "A text that holds a comma needs quotes."
+                f"{where}: {len(cells)} cell{'s' * (len(cells) != 1)} under {len(header)} columns.",
+                "A text that holds a comma needs quotes.",
             )
         text = unescape_formula(cells[at])
         _check(text, f"{where}: the text")

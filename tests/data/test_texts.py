@@ -47,7 +47,7 @@ def test_a_csv_is_read_whole(tmp_path, content, ids, texts):
         ("id,text\n", "has no rows"),
         ("id,text\na,one\nb, \n", "line 3: the text is empty"),
         ("id,text\na,one, two\n", "line 2: 3 cells under 2 columns"),
-        ("id,text\na\n", "line 2: 1 cells under 2 columns"),
+        ("id,text\na\n", "line 2: 1 cell under 2 columns"),
         ('id,text\na,"one\n', "can't be read as CSV"),
         ("id,text\na,one\nb,two\na,three\n", "id 'a' is in it twice"),
     ],
@@ -68,7 +68,9 @@ def test_another_encoding_and_a_file_that_is_not_there_are_told(tmp_path):
         read_texts(tmp_path)
 
 
-@pytest.mark.parametrize(("text", "words"), [("", "is empty"), ("  \n", "is empty"), ("caf\udce9", "no text in UTF-8")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("", "is empty"), ("  \n", "is empty"), ("caf\udce9", "is no text in UTF-8")]
+)
 def test_a_typed_text_has_words(text, words):
     with pytest.raises(InvalidInput, match=f"--text number 2 {words}"):
         given_texts(["fine", text])

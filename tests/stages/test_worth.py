@@ -20,7 +20,8 @@ from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.predict import Wanted, predict, predict_texts
 from dmmsa_cli.training.run import RunFolder
 from dmmsa_cli.uncertainty import ECE, LEVEL
-from tests.training_runs import open_mini, run_fuse
+from tests.stages.test_what_training_is_given import with_text_features
+from tests.training_runs import open_mini, prepare_mini, run_fuse
 
 FEATURES = [f"uni_{m}_{kind}" for kind in "sd" for m in "TVA"]
 TOGETHER = "micro changed, t+v+a: 2 runs together (mean of predictions)"
@@ -226,7 +227,7 @@ def test_evaluation_keeps_the_validation_split_and_makes_it_once(copy, prepared,
     monkeypatch.setattr(keeping, "_write_predictions", _noting(made, keeping._write_predictions))
     run = both(copy)[0]
     kept = (run.path / KEPT_VALIDATION).read_bytes()
-    for damage in (None, b"", kept.replace(b"\n", b"\n\n", 1), kept[: len(kept) // 2]):
+    for damage in (None, b"", kept.replace(b"$_$", b"$_$9"), kept[: len(kept) // 2]):
         made.clear()
         if damage is not None:
             (run.path / KEPT_VALIDATION).write_bytes(damage)
@@ -339,9 +340,10 @@ def test_a_run_that_needs_more_than_words_says_so_once(trained, prepared):
     assert "--from FILE" in told.value.remedy
 
 
-def test_a_run_on_a_files_own_text_features_needs_those(prepared, micro, tmp_path):
+def test_a_run_on_a_files_own_text_features_needs_those(corpus, micro, tmp_path):
+    prepared = prepare_mini({name: with_text_features(split) for name, split in corpus.items()}, tmp_path)
     settings = ("text.source=features", "data.modalities=[t]", "fusion.epochs=1")
-    run = RunFolder(run_fuse(open_mini(prepared, micro, tmp_path, *settings)).folder)
+    run = RunFolder(run_fuse(open_mini(prepared, micro, tmp_path / "runs", *settings)).folder)
     with pytest.raises(InvalidInput, match="needs text features"):
         predict_texts([run], given_texts(["a film"]), data_dir=prepared, device="cpu")
 
