@@ -85,6 +85,7 @@ def _check(source: Path | None, text: list[str] | None, csv: Path | None, out: P
 
 
 def _tell(console: Console, report: PredictReport) -> None:
+    from dmmsa_cli.data.features import WHOLE
     from dmmsa_cli.data.specs import MODALITY_NAMES
 
     for warning in report.warnings:
@@ -97,7 +98,7 @@ def _tell(console: Console, report: PredictReport) -> None:
     if len(report.runs) > 1:
         console.print(f"The mean of the predictions of {len(report.runs)} runs: {', '.join(report.runs)}.")
     if report.out is not None:
-        rows = ", ".join(f"{count} {name}" for name, count in report.rows.items())
+        rows = ", ".join(f"{count}" if name == WHOLE else f"{count} {name}" for name, count in report.rows.items())
         console.print(f"{report.out}: predictions for {rows} clips")
 
 

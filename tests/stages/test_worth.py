@@ -71,7 +71,7 @@ def new(corpus, tmp_path_factory):
 
 def predicted(runs, new, out, prepared, **wanted):
     predict(runs, new, out, data_dir=prepared, device="cpu", wanted=Wanted(**wanted))
-    return pd.read_csv(out, float_precision="round_trip")
+    return pd.read_csv(out)
 
 
 def rows(table):
@@ -148,7 +148,7 @@ def test_the_row_together_has_the_metrics_of_the_mean_and_no_mean_of_metrics(out
         "micro words, t",
         TOGETHER.replace("changed, t+v+a", "words, t"),
     ]
-    tables = [pd.read_csv(run.path / "predictions.csv", float_precision="round_trip") for run in both(trained)]
+    tables = [pd.read_csv(run.path / "predictions.csv") for run in both(trained)]
     mean = (tables[0]["y_pred"] + tables[1]["y_pred"]) / 2
     (metrics,) = found[TOGETHER].runs
     assert metrics == pytest.approx(score(tables[0]["y_true"], mean, metrics="mosi", score_range=3.0), abs=1e-6)
@@ -173,7 +173,7 @@ def slow_reach(labels, predictions, level):
 
 
 def validated(runs):
-    tables = [pd.read_csv(run.path / KEPT_VALIDATION, float_precision="round_trip") for run in runs]
+    tables = [pd.read_csv(run.path / KEPT_VALIDATION) for run in runs]
     return tables[0]["y_true"], sum(table["y_pred"] for table in tables) / len(tables)
 
 
@@ -253,7 +253,7 @@ def test_coverage_is_that_of_each_runs_own_intervals(worths, trained):
     found = {one.row.title: one.coverage for one in worths.rows}
     shares, widths = [], []
     for run in both(trained):
-        table = pd.read_csv(run.path / "predictions.csv", float_precision="round_trip")
+        table = pd.read_csv(run.path / "predictions.csv")
         reach = slow_reach(*validated([run]), LEVEL)
         low, high = (np.clip(table["y_pred"] + side * reach, -3, 3) for side in (-1, 1))
         shares.append(((low <= table["y_true"]) & (table["y_true"] <= high)).mean())
