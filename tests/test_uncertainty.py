@@ -41,6 +41,13 @@ def test_the_reach_is_the_formulas(values, level):
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_no_last_bit_of_a_product_makes_a_rank_one_too_high(level):
+    """0.55 * 100 is 55.00000000000001 in floating point."""
+    for n in range(fewest(float(level)), 400):
+        assert reach(np.arange(1.0, n + 1), float(level)) == math.ceil((n + 1) * Fraction(level))
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_the_fewest_clips_are_one_over_alpha_less_one(level):
     alpha = 1 - Fraction(level)
     assert fewest(float(level)) == math.ceil(1 / alpha - 1)
