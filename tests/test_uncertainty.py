@@ -101,9 +101,11 @@ def test_a_clip_right_at_the_end_of_an_interval_is_within():
     draw = np.random.default_rng(3)
     labels, predictions = draw.uniform(-3, 3, (2, 500)).astype(np.float32)
     distances = errors(labels, predictions, 3.0)
-    for label, prediction, distance in zip(labels, predictions, distances, strict=True):
-        low, high = interval(np.array([prediction]), float(distance), 3.0)
-        assert low[0] <= label <= high[0]
+    one = np.zeros(1, np.int64)
+    for place in range(500):
+        clip = slice(place, place + 1)
+        ends = interval(predictions[clip], float(distances[place]), 3.0)
+        assert coverage(labels[clip], ends, videos=one, bins=one, count=1, level=0.9).share == 1
 
 
 def test_coverage_by_hand():
