@@ -128,7 +128,8 @@ class Coverage:
     width: float
     """Mean width."""
     videos: float
-    """Mean over the videos of the share within each, so that a long video counts no more than a short one."""
+    """Mean over the videos of the share within each, so that a long video counts no more than a short one; NaN, as the
+    next, where clips name no videos."""
     worst: float
     """The tenth percentile over the videos of that share: a tenth of them have no more than this."""
     by_label: tuple[float, ...]

@@ -100,7 +100,7 @@ def _coverage_json(one: Worth, scores: Scale) -> dict[str, Any]:
         "system": one.row.title,
         "coverage": found.share,
         "mean_width": found.width,
-        "by_video": {"mean": found.videos, "tenth_percentile": found.worst},
+        "by_video": {"mean": _number(found.videos), "tenth_percentile": _number(found.worst)},
         "by_label": [{"label": name, "coverage": _number(share), "clips": clips} for name, share, clips in bins],
     }
 

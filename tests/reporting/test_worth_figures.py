@@ -70,6 +70,17 @@ def test_a_video_counts_once_however_many_clips_it_has(tmp_path):
     assert found.worst == pytest.approx(0.1)
 
 
+def test_where_clips_name_no_videos_nothing_is_said_of_them(tmp_path):
+    folder = write_run(tmp_path)
+    rewrite(folder, id=[f"clip {i}" for i in range(CLIPS)])
+    found = intervals_of(system(tmp_path))
+    assert math.isnan(found.videos) and math.isnan(found.worst)
+    assert 0 < found.share <= 1
+    assert intervals.in_words(found) == f"{100 * found.share:.1f} % of all clips; width {found.width:.2f}"
+    (variant,) = intervals.on_page(collect(tmp_path).systems).variants
+    json.dumps(variant.panels[0].layout, allow_nan=False)
+
+
 def test_what_a_run_lacks_is_told_and_costs_that_figure_alone(tmp_path):
     folder = write_run(tmp_path)
     (folder / "predictions-valid.csv").unlink()

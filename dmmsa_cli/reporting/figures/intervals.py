@@ -33,12 +33,11 @@ def found(system: System) -> Coverage | None:
 def in_words(coverage: Coverage) -> str:
     """Say what they hold of all clips, and within videos.
 
-    Example: `91.3 % of all clips; mean over videos 90.8 %, a tenth of them at most 82.0 %; mean width 2.41`.
+    Example: `91.3 % of all clips; mean over videos 90.8 %, a tenth of them at most 82.0 %; width 2.41`.
     """
     of_all, mean, worst = (f"{100 * share:.1f} %" for share in (coverage.share, coverage.videos, coverage.worst))
-    return (
-        f"{of_all} of all clips; mean over videos {mean}, a tenth of them at most {worst}; width {coverage.width:.2f}"
-    )
+    videos = "" if math.isnan(coverage.videos) else f"; mean over videos {mean}, a tenth of them at most {worst}"
+    return f"{of_all} of all clips{videos}; width {coverage.width:.2f}"
 
 
 def on_paper(subject: Subject) -> Drawing | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def measure(scores: Scale, ids: Sequence[str], test: Foretold, validation: Foret
 
     Args:
         scores: how scores of the dataset are read.
-        ids: of the N test clips; clips whose ids name no video are videos of their own.
+        ids: of the N test clips; where none names a video, nothing is said of videos (NaN).
         test: the N clips.
         validation: the M clips that the reach of intervals is taken from.
         level: of the intervals.
@@ -40,14 +41,17 @@ def measure(scores: Scale, ids: Sequence[str], test: Foretold, validation: Foret
     """
     whole = scores.score_range
     distance = reach(errors(validation.labels, validation.predictions, whole), level)
-    return coverage(
+    video = pd.Series(list(ids)).str.split(VIDEO_END, n=1, regex=False).str[0]
+    found = coverage(
         test.labels,
         interval(test.predictions, distance, whole),
-        videos=pd.factorize(pd.Series(list(ids)).str.split(VIDEO_END, n=1, regex=False).str[0])[0],
+        videos=pd.factorize(video)[0],
         bins=scores.classes(test.labels, scores.finest),
         count=scores.finest,
         level=level,
     )
+    named = any(VIDEO_END in one for one in ids)
+    return found if named else replace(found, videos=math.nan, worst=math.nan)
 
 
 def intervals_of(system: System, level: float = LEVEL) -> Coverage:
