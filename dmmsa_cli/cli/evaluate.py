@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.cli.worth_view import about_worth, worth_tables
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
 
     from dmmsa_cli.metrics import Metrics
     from dmmsa_cli.reporting.results import Column
+    from dmmsa_cli.reporting.worth import Worths
     from dmmsa_cli.stages.evaluate import Evaluated, Evaluation, Row
 
 
@@ -45,6 +47,12 @@ def evaluate(
         Path | None,
         typer.Option("--predictions", metavar="FILE.csv", help="Score these: columns id, y_true, y_pred."),
     ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Add rows of all seeds together: metrics of the mean of predictions.")
+    ] = False,
+    level: Annotated[
+        float, typer.Option("--level", metavar="SHARE", help="Of the intervals that are held against the test split.")
+    ] = 0.9,
     json_out: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write fractions, unrounded, as JSON.")
     ] = None,
@@ -54,25 +62,37 @@ def evaluate(
 ) -> None:
     """Score runs, or anybody's predictions, with the field's metrics.
 
-    Writes metrics.json and predictions.csv into each run, and prints means and standard deviations over seeds.
+    Writes metrics.json and predictions into each run, and prints means and standard deviations over seeds, and how
+    often intervals made from the validation split hold the label.
     """
     if predictions:
+        if ensemble:
+            raise InvalidInput("--ensemble puts runs together; --predictions is one file.", "Leave one of them out.")
         _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
         return
+    from dmmsa_cli.uncertainty import check_level
+
+    check_level(level)
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.files import write_json
+    from dmmsa_cli.reporting.worth import to_json, worths
     from dmmsa_cli.stages.evaluate import evaluate, find_runs
 
     if folds is None:
         found = find_runs(runs or (), dataset, runs_dir)
-        evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
+        evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value, ensemble=ensemble)
+    elif ensemble:
+        raise InvalidInput("--ensemble puts runs on one split together; --folds has many.", "Leave one of them out.")
     else:
         evaluated = _evaluate_folds(folds, runs, dataset, split, data_dir, runs_dir, device)
     console = open_console()
-    for table in evaluated.tables:
-        _show(console, table)
+    worth = [worths(table, level) for table in evaluated.tables]
+    for table, measured in zip(evaluated.tables, worth, strict=True):
+        _show(console, table, measured)
+    if ensemble and not any(row.together for table in evaluated.tables for row in table.systems):
+        console.print("Nothing stands together: no system has more than one run.")
     if json_out and evaluated.tables:
-        values = [table.to_json() for table in evaluated.tables]
+        values = [to_json(table, measured) for table, measured in zip(evaluated.tables, worth, strict=True)]
         write_json(json_out, values[0] if len(values) == 1 else values)
     _report_left_out(evaluated)
 
@@ -134,7 +154,7 @@ def _evaluate_predictions(
         write_json(json_out, without_nan(metrics))
 
 
-def _show(console: Console, table: Evaluation) -> None:
+def _show(console: Console, table: Evaluation, worth: Worths) -> None:
     from dmmsa_cli.metrics import ALL_EMOTIONS
     from dmmsa_cli.reporting.results import COLUMNS, EMOTION_METRICS, LEGEND, emotion_columns
     from dmmsa_cli.stages.evaluate import MAJORITY, PLAINEST
@@ -152,7 +172,10 @@ def _show(console: Console, table: Evaluation) -> None:
     for kind, name in EMOTION_METRICS.items() if learned else ():  # in one table they would not fit on a screen
         console.print()
         console.print(_filled(f"{title}, {name} of emotions", emotion_columns(table.emotions, [kind]), knowing))
-    for line in _notes(table):
+    for grid in worth_tables(worth):
+        console.print()
+        console.print(grid)
+    for line in (*_notes(table), *about_worth(worth)):
         console.print(line, style="dim")
     console.print(LEGEND[spec.metrics], style="dim")
     if learned:
@@ -164,7 +187,7 @@ def _filled(title: str, columns: tuple[Column, ...], systems: list[Row]) -> Tabl
     for system in systems:
         summary = system.summary
         _add(grid, columns, system.title, summary.mean)
-        if summary.runs > 1:
+        if summary.runs > 1:  # of runs together there is one set of metrics, and no spread
             _add(grid, columns, f"  {summary.runs} seeds", summary.sd, spread=True)
     return grid
 

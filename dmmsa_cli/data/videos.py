@@ -24,6 +24,11 @@ def names_videos(ids: Iterable[str]) -> bool:
     return any(VIDEO_END in name for name in ids)
 
 
+def video_of(name: str) -> str:
+    """Return the video that an id names; the whole of an id that names none."""
+    return name.partition(VIDEO_END)[0]
+
+
 def place_of(name: str) -> tuple[str, int] | None:
     """Return video and clip number of an id; none where it is not `video$_$number`."""
     video, _, clip = name.partition(VIDEO_END)

@@ -15,8 +15,10 @@ from dmmsa_cli.data.prediction_table import MADE_FROM, read_predictions
 from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.identity import Identity
+from dmmsa_cli.experiments.validation import kept_validation
 from dmmsa_cli.metrics import Metrics, Summary, summarise
 from dmmsa_cli.plain import read_json
+from dmmsa_cli.training.run import RunFolder
 
 COLLAPSED = 0.05  # of the labels' standard deviation; predictions that vary less are nearly one number
 SPLIT = "test"  # all that stands in a table is measured on the test split
@@ -82,6 +84,16 @@ class Run:
                 f"{path} was made from other weights or data than metrics.json beside it.", evaluate_again(self.folder)
             )
         return table.drop(columns=list(MADE_FROM))
+
+    @cached_property
+    def validation(self) -> pd.DataFrame:
+        """Predictions on the validation split, columns as `predictions` has them.
+
+        Raises:
+            RunMissing: they have not been kept.
+            RunMismatch: they are damaged, or of other weights.
+        """
+        return kept_validation(RunFolder(self.folder), weights=self.made_from["weights"])
 
     @cached_property
     def spread(self) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from dmmsa_cli.data.manifest import MANIFEST
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import InvalidInput, RunMismatch
@@ -20,7 +21,7 @@ from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, 
 from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.experiments.variants import check_names
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import dump_yaml
@@ -92,6 +93,9 @@ def fuse(
             _refuse_another(run, identity)  # once more: by now all encoders are known
         if run.finished:  # by another process, while this one waited for its encoders
             return FuseReport(run.path, seed, True, run.summary)
+        write_json(
+            run.path / MANIFEST, experiment.store.manifest.to_json()
+        )  # so that `predict` can do without the data
         run.begin(dump_yaml(experiment.recipe), _facts(experiment, variant, identity, encoders, run))
         summary = _train(Fused(Encoders(experiment, run, seed, encoders)), seed, identity, watch(), remark)
     return FuseReport(run.path, seed, False, summary)

@@ -63,11 +63,16 @@ def write_run(
 
 
 def measured(folder, table, metrics):
-    """Give a run these predictions and metrics, as if it had been evaluated with its weights and data."""
+    """Give a run these predictions and metrics, as if it had been evaluated with its weights and data.
+
+    It predicts the same on the validation split.
+    """
     data = json.loads((folder / "environment.json").read_text())["data_hash"]
     made_from = {"weights": WEIGHTS, "data": data}
     _json(folder / "metrics.json", {"test": metrics, "made_from": {"test": made_from}})
     write_predictions(folder / "predictions.csv", table.assign(**made_from))
+    validated = table.assign(id=[f"valid-{one}" for one in table["id"]], **made_from)
+    write_predictions(folder / "predictions-valid.csv", validated)
 
 
 def _write_facts(folder, dataset, recipe, variant, seed, modalities, data_hash, published, more):

@@ -5,9 +5,11 @@ from typing import Protocol
 
 from dmmsa_cli.reporting.figures import (
     confusion,
+    intervals,
     losses,
     mae_by_label,
     predictions,
+    reliability,
     similarity,
     systems,
     validation,
@@ -37,5 +39,7 @@ FIGURES: tuple[Figure, ...] = (
     losses,
     confusion,
     mae_by_label,
+    intervals,
+    reliability,
     systems,  # all of the papers' Tables 2 and 3 at once
 )
