@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from dmmsa_cli.metrics import Metrics
     from dmmsa_cli.reporting.results import Column
     from dmmsa_cli.stages.evaluate import Evaluated, Evaluation, Row
+    from dmmsa_cli.stages.missing import MissingEvaluated
+    from dmmsa_cli.training.run import RunFolder
 
 
 class Split(StrEnum):
@@ -41,6 +43,17 @@ def evaluate(
         Path | None,
         typer.Option("--predictions", metavar="FILE.csv", help="Score these: columns id, y_true, y_pred."),
     ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            "--missing",
+            metavar="RATES",
+            help="Leave out tokens and frames at these rates, and whole modalities: 0:0.9:0.1, or 0,0.3,0.6.",
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option("--draws", metavar="N", help="Times that --missing corrupts clips at a rate: 3.")
+    ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write fractions, unrounded, as JSON.")
     ] = None,
@@ -50,8 +63,10 @@ def evaluate(
 ) -> None:
     """Score runs, or anybody's predictions, with the field's metrics.
 
-    Writes metrics.json and predictions.csv into each run, and prints means and standard deviations over seeds.
+    Writes metrics.json and predictions.csv into each run, with --missing missing.json, and prints means and standard
+    deviations over seeds.
     """
+    _check_together(predictions, missing, draws)
     if predictions:
         _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
         return
@@ -60,6 +75,9 @@ def evaluate(
     from dmmsa_cli.stages.evaluate import evaluate, find_runs
 
     found = find_runs(runs or (), dataset, runs_dir)
+    if missing is not None:
+        _evaluate_missing(found, missing, draws, split, json_out, data_dir, device)
+        return
     evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
     console = open_console()
     for table in evaluated.tables:
@@ -70,7 +88,49 @@ def evaluate(
     _report_left_out(evaluated)
 
 
-def _report_left_out(evaluated: Evaluated) -> None:
+def _check_together(predictions: Path | None, missing: str | None, draws: int | None) -> None:
+    if predictions and missing is not None:
+        raise InvalidInput("--missing needs runs to show clips to; --predictions has none.", "Give one of them.")
+    if draws is not None and missing is None:
+        raise InvalidInput("--draws says how often --missing corrupts clips.", "Add --missing 0:0.9:0.1, say.")
+
+
+def _evaluate_missing(
+    runs: list[RunFolder],
+    missing: str,
+    draws: int | None,
+    split: Split,
+    json_out: Path | None,
+    data_dir: Path,
+    device: options.Device,
+) -> None:
+    from dmmsa_cli.cli import missing_view
+    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.experiments.robustness import parse_rates
+    from dmmsa_cli.files import write_json
+    from dmmsa_cli.stages.missing import DRAWS, evaluate_missing
+
+    rates, console = parse_rates(missing), open_console()
+    with missing_view.progress() as on_pass:
+        evaluated = evaluate_missing(
+            runs,
+            rates,
+            draws=DRAWS if draws is None else draws,
+            split=split.value,
+            data_dir=data_dir,
+            device=device.value,
+            remark=lambda line: console.print(line, soft_wrap=not console.is_terminal),
+            on_pass=on_pass,
+        )
+    for table in evaluated.tables:
+        missing_view.show(console, table)
+    if json_out and evaluated.tables:
+        values = [table.to_json() for table in evaluated.tables]
+        write_json(json_out, values[0] if len(values) == 1 else values)
+    _report_left_out(evaluated)
+
+
+def _report_left_out(evaluated: Evaluated | MissingEvaluated) -> None:
     """End with status 1 where a run could not be evaluated, though all others were.
 
     Raises:

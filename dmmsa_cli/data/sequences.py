@@ -88,6 +88,10 @@ class Tokens:
     """Padding to real tokens in a group at most; for most encoders every group is a pass through all their weights."""
     filled: int | None = None
     """Fill every group up to this many positions; none fills it up to its longest row."""
+    unknown: int | None = None
+    """Id of [UNK]; none where a tokenizer has no such token."""
+    special: frozenset[int] = frozenset()
+    """Ids of what a tokenizer puts around the words: [CLS], [SEP], padding, and whatever else it keeps for itself."""
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:

@@ -111,7 +111,7 @@ class Identity:
                 "precision": self.precision,
                 BASE_TEXT: self.base_text,
                 **{key: text[key] for key in ("source", "max_tokens")},
-                **{key: data[key] for key in ("standardise", "fraction", "padded")},
+                **{key: data[key] for key in ("standardise", "fraction", "padded", "missing")},
             }
         )
 
@@ -131,6 +131,18 @@ class Identity:
             "seed": self.seed,
             **({} if self.emotions is None else {THE_EMOTIONS: self.emotions}),
         }
+
+    @property
+    def trained_with_gaps(self) -> str:
+        """What has to be said of a run whose training clips lacked tokens and frames; empty where they were complete.
+
+        Example: `trained with missing data (uniform)`.
+        """
+        missing = self.recipe["data"]["missing"]
+        if missing is None:
+            return ""
+        whole = f", {100 * missing['whole']:g} % whole" if missing["whole"] else ""
+        return f"trained with missing data ({missing['rate']}{whole})"
 
     @property
     def per_seed(self) -> bool:

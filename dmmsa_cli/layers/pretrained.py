@@ -172,7 +172,9 @@ def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:
         highest = max((int(row.max()) for row in ids if len(row)), default=0)
         if highest >= getattr(config, "vocab_size", highest + 1):
             raise ValueError(f"it gives token {highest:,} where the encoder has {config.vocab_size:,} embeddings")
-        return Tokens(ids, tokenizer.pad_token_id or 0)
+        unknown = tokenizer.unk_token_id
+        special = frozenset(tokenizer.all_special_ids) - {unknown}
+        return Tokens(ids, tokenizer.pad_token_id or 0, unknown=unknown, special=special)
 
 
 def _config(folder: Path, **changes: float) -> Any:  # noqa: ANN401

@@ -22,7 +22,7 @@ from dmmsa_cli.experiments.encoders import load_unimodal
 from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
 from dmmsa_cli.experiments.measure import metrics_of_predictions, predictions_of
 from dmmsa_cli.experiments.reopen import reopen
-from dmmsa_cli.experiments.systems import by_system, tell_apart
+from dmmsa_cli.experiments.systems import Named, by_system, system_titles
 from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
@@ -197,11 +197,7 @@ class _Table:
             RunMismatch: a run of the same system and seed has been measured before.
         """
         run, pretrained = fused.encoders.run, fused.encoders.pretrained
-        facts, identity = run.environment, identity_in(run)
-        name = f"{facts['recipe']} {facts['variant']}"
-        same = name, identity.system, identity.seed
-        if any((one.name, one.identity.system, one.identity.seed) == same for one in self.measured):
-            raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
+        name, identity = check_once(run, self.measured)
         for modality, folder in pretrained.items():
             if (modality, folder.path) not in self.alone:
                 self.alone[modality, folder.path] = self._score(_alone(fused, modality, folder, self.split))
@@ -246,7 +242,7 @@ class _Table:
 
     def _encoders_alone(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
         """Give a row for each modality's encoders; where systems have encoders of their own, for each."""
-        titles = _titles(systems)
+        titles = system_titles(systems)
         for modality, name in MODALITY_NAMES.items():
             rows: dict[tuple[Path, ...], Row] = {}
             for title, runs in zip(titles, systems, strict=True):
@@ -262,16 +258,23 @@ class _Table:
             yield from (Row(f"{name} alone", row.runs, row.seeds) if only else row for row in rows.values())
 
 
+def check_once(run: RunFolder, measured: Sequence[Named]) -> tuple[str, Identity]:
+    """Return a run's name, of recipe and variant, and its identity.
+
+    Raises:
+        RunMismatch: a run of the same system and seed has been measured before.
+    """
+    facts, identity = run.environment, identity_in(run)
+    name = f"{facts['recipe']} {facts['variant']}"
+    same = name, identity.system, identity.seed
+    if any((one.name, one.identity.system, one.identity.seed) == same for one in measured):
+        raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
+    return name, identity
+
+
 def _fused_rows(systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
-    for title, runs in zip(_titles(systems), systems, strict=True):
+    for title, runs in zip(system_titles(systems), systems, strict=True):
         yield Row(title, [run.metrics for run in runs], [run.identity.seed for run in runs], runs[0].covers)
-
-
-def _titles(systems: Sequence[Sequence[_Measured]]) -> list[str]:
-    """Name systems by recipe, variant and modalities; two of one name by what they differ in."""
-    firsts = [runs[0] for runs in systems]
-    names = [f"{one.name}, {'+'.join(one.identity.modalities)}" for one in firsts]
-    return tell_apart(names, [one.identity for one in firsts])
 
 
 def _alone(fused: Fused, modality: str, folder: RunFolder, split: str) -> Predictions:
@@ -319,12 +322,12 @@ def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], prediction
     write_predictions(run.path / name, predictions_table(fused, split, predictions).assign(**made_from))
     if predictions.cosine is not None:
         cosine = predictions.cosine.round(6).tolist()
-        _add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
+        add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
     found = {name: without_nan(values) for name, values in metrics.items()}
-    _add_to(run.path / "metrics.json", {split: found}, {split: made_from})
+    add_to(run.path / "metrics.json", {split: found}, {split: made_from})
 
 
-def _add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None = None) -> None:
+def add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None = None) -> None:
     """Write what was found on a split beside what the file knows of the others."""
     try:
         known = read_json(path)

@@ -38,6 +38,7 @@ STATE_FILES = (
     "metrics.jsonl",
     "metrics.json",
     "features.json",
+    "missing.json",
 )
 
 

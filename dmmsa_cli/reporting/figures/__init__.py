@@ -7,6 +7,7 @@ from dmmsa_cli.reporting.figures import (
     confusion,
     losses,
     mae_by_label,
+    missing,
     predictions,
     similarity,
     systems,
@@ -37,5 +38,6 @@ FIGURES: tuple[Figure, ...] = (
     losses,
     confusion,
     mae_by_label,
+    missing,  # metrics by how much of the clips is missing
     systems,  # all of the papers' Tables 2 and 3 at once
 )
