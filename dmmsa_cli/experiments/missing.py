@@ -44,8 +44,12 @@ class Incomplete:
         view = inputs.split(split)
         self.whole = view.whole() if every_row else view
         """The complete clips: text that is frozen comes from the cache."""
-        self._tokens = inputs.transcripts(split) if "t" in experiment.modalities else None
+        self._tokens = self._transcripts(split)
         self._encoder = inputs.encoders.frozen_text() if self.encodes_anew else None
+
+    def _transcripts(self, split: str) -> Tokens | None:
+        read = self.whole.inputs.get("t")
+        return read if read is None or isinstance(read, Tokens) else self.inputs.transcripts(split)
 
     @property
     def encodes_anew(self) -> bool:

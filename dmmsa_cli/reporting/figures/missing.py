@@ -17,6 +17,7 @@ from dmmsa_cli.reporting.figures.subjects import Subject
 from dmmsa_cli.reporting.groups import label
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.missing import Robust, by_grid
+from dmmsa_cli.reporting.results import SCORES
 from dmmsa_cli.reporting.runs import System
 
 AXIS = "share of tokens and frames missing"
@@ -26,12 +27,14 @@ FEWEST_RATES = 2  # of one there is no line
 def shown_metrics(system: System) -> dict[str, str]:
     """Return what is drawn, by metric: the error, and how often the polarity is right."""
     accuracy = "acc2_non0" if "acc2_non0" in system.first.metrics else "acc2"
-    return {"mae": "MAE", accuracy: "Acc-2"}
+    return {"mae": "MAE", accuracy: "Acc-2 (%)"}
 
 
 def curve(one: Robust, metric: str) -> pd.DataFrame:
     """Return a metric by rate: columns rate, mean (over draws and seeds), sd (over seeds; NaN for one)."""
-    rows = [(rate, (found := one.at(rate)).mean[metric], found.sd[metric]) for rate in one.grid[0]]
+    unit = 1 if metric in SCORES else 100  # as the tables have it
+    found = [(rate, one.at(rate)) for rate in one.grid[0]]
+    rows = [(rate, unit * at.mean[metric], unit * at.sd[metric]) for rate, at in found]
     return pd.DataFrame(rows, columns=["rate", "mean", "sd"])
 
 
