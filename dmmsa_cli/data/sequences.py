@@ -92,6 +92,10 @@ class Tokens:
     """How many tokens of every row are its own, from the first on, (N,), where context stands behind them."""
     segment: int = 0
     """The token type of context."""
+    unknown: int | None = None
+    """Id of [UNK]; none where a tokenizer has no such token."""
+    special: frozenset[int] = frozenset()
+    """Ids of what a tokenizer puts around the words: [CLS], [SEP], padding, and whatever else it keeps for itself."""
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:

@@ -164,6 +164,20 @@ def open_experiment(
     return Experiment(store, chosen, path.stem, runs_dir / dataset, place, precision, recipe_file=path)
 
 
+_LATER = ("before", "after", "missing", "averaging_warmup")  # ends of their keys
+
+
+def as_before(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out keys that recipes have got since there were runs, where they ask for nothing.
+
+    So the runs and encoders of before are what they were.
+
+    Args:
+        values: by the keys of a recipe, or of a part of it.
+    """
+    return {key: value for key, value in values.items() if value or not key.endswith(_LATER)}
+
+
 def digest(facts: Mapping[str, Any]) -> str:
     """Return twelve hexadecimal digits that stand for JSON-able facts."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

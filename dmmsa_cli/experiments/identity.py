@@ -15,7 +15,7 @@ from typing import Any
 from dmmsa_cli.data.specs import ALIGNED, MODALITIES, MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe, RunMismatch
 from dmmsa_cli.experiments.base_text import base_text
-from dmmsa_cli.experiments.experiment import Experiment, digest
+from dmmsa_cli.experiments.experiment import Experiment, as_before, digest
 from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.layers.text import ContextOptions
@@ -25,7 +25,6 @@ from dmmsa_cli.training.run import RunFolder
 SHORT = 12  # characters of a hash that are shown
 TRAIN_AGAIN = "Train the run again: delete its folder, then the command that made it."
 
-CONTEXT = "text.context."
 BASE_TEXT = "the base text encoder"
 THE_EMOTIONS = "the emotions of its clips"
 
@@ -120,18 +119,16 @@ class Identity:
                 "precision": self.precision,
                 BASE_TEXT: self.base_text,
                 **{key: text[key] for key in ("source", "max_tokens")},
-                **{key: data[key] for key in ("standardise", "fraction", "padded")},
-                **{key: value for key, value in text["context"].items() if value},
+                **as_before(text["context"]),
+                **as_before({key: data[key] for key in ("standardise", "fraction", "padded", "missing")}),
             }
         )
 
     def _compared(self) -> dict[str, Any]:
         """Every single fact that decides, under the name that a message gives it."""
         encoders = {encoder_name(m): value for m, value in self.encoders.items()}
-        # A context of no clips is left out: runs of before there could be any are what they were.
-        recipe = {key: value for key, value in flat(self.recipe).items() if value or not key.startswith(CONTEXT)}
         return {
-            **recipe,
+            **as_before(flat(self.recipe)),
             "dataset": self.dataset,
             "SYNTHETIC": self.synthetic,
             "data": self.data_hash,
@@ -148,6 +145,18 @@ class Identity:
     def context(self) -> str:
         """The clips around one that the text encoder reads with it, `2 clips before`; nothing where there are none."""
         return ContextOptions(**self.recipe["text"]["context"]).in_words() if "t" in self.modalities else ""
+
+    @property
+    def trained_with_gaps(self) -> str:
+        """What has to be said of a run whose training clips lacked tokens and frames; empty where they were complete.
+
+        Example: `trained with missing data (uniform)`.
+        """
+        missing = self.recipe["data"]["missing"]
+        if missing is None:
+            return ""
+        whole = f", {100 * missing['whole']:g} % whole" if missing["whole"] else ""
+        return f"trained with missing data ({missing['rate']}{whole})"
 
     @property
     def per_seed(self) -> bool:

@@ -29,6 +29,7 @@ from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.experiments.states import cached_states, padded, state_batches
 from dmmsa_cli.layers.pretrained import encodes_rows, tokenize
+from dmmsa_cli.layers.text import TextEncoder
 
 Source = Frames | Tokens | Tensor
 """Sequences of one modality, or its embeddings (N, width)."""
@@ -88,10 +89,22 @@ class Inputs:
             return Frames(rows, "t", width, waste=ONE_GROUP)
         if split is not None:
             return Frames(self._state_splits[split], "t", width, waste=ONE_GROUP)
-        device, encoder = self.encoders.experiment.device, self.encoders.frozen_text()
-        made = state_batches(encoder, self._tokens(rows), device=device, padded=padded(self.encoders))
-        states = Split("", list(made))
-        return Frames(states, "t", width, waste=ONE_GROUP)
+        return self._states(self._tokens(rows), self.encoders.frozen_text())
+
+    def transcripts(self, split: str) -> Tokens:
+        """Return the transcripts of a split of the store as token ids."""
+        return self._tokens(self.encoders.experiment.store.split(split))
+
+    def encoded(self, tokens: Tokens, encoder: TextEncoder) -> Source:
+        """Return what the model reads of transcripts where text is frozen: encoded here and now, and kept nowhere."""
+        if self.encoders.experiment.reading("t") == "sequence":
+            return self._states(tokens, encoder)
+        return embed_tokens(encoder, tokens, device=self.encoders.experiment.device)
+
+    def _states(self, tokens: Tokens, encoder: TextEncoder) -> Frames:
+        device = self.encoders.experiment.device
+        states = Split("", list(state_batches(encoder, tokens, device=device, padded=padded(self.encoders))))
+        return Frames(states, "t", self.encoders.widths["t"], waste=ONE_GROUP)
 
     @cached_property
     def _state_splits(self) -> Mapping[str, Split]:

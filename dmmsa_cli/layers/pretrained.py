@@ -177,7 +177,10 @@ def tokenize(folder: Path, texts: Sequence[str], max_tokens: int, around: Sequen
         positions = getattr(config, "max_position_embeddings", max_tokens)
         limit = min(max_tokens, tokenizer.model_max_length, positions)
         alone = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if texts else []
-        found = Tokens([np.array(row, np.int64) for row in alone], tokenizer.pad_token_id or 0)
+        unknown = tokenizer.unk_token_id
+        special = frozenset(tokenizer.all_special_ids) - {unknown}
+        ids = [np.array(row, np.int64) for row in alone]
+        found = Tokens(ids, tokenizer.pad_token_id or 0, unknown=unknown, special=special)
         if around:
             found = _with_context(found, tokenizer, config, texts, around, limit)
         highest = max((int(row.max()) for row in found.ids if len(row)), default=0)

@@ -31,6 +31,8 @@ class Collection:
     """Finished runs that `dmmsa evaluate` has not seen."""
     damaged: list[RunMismatch] = field(default_factory=list)
     """Runs that can't be read, each told with what to do about it."""
+    stale: list[RunMismatch] = field(default_factory=list)
+    """Why what was found of runs on incomplete clips can't be shown; the runs themselves are."""
 
 
 def collect(runs_dir: Path, dataset: str | None = None) -> Collection:

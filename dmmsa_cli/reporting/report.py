@@ -25,6 +25,7 @@ from dmmsa_cli.plain import read_json
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.missing import faults
 from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
@@ -141,6 +142,7 @@ def _readable(found: Collection) -> Collection:
         runs = [run for run in system.runs if _has_predictions(run, kept)]
         if runs:
             kept.systems.append(system if len(runs) == len(system.runs) else System(tuple(runs)))
+    kept.stale.extend(faults(kept.systems))
     return kept
 
 
@@ -198,6 +200,7 @@ def _about_runs(collection: Collection) -> list[str]:
             f"Damaged, and left out everywhere: {error.what.rstrip('.')}. {error.remedy}"
             for error in collection.damaged
         ),
+        *(f"No tables of missing data: {error.what.rstrip('.')}. {error.remedy}" for error in collection.stale),
         *(
             f"Unfinished, or still running: {', '.join(names)} in {place}. To go on: {command}."
             for (place, command), names in unfinished.items()

@@ -236,6 +236,8 @@ class System:
             parts.append(f"with {context}")
         if self.first.identity.from_scratch:
             parts.append("from scratch")
+        if gaps := self.first.identity.trained_with_gaps:
+            parts.append(gaps)
         if origin := self.first.facts.get("pseudo_emotions"):
             parts.append(f"pseudo-emotions of {origin}")
         if spec is not None and spec.source is not None and not self.published_data:

@@ -10,13 +10,16 @@ from pathlib import Path
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.experiments.variants import in_words
+from dmmsa_cli.metrics import Summary
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Row, Table
 from dmmsa_cli.reporting.control import about_control
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
 from dmmsa_cli.reporting.marks import with_marks
-from dmmsa_cli.reporting.naming import unique
+from dmmsa_cli.reporting.missing import LEGEND as LEGEND_OF_MISSING
+from dmmsa_cli.reporting.missing import Robust, about_protocol, by_grid, rate_name, rates_name
+from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.paper_tables import published_table
 from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.results import COLUMNS, EMOTIONS_LEGEND, LEGEND, Column, emotion_columns, emotions_of
@@ -76,7 +79,8 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
         for recipe in dict.fromkeys([*study.bases, *recipes])
         if recipe not in study.partners or recipe in study.bases  # else in the table of the recipe that it is beside
     ]
-    return [all_runs_table(systems), *emotion_tables(systems), *(table for table in found if table is not None)]
+    own = [all_runs_table(systems), *emotion_tables(systems), *missing_tables(systems)]
+    return [*own, *(table for table in found if table is not None)]
 
 
 def all_runs_table(systems: Sequence[System]) -> Table:
@@ -114,6 +118,56 @@ def emotion_tables(systems: Sequence[System]) -> list[Table]:
             legend=EMOTIONS_LEGEND,
         )
     ]
+
+
+def missing_tables(systems: Sequence[System]) -> list[Table]:
+    """Build the tables of clips that lack something: means over the rates, each rate, and whole modalities left out."""
+    return [
+        table
+        for (rates, draws), some in by_grid(systems).items()
+        for what, rows in _missing_rows(some, rates)
+        for table in [_missing_table(some, what, rows, [*about_protocol(rates, draws), LEGEND_OF_MISSING])]
+    ]
+
+
+Lacking = tuple[str, Robust, Summary]
+"""What is missing, or what is there; of which system; and what it then says."""
+
+
+def _missing_rows(some: Sequence[Robust], rates: Sequence[float]) -> list[tuple[str, list[Lacking]]]:
+    names = dict.fromkeys(name for one in some for name in one.found[0].present)
+    present = [(name, one, found) for name in names for one in some if (found := one.present(name)) is not None]
+    return [
+        (f"mean over the rates {rates_name(rates)}", [("", one, one.over_rates) for one in some]),
+        ("by rate", [(f"r = {rate_name(rate)}", one, one.at(rate)) for rate in rates for one in some]),
+        ("by the modalities that are there", [row for row in present if len(names) > 1]),
+    ]
+
+
+def _missing_table(some: Sequence[Robust], what: str, rows: Sequence[Lacking], remarks: Sequence[str]) -> Table:
+    systems = [one.system for one in some]
+    several = len({system.conditions for system in systems}) > 1
+    named = tell_apart([_plain_name(system, conditions=several) for system in systems], systems)
+    labels = {id(one): f"{name} ({one.seeds})" for name, one in zip(named, some, strict=True)}
+    columns, dataset = _columns(systems[0]), systems[0].dataset
+    parts = {f"{part}: {labels[id(one)]}" if part else labels[id(one)]: part for part, one, _ in rows}
+    return _own_table(
+        f"{dataset}-missing-{slug(what)}",
+        f"Missing data on {dataset}, {what}",
+        [
+            our_row(label, one.system, columns, summary=found)
+            for label, (_, one, found) in zip(parts, rows, strict=True)
+        ],
+        group_of=lambda row: row.system and (parts[row.label], *_terms(row.system)),
+        among="among rows that lack the same, of the same data, modalities and text encoder",
+        legend=LEGEND[_metric_set(systems[0])],
+        remarks=remarks,
+    )
+
+
+def _terms(system: System) -> tuple[Hashable, ...]:
+    """What systems share that may be compared though they were trained on other clips: with gaps, or complete ones."""
+    return system.data_hash, system.modalities, system.text_encoder
 
 
 def _plain_name(system: System, *, conditions: bool) -> str:

@@ -21,7 +21,7 @@ from dmmsa_cli.experiments.encoders import load_unimodal
 from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
 from dmmsa_cli.experiments.measure import metrics_of_predictions, metrics_of_scores, predictions_of
 from dmmsa_cli.experiments.reopen import reopen
-from dmmsa_cli.experiments.systems import by_system, tell_apart
+from dmmsa_cli.experiments.systems import Named, by_system, system_titles
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.heads import Head
 from dmmsa_cli.metrics import Metrics, Scores, Summary, summarise, without_nan
@@ -267,11 +267,7 @@ class _Table:
             RunMismatch: a run of the same system and seed has been measured before.
         """
         run, pretrained = fused.encoders.run, fused.encoders.pretrained
-        facts, identity = run.environment, identity_in(run)
-        name = f"{facts['recipe']} {facts['variant']}"
-        same = name, identity.system, identity.seed
-        if any((one.name, one.identity.system, one.identity.seed) == same for one in self.measured):
-            raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
+        name, identity = check_once(run, self.measured)
         for modality, folder in pretrained.items():
             if (modality, folder.path) not in self.alone:
                 self.alone[modality, folder.path] = self._score(_alone(fused, modality, folder, self.split))
@@ -336,7 +332,7 @@ class _Table:
 
     def _encoders_alone(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
         """Give a row for each modality's encoders; where systems have encoders of their own, for each."""
-        titles = _titles(systems)
+        titles = system_titles(systems)
         for modality, name in MODALITY_NAMES.items():
             rows: dict[tuple[Path, ...], Row] = {}
             for title, runs in zip(titles, systems, strict=True):
@@ -353,7 +349,7 @@ class _Table:
 
     def _fused(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
         """Give a row for each system; beside one of several runs, where that is wanted, one of all of them together."""
-        for title, runs in zip(_titles(systems), systems, strict=True):
+        for title, runs in zip(system_titles(systems), systems, strict=True):
             seeds = [run.identity.seed for run in runs]
             yield Row(title, [run.metrics for run in runs], seeds, runs[0].covers, _predicted(runs))
             if self.ensemble and len(runs) > 1:
@@ -372,6 +368,20 @@ class _Table:
         )
         name = f"{title}: {len(runs)} runs together ({MEAN_OF_PREDICTIONS})"
         return Row(name, [found], seeds, one.covers, _predicted([one]), together=len(runs))
+
+
+def check_once(run: RunFolder, measured: Sequence[Named]) -> tuple[str, Identity]:
+    """Return a run's name, of recipe and variant, and its identity.
+
+    Raises:
+        RunMismatch: a run of the same system and seed has been measured before.
+    """
+    facts, identity = run.environment, identity_in(run)
+    name = f"{facts['recipe']} {facts['variant']}"
+    same = name, identity.system, identity.seed
+    if any((one.name, one.identity.system, one.identity.seed) == same for one in measured):
+        raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
+    return name, identity
 
 
 def _mean_of(runs: Sequence[_Measured]) -> _Measured:
@@ -394,15 +404,6 @@ def _predicted(runs: Sequence[_Measured]) -> Predicted:
         validation=np.stack([run.validation for run in runs]),
         classes={name: np.stack([own[name] for own in probabilities]) for name in probabilities[0]},
     )
-
-
-def _titles(systems: Sequence[Sequence[_Measured]]) -> list[str]:
-    """Name systems by recipe, variant, modalities and context; two of one name by what they differ in."""
-    firsts = [runs[0] for runs in systems]
-    names = [f"{one.name}, {'+'.join(one.identity.modalities)}" for one in firsts]
-    contexts = [f", with {context}" if (context := one.identity.context) else "" for one in firsts]
-    names = [name + context for name, context in zip(names, contexts, strict=True)]
-    return tell_apart(names, [one.identity for one in firsts])
 
 
 def _alone(fused: Fused, modality: str, folder: RunFolder, split: str) -> Predictions:

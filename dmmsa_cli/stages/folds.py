@@ -15,7 +15,7 @@ from dmmsa_cli.data.prediction_table import read_predictions
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import DmmsaError, RunMissing
 from dmmsa_cli.experiments.identity import Identity, identity_in
-from dmmsa_cli.experiments.systems import tell_apart
+from dmmsa_cli.experiments.systems import system_titles
 from dmmsa_cli.metrics import Metrics, score
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluate import PLAINEST, Evaluated, Evaluation, Row, evaluate, finished_runs
@@ -54,6 +54,9 @@ def evaluate_folds(
         split="test",
         folds=folds,
         rows=sum(len(store.split("test")) for store in stores),
+        ids=[clip for store in stores for clip in store.split("test").ids],
+        labels=np.concatenate([store.split("test").labels["y"] for store in stores]),
+        validation_labels=np.empty(0, np.float32),  # each fold has its own
         data_hash=base.manifest.data_hash,
         source=base.manifest.source,
         notes={},
@@ -97,11 +100,7 @@ def _rows(store: Store, whole: Sequence[_OnFolds]) -> Iterator[Row]:
     systems: Mapping[tuple[str, str], list[_OnFolds]] = defaultdict(list)
     for one in whole:
         systems[one.name, one.identity.across_folds].append(one)
-    firsts = [seeds[0] for seeds in systems.values()]
-    titles = tell_apart(
-        [f"{one.name}, {'+'.join(one.identity.modalities)}" for one in firsts], [o.identity for o in firsts]
-    )
-    for title, seeds in zip(titles, systems.values(), strict=True):
+    for title, seeds in zip(system_titles(list(systems.values())), systems.values(), strict=True):
         by_seed = sorted(seeds, key=lambda one: one.identity.seed)
         yield Row(title, [_together(store, one) for one in by_seed], [one.identity.seed for one in by_seed])
 

@@ -11,14 +11,16 @@ from torch import nn
 
 from dmmsa_cli.data.manifest import MANIFEST
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.data.views import EpochBatches
+from dmmsa_cli.data.views import EpochBatches, View
 from dmmsa_cli.errors import InvalidInput, RunMismatch
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused, check_groups, fusion_objective
 from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
 from dmmsa_cli.experiments.measure import metrics_of
+from dmmsa_cli.experiments.missing import Incomplete, check_text, gaps_of_epoch
 from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.experiments.variants import check_names
 from dmmsa_cli.files import exclusive, write_json
@@ -123,6 +125,8 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
         )
     check_modalities(experiment, seed)
     check_groups(experiment, seed)
+    if experiment.recipe.data.missing is not None:
+        check_text(experiment, base_text(experiment, seed) if experiment.has_text_encoder else None)
 
 
 # --- what is there already ------------------------------------------------------------------------------------------
@@ -232,12 +236,12 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
     experiment, schedule = fused.experiment, fused.experiment.recipe.fusion
     for line in fused.objective.remarks():
         remark(line)
-    train, valid = fused.inputs.split("train"), fused.inputs.split("valid")
+    train, valid = _training_clips(fused, seed, remark), fused.inputs.split("valid")
     seed_everything(seed)  # here, since loading an encoder draws random numbers where its output is not cached yet
     model = fused.at_start()
 
     def batches(epoch: int) -> EpochBatches:
-        return train.shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
+        return train(epoch).shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         return metrics_of(experiment, trained, valid, fused.objective.heads)
@@ -245,3 +249,17 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
     state = Training(model, fused.objective, schedule, device=experiment.device, precision=experiment.precision)
     run = fused.encoders.run
     return fit(state, run, identity=identity.key, batches=batches, evaluate=evaluate, watch=watch)
+
+
+def _training_clips(fused: Fused, seed: int, remark: Callable[[str], None]) -> Callable[[int], View]:
+    """Return the training clips by the number of an epoch: the same in all, but where `data.missing` makes gaps."""
+    if fused.experiment.recipe.data.missing is None:
+        train = fused.inputs.split("train")
+        return lambda epoch: train
+    clips, gaps = Incomplete(fused.inputs, "train"), gaps_of_epoch(fused.experiment, seed)
+    if clips.encodes_anew:
+        remark(
+            f"data.missing: the text encoder reads {len(clips.whole):,} corrupted transcripts anew before each epoch; "
+            "complete ones, those of validation, come from the cache."
+        )
+    return lambda epoch: clips.view(gaps(epoch))

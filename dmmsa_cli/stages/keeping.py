@@ -53,9 +53,9 @@ def write_run(fused: Fused, split: str, metrics: dict[str, Metrics], predictions
     made_from = _write_predictions(fused, split, predictions)
     if predictions.cosine is not None:
         cosine = predictions.cosine.round(6).tolist()
-        _add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
+        add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
     found = {name: without_nan(values) for name, values in metrics.items()}
-    _add_to(run.path / "metrics.json", {split: found}, {split: made_from})
+    add_to(run.path / "metrics.json", {split: found}, {split: made_from})
 
 
 def _write_predictions(fused: Fused, split: str, predictions: Predictions) -> dict[str, str]:
@@ -67,7 +67,7 @@ def _write_predictions(fused: Fused, split: str, predictions: Predictions) -> di
     return made_from
 
 
-def _add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None = None) -> None:
+def add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None = None) -> None:
     """Write what was found on a split beside what the file knows of the others."""
     try:
         known = read_json(path)

@@ -194,17 +194,25 @@ def _average(model: nn.Module, schedule: Schedule) -> AveragedModel | None:
     decay = schedule.weight_averaging
     if decay is None:
         return None
-    blend = _warmed(decay) if schedule.averaging_warmup else get_ema_multi_avg_fn(decay)
+    blend = _warmed(decay) if schedule.averaging_warmup else _blend(decay)
     # Of the parameters; buffers (statistics of the frames, what batch norm has seen) are kept those of the model.
-    return AveragedModel(model, multi_avg_fn=blend)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=blend)
 
 
-def _warmed(decay: float) -> Callable[[Any, Any, Tensor], None]:
+_Weights = tuple[Tensor, ...] | list[Tensor]
+_Blend = Callable[[_Weights, _Weights, Tensor | int], None]
+
+
+def _blend(decay: float) -> _Blend:
+    blend: _Blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return blend
+
+
+def _warmed(decay: float) -> _Blend:
     """A decay that grows from 2/11, after the first step, to `decay`."""
 
-    def blend(average: Any, current: Any, steps: Tensor) -> None:  # noqa: ANN401  (torch's own lack of a hint)
-        n = float(steps)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(average, current, steps)
+    def blend(average: _Weights, current: _Weights, steps: Tensor | int) -> None:
+        _blend(min(decay, (1 + int(steps)) / (10 + int(steps))))(average, current, steps)
 
     return blend
 

@@ -40,6 +40,7 @@ STATE_FILES = (
     "metrics.jsonl",
     "metrics.json",
     "features.json",
+    "missing.json",
 )
 
 

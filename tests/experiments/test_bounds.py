@@ -6,6 +6,7 @@ import typing
 
 import pytest
 
+from dmmsa_cli.data.missing import MissingOptions
 from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.experiments.recipes import Recipe
 from dmmsa_cli.layers.sequence import SequenceOptions
@@ -43,6 +44,7 @@ BOUNDS = [
         {},
         {"fraction": ((1e-9, 0.5, 1.0), (0.0, -0.1, 1.001)), "modalities": ((("a",), None), ((), ("x",)))},
     ),
+    (MissingOptions, {}, {"rate": (("uniform", 1e-9, 0.999), (0.0, 1.0, -0.1)), "whole": SHARE}),
     (
         SequenceOptions,
         {},

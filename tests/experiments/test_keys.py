@@ -69,6 +69,7 @@ LEAVES = {
     "data.aligned": (True, NONE),  # only refuses what is not
     "data.fraction": (0.5, {*EVERY, TINY}),  # the tiny encoder's words are those of these rows
     "data.modalities": (["t", "v", "a"], NONE),  # each encoder is trained alone
+    "data.missing": ({"rate": "uniform"}, NONE),  # on complete clips
     "text.encoder": ("another", {NAMED}),
     "text.pooling": ("mean", {*TEXT, "base cache"}),
     "text.max_tokens": (128, {*TEXT, "base cache", TINY}),  # the tiny one has so many positions

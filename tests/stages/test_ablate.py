@@ -82,11 +82,13 @@ def test_every_shipped_study_fits_every_datasets_recipe(name, dataset):
 def test_the_issues_studies_are_shipped():
     papers = {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"}
     sisters = {"mmiln", "mmiln-layers", "sequential-mtl", "mmolre", "mmolre-ranks", "mmolre-active"}
-    assert papers | sisters | {"weighting", "weighting-many", "context"} == set(study_names())
+    assert papers | sisters | {"weighting", "weighting-many", "context", "missing"} == set(study_names())
     assert [v.label for v in load_study("data").variants] == ["1.0", "0.8", "0.6", "0.4", "0.2", "0.1"]
     taus = [v.set.get("objective.weighting.temperature") for v in load_study("gdwg").variants]
     assert taus == [0.1, 0.5, None, 2, None]
     assert [v.set.get("objective.msc.classes") for v in load_study("msc").variants] == [2, None, 5, 7]
+    gaps = [v.set.get("data.missing.rate") for v in load_study("missing").variants]
+    assert gaps == [None, "uniform", "uniform", 0.3, 0.6]
     networks = [
         load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants
     ]

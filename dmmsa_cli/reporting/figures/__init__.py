@@ -8,6 +8,7 @@ from dmmsa_cli.reporting.figures import (
     intervals,
     losses,
     mae_by_label,
+    missing,
     predictions,
     reliability,
     similarity,
@@ -41,5 +42,6 @@ FIGURES: tuple[Figure, ...] = (
     mae_by_label,
     intervals,
     reliability,
+    missing,  # metrics by how much of the clips is missing
     systems,  # all of the papers' Tables 2 and 3 at once
 )
