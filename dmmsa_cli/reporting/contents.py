@@ -114,10 +114,10 @@ class Comparison:
     def verdict(self, metric: str) -> Verdict:
         """Say whether a difference is more than noise.
 
-        Noise is where the interval holds 0, or reaches from it no further than any digit that is printed.
+        Noise is where the interval holds 0, or where the difference itself is less than any digit that is printed.
         """
         found = self.differences[metric]
-        if found.low <= 0 <= found.high or max(abs(found.low), abs(found.high)) < PRINTED / 2:
+        if found.low <= 0 <= found.high or abs(found.value) < PRINTED / 2:
             return Verdict.NOISE
         return Verdict.FEW if self.drawn[0] < FEW_DRAWN else Verdict.REAL
 

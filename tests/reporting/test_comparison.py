@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -386,6 +387,17 @@ def test_a_difference_that_no_printed_digit_shows_is_not_called_real(tmp_path):
     assert "MAE is equal to that of w/o GDWG" in comparison.sentence
     assert comparison.verdict("mae") == "within noise"
     assert "more than the noise" not in comparison.sentence
+
+
+def test_what_is_said_to_be_equal_is_not_said_to_be_more_than_noise(tmp_path):
+    for variant, changes in (("full", None), ("no-gdwg", {"objective.weighting.name": "equal"})):
+        write_run(tmp_path, variant=variant, changes=changes)
+    (comparison,) = compare(collect(tmp_path).systems)
+    hair = {"value": -4e-5, "low": -9e-5, "high": -1e-5}  # the interval's far end would be printed, the value is not
+    with_hair = {name: replace(found, **hair) for name, found in comparison.differences.items()}
+    assert replace(comparison, differences=with_hair).verdict("mae") == "within noise"
+    seen = {name: replace(found, **hair | {"value": -6e-5}) for name, found in comparison.differences.items()}
+    assert replace(comparison, differences=seen).verdict("mae") == "more than the noise of the clips"
 
 
 def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):
