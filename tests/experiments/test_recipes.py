@@ -213,7 +213,14 @@ STAGE_DEFAULTS = {
 }
 ENCODER_DEFAULTS = {"layers": 1, "heads": 8, "position_dropout": 0.5, "layer_dropout": 0.5}
 DEFAULTS = {
-    "data": {"standardise": True, "fraction": 1.0, "padded": False, "aligned": False, "modalities": None},
+    "data": {
+        "standardise": True,
+        "fraction": 1.0,
+        "padded": False,
+        "aligned": False,
+        "modalities": None,
+        "missing": None,
+    },
     "text": {
         "source": "encoder",
         "encoder": None,
