@@ -120,9 +120,9 @@ def _out_of_patience(state: Training, progress: Progress, first_candidate: int) 
 class _Checkpoints:
     """Writes the state of the loop where that costs little beside what has been trained since the last time.
 
-    AdamW's state and an average of 110 M parameters are 1.8 GB with them: written every epoch they can cost more than a
-    kill would. A run that is resumed from an older checkpoint trains the same epochs again, bit for bit, and writes over
-    the log and the best weights that it left.
+    With 110 M parameters, AdamW's state and an average it is 1.8 GB: written every epoch it can cost more than a kill
+    would. A run that is resumed from an older checkpoint trains the same epochs again, bit for bit, and writes over the
+    log and the best weights that it left.
     """
 
     def __init__(self, run: RunFolder, identity: str) -> None:
