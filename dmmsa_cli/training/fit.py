@@ -92,9 +92,7 @@ def fit(
                 if progress.note(event, first_candidate):
                     run.save_weights(state.evaluated)
                 run.write_log(progress.log)
-                if (
-                    checkpoints.due and state.epoch < state.schedule.epochs
-                ):  # after the last it would be removed at once
+                if state.epoch < state.schedule.epochs and checkpoints.due:  # the last one's would be removed at once
                     checkpoints.write(state, progress)
             watch(event, progress)
             if stop.requested:

@@ -293,13 +293,35 @@ def killed_after(epoch, step):
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_a_kill_loses_no_more_than_the_epoch_under_way(tmp_path, uninterrupted, epoch):
+def test_a_run_that_was_killed_ends_where_the_uninterrupted_one_ends(tmp_path, uninterrupted, epoch):
     with pytest.raises(Killed):
         run_fit(dmmsa(schedule()), tmp_path, watch=killed_after(epoch, 2))
     assert (tmp_path / "checkpoint.safetensors").exists() == (epoch > 1)
     # Without a checkpoint a run begins anew, from its own seed; with one, whatever the generators held is replaced.
     run_fit(dmmsa(schedule(), seed=1 if epoch == 1 else 7), tmp_path)
     assert result(tmp_path) == uninterrupted[0]
+
+
+def test_a_checkpoint_is_written_where_it_is_worth_its_cost(tmp_path, monkeypatch):
+    """A clock of our own: an epoch takes fifteen seconds, writing its state two."""
+    now, written = [0.0], []
+
+    def write(run, tensors, facts):
+        written.append(facts["counters"]["epoch"])
+        now[0] += 2
+
+    def epoch(model):
+        now[0] += 15
+        return {"mae": 1.0}
+
+    monkeypatch.setattr("dmmsa_cli.training.fit.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(RunFolder, "save_checkpoint", write)
+    run_fit(dmmsa(schedule(epochs=8)), tmp_path, evaluate=epoch)
+    assert written == [1, 4, 7]  # then after forty seconds; after the last epoch nobody would read it
+    written.clear()
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(schedule(epochs=8)), tmp_path / "stopped", evaluate=epoch, watch=stop_at(3))
+    assert written == [1, 3]  # whoever is asked to stop loses nothing
 
 
 def test_a_run_killed_after_its_patience_ended_does_not_go_on(tmp_path):
