@@ -128,8 +128,9 @@ def test_evaluate_tells_what_predictions_are_worth(trained, prepared):
     assert values["together"][0]["runs"] == 2
 
 
-def test_the_level_of_evaluate_is_that_of_the_page():
-    assert inspect.signature(evaluate).parameters["level"].default == LEVEL
+def test_the_level_that_help_names_is_the_usual_one():
+    (level,) = (x for x in inspect.signature(evaluate, eval_str=True).parameters["level"].annotation.__metadata__)
+    assert level.help.endswith(f"test split: {LEVEL}.")
 
 
 def test_words_alone_are_printed_with_their_scores(prepared, micro, tmp_path):
@@ -232,7 +233,7 @@ ERRORS = {
     ),
     "one file together": (
         ["evaluate", "--predictions", "x.csv", "--dataset", "mini", "--ensemble"],
-        ["--ensemble puts runs together"],
+        ["--ensemble means nothing beside --predictions"],
     ),
     "predictions without a dataset": (["evaluate", "--predictions", "x.csv"], ["--dataset NAME"]),
 }

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from dmmsa_cli.cli import missing_view
-from dmmsa_cli.cli.evaluate import evaluate
+from dmmsa_cli.cli.evaluate import Split, evaluate
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.experiments.robustness import Robustness, presences
@@ -21,8 +21,17 @@ METRICS = score([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0], [-1.0, 1.0, 0.5, 1.5, -0.5, 2.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"draws": 3}, "--draws says how often --missing"),
-        ({"missing": "0,0.5", "predictions": Path("x.csv"), "dataset": "mosi"}, "--missing needs runs"),
+        ({"draws": 3}, "--draws means nothing without --missing"),
+        ({"draws": 3, "folds": 5}, "--draws means nothing beside --folds"),
+        ({"ensemble": True, "folds": 5}, "--ensemble means nothing beside --folds"),
+        ({"ensemble": True, "missing": "0"}, "--ensemble means nothing beside --missing"),
+        ({"level": 0.9, "missing": "0"}, "--level means nothing beside --missing"),
+        ({"missing": "0,0.5", "predictions": Path("x.csv")}, "--predictions and --missing are different questions"),
+        ({"folds": 5, "predictions": Path("x.csv")}, "--predictions and --folds are different questions"),
+        ({"folds": 5, "missing": "0"}, "--folds and --missing are different questions"),
+        ({"folds": 5}, "Add --dataset NAME"),
+        ({"folds": 5, "dataset": "mosi", "split": Split.valid}, "and no --split"),
+        ({"level": 1.0, "dataset": "mosi"}, "--level 1 is not between 0 and 1"),
     ],
 )
 def test_options_that_mean_nothing_together_are_told(arguments, words):
