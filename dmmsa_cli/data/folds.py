@@ -62,6 +62,12 @@ def fold_named(name: str) -> Fold | None:
     return fold if fold and str(fold) == name and 1 <= fold.number <= fold.folds and fold.folds >= 2 else None
 
 
+def whole_of(name: str) -> str:
+    """Return the dataset that a name is of a fold of; the name itself where it is not a fold's."""
+    fold = fold_named(name)
+    return fold.dataset if fold else name
+
+
 def open_dataset(data_dir: Path, name: str) -> Store:
     """Open a prepared dataset, or a fold of one.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from dmmsa_cli.data.folds import whole_of
 from dmmsa_cli.data.prediction_table import MADE_FROM, read_predictions
 from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
@@ -146,6 +147,11 @@ class System:
         return self.first.identity.dataset
 
     @property
+    def whole(self) -> str:
+        """Name of the dataset, or of that which it is a fold of."""
+        return whole_of(self.dataset)
+
+    @property
     def clips(self) -> str:
         """The dataset without what says how its frames are laid out: the variant aligned to the words has its clips."""
         return self.dataset.removesuffix(ALIGNED)
@@ -199,7 +205,7 @@ class System:
             return ""
         if text["source"] != "encoder":
             return "tiny BERT" if text["source"] == "tiny" else "the file's own text features"
-        spec = SPECS.get(self.dataset)  # of runs of an older dmmsa, which did not keep the name
+        spec = SPECS.get(self.whole)  # of runs of an older dmmsa, which did not keep the name
         name = self.first.identity.text_encoder or text["encoder"] or (spec.text_encoder if spec else "")
         return str(name).rstrip("/").rsplit("/", 1)[-1]
 
@@ -224,13 +230,13 @@ class System:
 
         Example: `MiniLM, text+audio, not the published file`; empty where nothing departs.
         """
-        spec = SPECS.get(self.dataset)
+        spec = SPECS.get(self.whole)
         parts = []
         if self.text_encoder and (spec is None or self.text_encoder != spec.text_encoder):
             parts.append("MiniLM" if "minilm" in self.text_encoder.lower() else self.text_encoder)
         if self.modalities != tuple(MODALITY_NAMES):
             parts.append("+".join(MODALITY_NAMES[m] for m in self.modalities))
-        if self.dataset.endswith(ALIGNED):
+        if self.whole.endswith(ALIGNED):
             parts.append("aligned")
         if context := self.first.identity.context:
             parts.append(f"with {context}")

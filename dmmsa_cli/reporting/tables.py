@@ -15,6 +15,8 @@ from dmmsa_cli.models import MODELS
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Row, Table
 from dmmsa_cli.reporting.control import about_control
+from dmmsa_cli.reporting.folds import ABOUT as ABOUT_FOLDS
+from dmmsa_cli.reporting.folds import OnFolds, on_folds
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
 from dmmsa_cli.reporting.marks import with_marks
 from dmmsa_cli.reporting.missing import LEGEND as LEGEND_OF_MISSING
@@ -31,7 +33,11 @@ USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
 
 
 def build_tables(
-    systems: Sequence[System], dataset: str | None = None, elsewhere: str = "", studies: Sequence[str] = ()
+    systems: Sequence[System],
+    dataset: str | None = None,
+    elsewhere: str = "",
+    studies: Sequence[str] = (),
+    folds: Sequence[System] = (),
 ) -> tuple[Table, ...]:
     """Build every table: the papers' first, then our own, dataset by dataset.
 
@@ -40,6 +46,7 @@ def build_tables(
         dataset: restrict to this one.
         elsewhere: options that the commands named under the tables need, where folders are not the usual ones.
         studies: files of studies beside the shipped ones.
+        folds: our own runs on folds of datasets, which stand in tables of their own.
 
     Raises:
         InvalidRecipe: there is no such study, or it has errors.
@@ -62,6 +69,7 @@ def build_tables(
                 [s for s in systems if (s.dataset, s.synthetic) == (name, synthetic)], known, elsewhere
             )
         ),
+        *folds_tables(folds, elsewhere),
     )
     ids = unique(table.id for table in tables)  # a study and a dataset may be called as they please
     return tuple(replace(table, id=name) for table, name in zip(tables, ids, strict=True))
@@ -128,6 +136,34 @@ def missing_tables(systems: Sequence[System]) -> list[Table]:
         for what, rows in _missing_rows(some, rates)
         for table in [_missing_table(some, what, rows, [*about_protocol(rates, draws), LEGEND_OF_MISSING])]
     ]
+
+
+def folds_tables(systems: Sequence[System], elsewhere: str = "") -> list[Table]:
+    """Build a table for each dataset and number of folds, of the systems that have all of them."""
+    kinds: dict[tuple[str, int], list[OnFolds]] = {}
+    for one in on_folds(systems):
+        kinds.setdefault((one.fold.dataset, one.fold.folds), []).append(one)
+    return [_folds_table(*kind, some, elsewhere) for kind, some in kinds.items() if any(one.seeds for one in some)]
+
+
+def _folds_table(dataset: str, folds: int, begun: Sequence[OnFolds], elsewhere: str) -> Table:
+    whole = [one for one in begun if one.seeds]
+    firsts = [one.parts[0] for one in whole]
+    several = len({system.conditions for system in firsts}) > 1
+    names = tell_apart([_plain_name(system, conditions=several) for system in firsts], firsts)
+    command = f"dmmsa evaluate --dataset {shlex.quote(dataset)} --folds {folds}{elsewhere}"
+    more = len(begun) - len(whole)
+    return _own_table(
+        f"{dataset}-folds-{folds}",
+        f"{dataset}, {folds} folds by video of train and valid",
+        [
+            our_row(f"{name} ({seeds_of(one.seeds)})", system, _columns(system), summary=one.summary)
+            for name, system, one in zip(names, firsts, whole, strict=True)
+        ],
+        group_of=lambda row: row.system and row.system.data_hash,
+        among="among rows of the same data",
+        remarks=[ABOUT_FOLDS, *([f"{more} more lack a fold; `{command}` tells which."] if more else [])],
+    )
 
 
 Lacking = tuple[str, Robust, Summary]
@@ -224,7 +260,7 @@ def _not_run(
 def _named(names: Sequence[str], systems: Sequence[System], columns: Sequence[Column] | None = None) -> list[Row]:
     labels = tell_apart(names, systems)
     columns = columns or _columns(systems[0])
-    return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(labels, systems, strict=True)]
+    return [our_row(f"{name} ({seeds_of(s.seeds)})", s, columns) for name, s in zip(labels, systems, strict=True)]
 
 
 def _is_named(system: System, variant: Variant, recipe: str) -> bool:
