@@ -44,7 +44,7 @@ def load(path):
     try:
         with path.open("rb") as file:
             return Unpickler(file).load()
-    except UnsafePickle:
+    except (UnsafePickle, MemoryError):  # running out of memory is one of the holes
         raise
     except Exception as error:
         raise DamagedPickle(str(error)) from error
