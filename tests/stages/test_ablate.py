@@ -101,7 +101,10 @@ def test_the_issues_studies_are_shipped():
 
 
 def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
-    for dataset, base, other in [(d, "dmmsa", "confede") for d in SPECS] + [("mosi", "minilm", "minilm-confede")]:
+    for dataset, base, other in [(d, "dmmsa", "confede") for d in SPECS] + [
+        ("mosi", "minilm", "minilm-confede"),
+        ("mosi", "mpnet", "mpnet-confede"),
+    ]:
         ours, theirs = (vars(load_recipe(find_recipe(name, dataset))) for name in (base, other))
         assert [key for key in ours if ours[key] != theirs[key]] == ["objective"]
         assert theirs["objective"].name == "confede"
