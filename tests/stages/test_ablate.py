@@ -323,7 +323,7 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
 
 
 def test_stopped_side_by_side_every_run_saves_and_goes_on(place, tmp_path, prepared):
-    longer = recipe_of(tmp_path, epochs=60, name="longer")  # or else they are through before they hear of the signal
+    longer = recipe_of(tmp_path, epochs=120, name="longer")  # or else they are through before they hear of the signal
     asked = {"recipe": str(longer), "seeds": (1,)}
     with pytest.raises(Interrupted, match="seed 1"):
         ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), at_once=2)

@@ -215,7 +215,7 @@ def run(request, prepared, micro, tmp_path_factory):
 
 def predicted(run, prepared, content, folder, **more):
     (folder / "new.pkl").write_bytes(pickle.dumps(content))
-    report = predict(run, folder / "new.pkl", folder / "out.csv", data_dir=prepared, device="cpu", **more)
+    report = predict([run], folder / "new.pkl", folder / "out.csv", data_dir=prepared, device="cpu", **more)
     return pd.read_csv(folder / "out.csv").set_index("id")["y_pred"], report
 
 
