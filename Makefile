@@ -120,13 +120,16 @@ $(OUTPUT)/report/index.html: $(DATASETS:%=$(RUNS)/%/.evaluated)
 	@touch $@
 
 REAL = $(DMMSA_REAL_DATA)/mosi/mosi_text_audio.pkl
+TEXT = $(strip $(ENCODER))
 
-real: $(VENV)/.installed  ## The same on real CMU-MOSI transcripts with MiniLM; DMMSA_REAL_DATA names the data's folder
+ENCODER ?= minilm#   or mpnet, which is of BERT-base's size and comes from the hub
+
+real: $(VENV)/.installed  ## The same on real CMU-MOSI transcripts with MiniLM, or ENCODER=mpnet; DMMSA_REAL_DATA names the folder
 	@test -n "$(DMMSA_REAL_DATA)" || { echo 'make real needs DMMSA_REAL_DATA=folder that holds mosi/mosi_text_audio.pkl'; exit 1; }
-	$(MAKE) reproduce DATASETS=mosi OUT=real RECIPE=minilm FUSED_mosi='minilm minilm-confede' FROM_mosi='$(REAL)'
+	$(MAKE) reproduce DATASETS=mosi OUT=real RECIPE=$(TEXT) FUSED_mosi='$(TEXT) $(TEXT)-confede' FROM_mosi='$(REAL)'
 
 real-per-seed: real  ## Likewise DMMSA and ConFEDE with encoders of their own for every seed
-	set -e; for recipe in minilm minilm-confede; do \
+	set -e; for recipe in $(TEXT) $(TEXT)-confede; do \
 	  $(DMMSA) fuse --dataset mosi --recipe $$recipe --resume $(SEEDED) --data-dir real/data --runs-dir real/runs \
 	    --set pretraining.per_seed=true --name per-seed; done
 	$(DMMSA) evaluate --dataset mosi --data-dir real/data --runs-dir real/runs

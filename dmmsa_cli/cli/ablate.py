@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,8 @@ from dmmsa_cli.cli import options
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
 
-    from dmmsa_cli.stages.ablate import Outcome
+    from dmmsa_cli.cli.study_view import StudyView
+    from dmmsa_cli.stages.ablate import Job, Outcome
 
 
 def ablate(
@@ -22,6 +24,7 @@ def ablate(
     ] = "objectives",
     recipe: options.RecipeName = None,
     seed: options.Seeds = None,
+    folds: options.Folds = None,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at a time; threads are divided.")] = 1,
     device: options.DeviceOption = options.Device.auto,
     precision: options.PrecisionOption = None,
@@ -37,14 +40,17 @@ def ablate(
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.study_view import StudyView
     from dmmsa_cli.experiments.studies import load_study
-    from dmmsa_cli.stages.ablate import Place, ablate, plan
+    from dmmsa_cli.stages.ablate import Place, plan
 
     chosen = load_study(study)
-    place = Place(dataset, data_dir, runs_dir, device.value, precision.value if precision else None)
-    runs = plan(chosen, place, recipe=recipe, seeds=seed or ())
-    jobs = min(jobs, len(runs.jobs))
+    places = [
+        Place(name, data_dir, runs_dir, device.value, precision.value if precision else None)
+        for name in options.datasets(dataset, folds)
+    ]
+    plans = [plan(chosen, place, recipe=recipe, seeds=seed or ()) for place in places]
+    jobs = min(jobs, len(plans[0].jobs))
     console = open_console()
-    for title, reason in runs.left_out.items():
+    for title, reason in plans[0].left_out.items():
         console.print(f"{title} is left out: {reason}.")
     if jobs > 1:
         threads = max(1, torch.get_num_threads() // jobs)
@@ -52,16 +58,24 @@ def ablate(
             f"{jobs} runs at a time, {threads} thread{'s' * (threads > 1)} each; results are bit-equal only between "
             "runs of equal thread counts."
         )
-    view = StudyView(console, f"{chosen.title}: {dataset}", runs.jobs)
-    try:
-        with view:
-            outcomes = ablate(runs.jobs, tell=view.tell, at_once=jobs)
-    finally:  # stopped or not
-        _tell_failures(console, list(view.outcomes.values()))
+    outcomes = []
+    for place, runs in zip(places, plans, strict=True):
+        outcomes += _run(console, StudyView(console, f"{chosen.title}: {place.dataset}", runs.jobs), runs.jobs, jobs)
+    over = "" if folds is None else f" --folds {folds}"
     folders = options.elsewhere(data_dir, runs_dir)
-    console.print(f"Next: dmmsa evaluate --dataset {dataset}{folders}", soft_wrap=True)
+    console.print(f"Next: dmmsa evaluate --dataset {dataset}{over}{folders}", soft_wrap=True)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _run(console: Console, view: StudyView, runs: Sequence[Job], at_once: int) -> list[Outcome]:
+    from dmmsa_cli.stages.ablate import ablate
+
+    try:
+        with view:
+            return ablate(runs, tell=view.tell, at_once=at_once)
+    finally:  # stopped or not
+        _tell_failures(console, list(view.outcomes.values()))
 
 
 def _tell_failures(console: Console, outcomes: list[Outcome]) -> None:

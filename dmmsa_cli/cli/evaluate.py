@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,9 @@ from dmmsa_cli.cli import options
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
-    from rich.console import Console
-    from rich.table import Table
-
-    from dmmsa_cli.metrics import Metrics
-    from dmmsa_cli.reporting.results import Column
-    from dmmsa_cli.stages.evaluate import Evaluated, Evaluation, Row
+    from dmmsa_cli.stages.evaluate import Evaluated
+    from dmmsa_cli.stages.missing import MissingEvaluated
+    from dmmsa_cli.training.run import RunFolder
 
 
 class Split(StrEnum):
@@ -31,7 +28,7 @@ class Split(StrEnum):
 
 def evaluate(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN ...]", help="Run folders, or folders above them.")
+        list[Path] | None, typer.Argument(metavar="[RUN ...]", help="Run folders, or folders of several.")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", metavar="NAME", help="All runs of this dataset.")
@@ -40,6 +37,28 @@ def evaluate(
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", metavar="FILE.csv", help="Score these: columns id, y_true, y_pred."),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", metavar="N", help="The runs on N folds of the dataset, over all their clips together."),
+    ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Add rows of all seeds together: metrics of the mean of predictions.")
+    ] = False,
+    level: Annotated[
+        float | None,
+        typer.Option("--level", metavar="SHARE", help="Of intervals that are held against the test split: 0.9."),
+    ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            "--missing",
+            metavar="RATES",
+            help="Leave out tokens and frames at these rates, and whole modalities: 0:0.9:0.1, or 0,0.3,0.6.",
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option("--draws", metavar="N", help="Times that --missing corrupts clips at a rate: 3.")
     ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write fractions, unrounded, as JSON.")
@@ -50,27 +69,77 @@ def evaluate(
 ) -> None:
     """Score runs, or anybody's predictions, with the field's metrics.
 
-    Writes metrics.json and predictions.csv into each run, and prints means and standard deviations over seeds.
+    Writes metrics.json and predictions into each run, with --missing missing.json, and prints means and standard
+    deviations over seeds, and how often intervals made from the validation split hold the label.
     """
+    _check_together(predictions, folds, missing, {"--ensemble": ensemble, "--level": level, "--draws": draws})
     if predictions:
         _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
         return
-    from dmmsa_cli.cli.console import open_console
-    from dmmsa_cli.files import write_json
     from dmmsa_cli.stages.evaluate import evaluate, find_runs
 
-    found = find_runs(runs or (), dataset, runs_dir)
-    evaluated = evaluate(found, split=split.value, data_dir=data_dir, device=device.value)
+    if folds is not None:
+        found = _evaluate_folds(folds, runs, dataset, split, data_dir, runs_dir, device)
+        _tell(found, None, json_out)
+        return
+    chosen = find_runs(runs or (), dataset, runs_dir)
+    if missing is not None:
+        _evaluate_missing(chosen, missing, draws, split, json_out, data_dir, device)
+        return
+    found = evaluate(chosen, split=split.value, data_dir=data_dir, device=device.value, ensemble=ensemble)
+    _tell(found, level, json_out, ensemble=ensemble)
+
+
+def _check_together(
+    predictions: Path | None, folds: int | None, missing: str | None, more: Mapping[str, float | None]
+) -> None:
+    """See that one thing is asked for, and nothing that it can't have.
+
+    Raises:
+        InvalidInput: otherwise.
+    """
+    asked = {"--predictions": predictions, "--folds": folds, "--missing": missing}
+    named = [name for name, value in asked.items() if value is not None]
+    if len(named) > 1:
+        raise InvalidInput(f"{named[0]} and {named[1]} are different questions.", "Ask one after the other.")
+    fits = {"--ensemble": (None,), "--level": (None,), "--draws": ("--missing",)}
+    what = named[0] if named else None
+    for name, value in more.items():
+        if value not in (None, False) and what not in fits[name]:
+            beside = f" beside {what}" if what else f" without {fits[name][0]}"
+            raise InvalidInput(f"{name} means nothing{beside}.", "Leave one of them out." if what else "Add it.")
+    if not named and more["--level"] is not None:
+        from dmmsa_cli.uncertainty import check_level
+
+        check_level(more["--level"])
+
+
+def _tell(evaluated: Evaluated, level: float | None, json_out: Path | None, *, ensemble: bool = False) -> None:
+    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.scores_view import show
+    from dmmsa_cli.reporting.worth import to_json, worths
+    from dmmsa_cli.uncertainty import LEVEL
+
     console = open_console()
-    for table in evaluated.tables:
-        _show(console, table)
-    if json_out and evaluated.tables:
-        values = [table.to_json() for table in evaluated.tables]
-        write_json(json_out, values[0] if len(values) == 1 else values)
+    worth = [worths(table, LEVEL if level is None else level) for table in evaluated.tables]
+    for table, measured in zip(evaluated.tables, worth, strict=True):
+        show(console, table, measured)
+    if ensemble and not any(row.together for table in evaluated.tables for row in table.systems):
+        console.print("Nothing stands together: no system has more than one run.")
+    if json_out:
+        _write(json_out, [to_json(table, measured) for table, measured in zip(evaluated.tables, worth, strict=True)])
     _report_left_out(evaluated)
 
 
-def _report_left_out(evaluated: Evaluated) -> None:
+def _write(path: Path, tables: list[dict[str, Any]]) -> None:
+    """Write the table, or a list of several; without any there is nothing to write."""
+    from dmmsa_cli.files import write_json
+
+    if tables:
+        write_json(path, tables[0] if len(tables) == 1 else tables)
+
+
+def _report_left_out(evaluated: Evaluated | MissingEvaluated) -> None:
     """End with status 1 where a run could not be evaluated, though all others were.
 
     Raises:
@@ -85,6 +154,9 @@ def _report_left_out(evaluated: Evaluated) -> None:
         raise RunMismatch(f"{what} left out{beside}.", "\n".join(map(str, left_out)))
 
 
+# --- other questions ------------------------------------------------------------------------------------------------
+
+
 def _evaluate_predictions(
     path: Path, runs: list[Path] | None, dataset: str | None, json_out: Path | None, data_dir: Path
 ) -> None:
@@ -93,79 +165,68 @@ def _evaluate_predictions(
             "--predictions scores one file under one dataset's metrics.", "Add --dataset NAME, and name no runs."
         )
     from dmmsa_cli.cli.console import open_console
-    from dmmsa_cli.files import write_json
+    from dmmsa_cli.cli.scores_view import filled
     from dmmsa_cli.metrics import without_nan
     from dmmsa_cli.reporting.results import COLUMNS, LEGEND
+    from dmmsa_cli.stages.evaluate import Row
     from dmmsa_cli.stages.score import evaluate_predictions
 
     spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)
     console = open_console()
-    grid = _grid(f"{path.name}, {rows} clips, metrics of {spec.name}", COLUMNS[spec.metrics])
-    _add(grid, COLUMNS[spec.metrics], path.stem, metrics)
-    console.print(grid)
+    title = f"{path.name}, {rows} clips, metrics of {spec.name}"
+    console.print(filled(title, COLUMNS[spec.metrics], [Row(path.stem, [metrics])]))
     console.print(LEGEND[spec.metrics], style="dim")
     if json_out:
-        write_json(json_out, without_nan(metrics))
+        _write(json_out, [without_nan(metrics)])
 
 
-def _show(console: Console, table: Evaluation) -> None:
-    from dmmsa_cli.metrics import ALL_EMOTIONS
-    from dmmsa_cli.reporting.results import COLUMNS, EMOTION_METRICS, LEGEND, emotion_columns
-    from dmmsa_cli.stages.evaluate import MAJORITY, PLAINEST
+def _evaluate_folds(
+    folds: int,
+    runs: list[Path] | None,
+    dataset: str | None,
+    split: Split,
+    data_dir: Path,
+    runs_dir: Path,
+    device: options.Device,
+) -> Evaluated:
+    if dataset is None or runs or split is not Split.test:
+        raise InvalidInput(
+            "--folds scores all runs on the folds of one dataset, each on the videos that it has not seen.",
+            "Add --dataset NAME; name no runs, and no --split.",
+        )
+    from dmmsa_cli.stages.folds import evaluate_folds
 
-    spec = table.spec
-    synthetic = "SYNTHETIC data, " if spec.synthetic else ""
-    title = f"{spec.name}: {synthetic}{table.split} split, {table.rows} clips"
-    console.print(_filled(title, COLUMNS[spec.metrics], table.systems))
-    knowing = [
-        replace(system, title=MAJORITY) if system.title == PLAINEST else system
-        for system in table.systems
-        if f"acc_{ALL_EMOTIONS}" in system.summary.mean
-    ]
-    learned = len(knowing) > 1  # beside the plainest predictor, which always is there
-    for kind, name in EMOTION_METRICS.items() if learned else ():  # in one table they would not fit on a screen
-        console.print()
-        console.print(_filled(f"{title}, {name} of emotions", emotion_columns(table.emotions, [kind]), knowing))
-    for line in _notes(table):
-        console.print(line, style="dim")
-    console.print(LEGEND[spec.metrics], style="dim")
-    if learned:
-        console.print("Emotions: present against absent, over the clips of which it is known.", style="dim")
+    return evaluate_folds(dataset, folds, data_dir=data_dir, runs_dir=runs_dir, device=device.value)
 
 
-def _filled(title: str, columns: tuple[Column, ...], systems: list[Row]) -> Table:
-    grid = _grid(title, columns)
-    for system in systems:
-        summary = system.summary
-        _add(grid, columns, system.title, summary.mean)
-        if summary.runs > 1:
-            _add(grid, columns, f"  {summary.runs} seeds", summary.sd, spread=True)
-    return grid
+def _evaluate_missing(
+    runs: list[RunFolder],
+    missing: str,
+    draws: int | None,
+    split: Split,
+    json_out: Path | None,
+    data_dir: Path,
+    device: options.Device,
+) -> None:
+    from dmmsa_cli.cli import missing_view
+    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.experiments.robustness import parse_rates
+    from dmmsa_cli.stages.missing import DRAWS, evaluate_missing
 
-
-def _notes(table: Evaluation) -> list[str]:
-    floor = table.notes.get("best_reachable_mae", {}).get(table.split)
-    lines = [f"The best reachable MAE on this synthetic split is {floor:.4f}."] if floor is not None else []
-    several = [system for system in table.systems if system.summary.runs > 1]
-    covers = {system.covers for system in several}
-    for what in sorted(covers):
-        whose = "" if len(covers) == 1 else " of " + "; ".join(s.title for s in several if s.covers == what)
-        lines.append(f"±{whose} is the sample standard deviation over seeds; it covers {what}.")
-    return [*lines, f"Data {table.data_hash[:12]}. 'alone': a pretrained encoder with its own head, scored against y."]
-
-
-def _grid(title: str, columns: tuple[Column, ...]) -> Table:
-    from rich.table import Table
-
-    grid = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), pad_edge=False)
-    grid.add_column("")
-    for column in columns:
-        grid.add_column(column.title, justify="right", no_wrap=True)
-    return grid
-
-
-def _add(grid: Table, columns: tuple[Column, ...], title: str, values: Metrics, *, spread: bool = False) -> None:
-    from dmmsa_cli.reporting.results import cell
-
-    cells = [cell(column, values, spread=spread) for column in columns]
-    grid.add_row(title, *cells, style="dim" if spread else "")
+    rates, console = parse_rates(missing), open_console()
+    with missing_view.progress() as on_pass:
+        evaluated = evaluate_missing(
+            runs,
+            rates,
+            draws=DRAWS if draws is None else draws,
+            split=split.value,
+            data_dir=data_dir,
+            device=device.value,
+            remark=lambda line: console.print(line, soft_wrap=not console.is_terminal),
+            on_pass=on_pass,
+        )
+    for table in evaluated.tables:
+        missing_view.show(console, table)
+    if json_out:
+        _write(json_out, [table.to_json() for table in evaluated.tables])
+    _report_left_out(evaluated)

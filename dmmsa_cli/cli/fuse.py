@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dmmsa_cli.cli import options
 from dmmsa_cli.errors import InvalidInput
+
+if TYPE_CHECKING:  # imported where it is used, to keep --help quick
+    from dmmsa_cli.cli.training_view import TrainingView
+    from dmmsa_cli.experiments.experiment import Experiment
+    from dmmsa_cli.training.fit import Watch
 
 
 def fuse(
@@ -19,6 +24,7 @@ def fuse(
     no_cl: Annotated[bool, typer.Option("--no-cl", help="Without contrastive learning.")] = False,
     no_uni: Annotated[bool, typer.Option("--no-uni", help="Without unimodal regression.")] = False,
     fraction: options.Fraction = None,
+    folds: options.Folds = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from untrained encoders.")] = False,
     recipe: options.RecipeName = None,
     settings: options.Settings = None,
@@ -39,7 +45,7 @@ def fuse(
     if force and resume:
         raise InvalidInput("--force begins again, --resume goes on.", "Give one of them.")
     from dmmsa_cli.cli.console import open_console
-    from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
+    from dmmsa_cli.cli.training_view import TrainingView, data_note
     from dmmsa_cli.experiments.experiment import open_experiment
     from dmmsa_cli.experiments.variants import variant_name
     from dmmsa_cli.stages.fuse import fuse
@@ -47,29 +53,40 @@ def fuse(
     flags = {"msc": no_msc, "cl": no_cl, "uni": no_uni, "gdwg": no_gdwg}
     dropped = [part for part, drop in flags.items() if drop]
     variant = name or variant_name(dropped, fraction, from_scratch, changed=bool(settings))
-    experiment = open_experiment(
-        dataset,
-        data_dir=data_dir,
-        runs_dir=runs_dir,
-        recipe=recipe,
-        settings=settings or (),
-        changes=options.recipe_changes(fraction=fraction, precision=precision, dropped=dropped),
-        device=device.value,
-    )
-    seeds = seed or list(experiment.recipe.seeds)
+    experiments = [
+        open_experiment(
+            name,
+            data_dir=data_dir,
+            runs_dir=runs_dir,
+            recipe=recipe,
+            settings=settings or (),
+            changes=options.recipe_changes(fraction=fraction, precision=precision, dropped=dropped),
+            device=device.value,
+        )
+        for name in options.datasets(dataset, folds)
+    ]
+    seeds = seed or list(experiments[0].recipe.seeds)
     with TrainingView(open_console()) as view:
-        view.say(data_note(experiment))
-        for number in seeds:
-            report = fuse(
-                experiment,
-                variant,
-                number,
-                watch=partial(view.training, f"{variant} seed {number}", experiment.recipe.fusion.epochs),
-                watch_pretraining=lambda m: view.training(*pretraining_title(experiment, m)),
-                remark=view.say,
-                from_scratch=from_scratch,
-                resume=resume,
-                force=force,
-            )
-            view.report(report.folder, report.summary, skipped=report.skipped)
-        view.say(f"Next: dmmsa evaluate --dataset {dataset}{options.elsewhere(data_dir, runs_dir)}")
+        for experiment in experiments:
+            view.say(data_note(experiment))
+            for number in seeds:
+                report = fuse(
+                    experiment,
+                    variant,
+                    number,
+                    watch=partial(view.training, f"{variant} seed {number}", experiment.recipe.fusion.epochs),
+                    watch_pretraining=partial(_watch_pretraining, view, experiment),
+                    remark=view.say,
+                    from_scratch=from_scratch,
+                    resume=resume,
+                    force=force,
+                )
+                view.report(report.folder, report.summary, skipped=report.skipped)
+        over = "" if folds is None else f" --folds {folds}"
+        view.say(f"Next: dmmsa evaluate --dataset {dataset}{over}{options.elsewhere(data_dir, runs_dir)}")
+
+
+def _watch_pretraining(view: TrainingView, experiment: Experiment, modality: str) -> Watch:
+    from dmmsa_cli.cli.training_view import pretraining_title
+
+    return view.training(*pretraining_title(experiment, modality))

@@ -72,7 +72,26 @@ RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="DMMSA_RUNS", metava
 Fraction = Annotated[
     float | None, typer.Option("--fraction", metavar="SHARE", help="Use this share of the training rows, as 0.6.")
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds", metavar="N", help="On N folds by video of the training and validation clips; test is not touched."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Train anew and replace what is there.")]
+
+
+def datasets(dataset: str, folds: int | None) -> list[str]:
+    """Return the dataset, or its folds.
+
+    Raises:
+        InvalidInput: too few folds.
+    """
+    if folds is None:
+        return [dataset]
+    from dmmsa_cli.data.folds import folds_of  # which imports numpy
+
+    return [str(fold) for fold in folds_of(dataset, folds)]
 
 
 def recipe_changes(

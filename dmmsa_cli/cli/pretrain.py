@@ -40,6 +40,7 @@ def pretrain_unimodal(
     """
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
+    from dmmsa_cli.experiments.context import context_remarks
     from dmmsa_cli.experiments.experiment import open_experiment
     from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal, wanted_encoders
 
@@ -54,6 +55,8 @@ def pretrain_unimodal(
     )
     with TrainingView(open_console()) as view:
         view.say(data_note(experiment))
+        for line in context_remarks(experiment):
+            view.say(line)
         if "t" in experiment.modalities and not experiment.has_text_encoder:
             view.say(NO_TEXT_ENCODER)
         if seed and not experiment.recipe.per_seed:

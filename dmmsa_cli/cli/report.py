@@ -70,3 +70,9 @@ def _tell_damage(built: Report) -> None:
     if damaged:
         what = "One run is damaged and was" if len(damaged) == 1 else f"{len(damaged)} runs are damaged and were"
         raise RunMismatch(f"{what} left out; all else is in the report.", "\n".join(map(str, damaged)))
+    stale = built.collection.stale
+    if stale:
+        what = "One run's" if len(stale) == 1 else f"{len(stale)} runs'"
+        raise RunMismatch(
+            f"{what} results on missing data were left out; all else is in the report.", "\n".join(map(str, stale))
+        )

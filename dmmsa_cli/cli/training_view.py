@@ -116,10 +116,12 @@ def data_note(experiment: Experiment) -> str:
     """Say which data, which recipe and which machine the numbers that follow come from."""
     manifest = experiment.store.manifest
     source = manifest.source.get("path") or manifest.source.get("url") or "a generator"
+    modalities, context = " ".join(experiment.modalities), experiment.context.in_words()
+    inputs = f"modalities {modalities}, {context} as context" if context else f"modalities {modalities}"
     kind = "SYNTHETIC data" if experiment.store.spec.synthetic else f"data from {Path(str(source)).name}"
     return (
-        f"{experiment.store.spec.name}: {kind} ({manifest.data_hash[:12]}), modalities "
-        f"{' '.join(experiment.modalities)}; recipe {experiment.name}; {experiment.device.type}, {experiment.precision}"
+        f"{experiment.store.spec.name}: {kind} ({manifest.data_hash[:12]}), {inputs}; recipe {experiment.name}; "
+        f"{experiment.device.type}, {experiment.precision}"
     )
 
 

@@ -132,10 +132,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         values = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DatasetMissing(
-            f"Dataset {folder.name} is not prepared: there is no {path}.",
-            f"Run `{prepare_command(folder.name)}`, or point --data-dir at the folder that holds it.",
-        ) from error
+        raise not_prepared(folder) from error
     except ValueError as error:
         raise damaged(path, str(error), folder.name) from error
     found = values.get("schema_version") if isinstance(values, dict) else None
@@ -149,6 +146,14 @@ def read_manifest(folder: Path) -> Manifest:
     except InvalidRecipe as error:
         raise damaged(path, error.what, folder.name) from error
     return replace(manifest, spec=replace(manifest.spec, name=folder.name))
+
+
+def not_prepared(folder: Path) -> DatasetMissing:
+    """Return the error for a store that is not there."""
+    return DatasetMissing(
+        f"Dataset {folder.name} is not prepared: there is no {folder / MANIFEST}.",
+        f"Run `{prepare_command(folder.name)}`, or point --data-dir at the folder that holds it.",
+    )
 
 
 def damaged(path: Path, why: str, name: str) -> StoreMismatch:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dmmsa_cli.data.missing import MissingOptions
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -19,6 +21,8 @@ class DataOptions:
     """The model goes word by word: see that the dataset is the variant aligned to the words."""
     modalities: tuple[str, ...] | None = None
     """Which of t, v, a to use; null takes all that the dataset has."""
+    missing: MissingOptions | None = None
+    """Train the fusion on clips that lack tokens and frames; null: on complete ones, as encoders are pretrained."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,21 +23,49 @@ class Padded:
     """Valid positions of each sequence, (n,)."""
     full: bool = False
     """Whether all positions are known to be valid: then nobody needs a mask."""
+    own: Tensor | None = None
+    """How many positions of each sequence are its own, from the first on, (n,); the valid ones behind these are its
+    context, there for the own ones to look at and for nothing else. None: all are its own."""
+    segment: int = 0
+    """The token type of context, where the text encoder tells two apart."""
+
+    @property
+    def own_lengths(self) -> Tensor:
+        """Positions of each sequence that are its own, (n,)."""
+        return self.lengths if self.own is None else self.own
 
     def mask(self) -> Tensor:
         """True at valid positions, (n, T)."""
+        return self._first(self.lengths)
+
+    def own_mask(self) -> Tensor:
+        """True at valid positions that are no context, (n, T)."""
+        return self._first(self.own_lengths)
+
+    def types(self) -> Tensor:
+        """Token types, (n, T): 0 of what is a sequence's own, `segment` of what stands behind it."""
+        return self.segment * (~self.own_mask()).long()
+
+    def _first(self, lengths: Tensor) -> Tensor:
         positions = torch.arange(self.values.shape[1], device=self.values.device)
-        return positions < self.lengths.unsqueeze(1)
+        return positions < lengths.unsqueeze(1)
+
+    def without_context(self) -> Padded:
+        """Return the sequences without their context, filled up to the longest of what is left."""
+        if self.own is None:
+            return self
+        return Padded(self.values[:, : max(1, int(self.own.max()))], self.own)
 
     def select(self, rows: Tensor) -> Padded:
         """Return some of the sequences, filled up to the longest of these; one position at least."""
         lengths = self.lengths[rows]
-        return Padded(self.values[rows, : max(1, int(lengths.max()))], lengths, self.full)
+        own = None if self.own is None else self.own[rows]
+        return replace(self, values=self.values[rows, : max(1, int(lengths.max()))], lengths=lengths, own=own)
 
     def to(self, device: torch.device) -> Padded:
         """Return the sequences on `device`."""
-        values, lengths = (x.to(device) for x in (self.values, self.lengths))
-        return Padded(values, lengths, self.full)
+        own = None if self.own is None else self.own.to(device)
+        return replace(self, values=self.values.to(device), lengths=self.lengths.to(device), own=own)
 
 
 @dataclass(frozen=True)

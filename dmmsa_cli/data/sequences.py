@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -88,18 +88,35 @@ class Tokens:
     """Padding to real tokens in a group at most; for most encoders every group is a pass through all their weights."""
     filled: int | None = None
     """Fill every group up to this many positions; none fills it up to its longest row."""
+    own: NDArray[np.int64] | None = None
+    """How many tokens of every row are its own, from the first on, (N,), where context stands behind them."""
+    segment: int = 0
+    """The token type of context."""
+    unknown: int | None = None
+    """Id of [UNK]; none where a tokenizer has no such token."""
+    special: frozenset[int] = frozenset()
+    """Ids of what a tokenizer puts around the words: [CLS], [SEP], padding, and whatever else it keeps for itself."""
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
         return np.array([len(row) for row in self.ids], np.int64)
 
     def lengths(self) -> NDArray[np.int64]:
-        """Number of tokens of every row, (N,)."""
+        """Number of tokens of every row, its context included, (N,)."""
         return self._lengths
 
+    def own_lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of every row that are its own, (N,)."""
+        return self._lengths if self.own is None else self.own
+
     def collate(self, rows: NDArray[np.int64]) -> Ragged:
-        """Return the given rows, each group (n, T)."""
-        return gather(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
+        """Return the given rows, each group (n, T), of like length with their context."""
+        found = gather(self._lengths[rows], self.waste, lambda places, lengths: self._fill(rows[places], lengths))
+        if self.own is None:
+            return found
+        own = [torch.from_numpy(self.own[rows[clips.numpy()]]) for clips in found.clips()]
+        marked = [replace(group, own=n, segment=self.segment) for group, n in zip(found.groups, own, strict=True)]
+        return replace(found, groups=tuple(marked))
 
     def _fill(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         values = np.full((len(rows), self.filled or max(1, int(lengths.max(initial=0)))), self.padding, np.int64)

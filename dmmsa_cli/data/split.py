@@ -30,7 +30,7 @@ class Split:
         self._batches = tuple(batches)
         self._starts = np.array([0, *accumulate(batch.num_rows for batch in self._batches)])
         self._frames: dict[str, list[tuple[NDArray[np.int32], NDArray[np.float32]]]] = {}
-        self._columns = set(self._batches[0].schema.names) if self._batches else set()
+        self._columns: list[str] = self._batches[0].schema.names if self._batches else []
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -65,6 +65,19 @@ class Split:
             kind = pa.field(EMOTIONS, pa.list_(pa.float32(), emotions.shape[1]), nullable=False)
             yield others.append_column(kind, fixed_lists(emotions[start : start + batch.num_rows]))
 
+    def pieces(self, wanted: NDArray[np.bool_], *, emotions: bool) -> Iterator[pa.RecordBatch]:
+        """Yield the wanted rows, (N,), as slices: those that stand in a row together, nothing is copied.
+
+        Args:
+            wanted: which.
+            emotions: whether with those, where there are any.
+        """
+        names = [name for name in self._columns if emotions or name != EMOTIONS]
+        for batch, start in zip(self._batches, self._starts[:-1], strict=True):
+            edges = np.flatnonzero(np.diff(wanted[start : start + batch.num_rows], prepend=False, append=False))
+            for begin, end in edges.reshape(-1, 2).tolist():
+                yield batch.select(names).slice(begin, end - begin)
+
     def lengths(self, modality: str) -> NDArray[np.int64]:
         """Frames of each row in one modality, (N,)."""
         parts = [np.diff(offsets) for offsets, _ in self._sequences(modality)]
@@ -98,7 +111,7 @@ def _frames(column: pa.ListArray) -> tuple[NDArray[np.int32], NDArray[np.float32
 
 
 def _rows(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
-    return _numbers(column.values).reshape(-1, column.type.list_size)
+    return _numbers(column.flatten()).reshape(-1, column.type.list_size)  # `values` of a slice would be those of all
 
 
 def _numbers(column: pa.Array) -> NDArray[Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from dmmsa_cli.data.manifest import Manifest, damaged, read_manifest
+from dmmsa_cli.data.manifest import MANIFEST, Manifest, damaged, not_prepared, read_manifest
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.split import Split, split_schema
 from dmmsa_cli.errors import InvalidInput, StoreMismatch
@@ -37,7 +37,13 @@ class Store:
         return self.manifest.spec
 
     def split(self, name: str) -> Split:
-        """Return one split, always the same object."""
+        """Return one split, always the same object.
+
+        Raises:
+            DatasetMissing: the rows are not at hand; all that is known of them is what a run has kept.
+        """
+        if name not in self._splits:
+            raise not_prepared(self.folder)
         return self._splits[name]
 
 
@@ -79,6 +85,23 @@ def open_store(folder: Path) -> Store:
         if latest == manifest:
             raise
         return _mapped(folder, latest)  # the store was replaced after its manifest had been read
+
+
+def known_from(folder: Path, *, of: Path) -> Store:
+    """Return what a run's folder keeps of its dataset: the manifest, and no rows.
+
+    Args:
+        folder: of the run.
+        of: where the store itself would lie.
+
+    Raises:
+        DatasetMissing: the run, of an older dmmsa, has kept nothing.
+        StoreMismatch: written under another schema version, or damaged.
+    """
+    if not (folder / MANIFEST).exists():
+        raise not_prepared(of)
+    manifest = read_manifest(folder)
+    return Store(of, replace(manifest, spec=replace(manifest.spec, name=of.name)), {})
 
 
 def _mapped(folder: Path, manifest: Manifest) -> Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.experiments.base_text import base_text
+from dmmsa_cli.experiments.context import what_context_decides
 from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import digest
 from dmmsa_cli.files import exclusive
@@ -33,7 +35,7 @@ def cached_embeddings(encoders: Encoders, compute: Callable[[], dict[str, Tensor
     return cached
 
 
-def what_decides_text(encoders: Encoders) -> dict[str, str | int | None]:
+def what_decides_text(encoders: Encoders) -> dict[str, Any]:
     """Return everything that the embeddings of frozen text depend on."""
     experiment, encoder = encoders.experiment, encoders.pretrained.get("t")
     text = experiment.recipe.text
@@ -43,6 +45,7 @@ def what_decides_text(encoders: Encoders) -> dict[str, str | int | None]:
         "data_hash": experiment.store.manifest.data_hash,
         "pooling": text.pooling,
         "max_tokens": text.max_tokens,
+        **what_context_decides(experiment.context),
     }
 
 

@@ -14,7 +14,8 @@ from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, frame_stati
 from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import Inapplicable, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
-from dmmsa_cli.experiments.experiment import Experiment, digest
+from dmmsa_cli.experiments.context import what_context_decides
+from dmmsa_cli.experiments.experiment import Experiment, as_before, digest
 from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.layers.frames import FrameReader
 from dmmsa_cli.layers.pretrained import (
@@ -168,7 +169,7 @@ def what_decides(experiment: Experiment, modality: str, seed: int) -> dict[str, 
         "standardise": recipe.data.standardise and modality != "t",
         "fraction": recipe.data.fraction,
         "objective": to_dict(experiment.pretraining.objective),
-        "schedule": to_dict(experiment.pretraining.schedule(modality)),
+        "schedule": as_before(to_dict(experiment.pretraining.schedule(modality))),
         "seed": experiment.encoder_seed(seed),
         "precision": experiment.precision,
     }
@@ -181,6 +182,7 @@ def what_decides(experiment: Experiment, modality: str, seed: int) -> dict[str, 
         "max_tokens": text.max_tokens,
         "dropout": text.dropout,
         "frozen_layers": text.frozen_layers,
+        **what_context_decides(experiment.context),
     }
 
 

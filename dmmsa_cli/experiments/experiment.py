@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 
+from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.data.store import Store, dataset_folder, open_store
+from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe
+from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import Reading
 from dmmsa_cli.objectives import OBJECTIVES
@@ -90,6 +92,11 @@ class Experiment:
         return self.has_text_encoder and self.recipe.text.train_in_fusion
 
     @property
+    def context(self) -> ContextOptions:
+        """Which neighbouring clips the text encoder reads with one; none where there is no text encoder."""
+        return self.recipe.text.context if self.has_text_encoder else ContextOptions()
+
+    @property
     def text_encoder(self) -> str | None:
         """Name of the text encoder: of the hub, of a folder, or `tiny`; none where there is none."""
         if not self.has_text_encoder:
@@ -149,12 +156,26 @@ def open_experiment(
     Raises:
         DatasetMissing, StoreMismatch, InvalidRecipe, DeviceUnavailable: in words for the user.
     """
-    store = open_store(dataset_folder(data_dir, dataset))
+    store = open_dataset(data_dir, dataset)
     path = find_recipe(recipe, store.spec.recipes)
     chosen = load_recipe(path, settings, changes)
     place = choose_device(device)
     precision = choose_precision(chosen.precision, place)
     return Experiment(store, chosen, path.stem, runs_dir / dataset, place, precision, recipe_file=path)
+
+
+_LATER = ("before", "after", "missing", "averaging_warmup")  # ends of their keys
+
+
+def as_before(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out keys that recipes have got since there were runs, where they ask for nothing.
+
+    So the runs and encoders of before are what they were.
+
+    Args:
+        values: by the keys of a recipe, or of a part of it.
+    """
+    return {key: value for key, value in values.items() if value or not key.endswith(_LATER)}
 
 
 def digest(facts: Mapping[str, Any]) -> str:

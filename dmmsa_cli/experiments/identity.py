@@ -15,9 +15,10 @@ from typing import Any
 from dmmsa_cli.data.specs import ALIGNED, MODALITIES, MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe, RunMismatch
 from dmmsa_cli.experiments.base_text import base_text
-from dmmsa_cli.experiments.experiment import Experiment, digest
+from dmmsa_cli.experiments.experiment import Experiment, as_before, digest
 from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
+from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.recipe import flat, to_dict
 from dmmsa_cli.training.run import RunFolder
 
@@ -89,6 +90,13 @@ class Identity:
         return digest({key: value for key, value in self._compared().items() if key not in self._by_seed()})
 
     @property
+    def across_folds(self) -> str:
+        """Stands for what runs share that differ in the fold of a dataset, and in their seed, alone."""
+        left_out = self._by_seed() | _ENCODERS | {"dataset", "data"}
+        left_out |= {BASE_TEXT} if self.recipe["text"]["source"] == "tiny" else set()  # whose words are the fold's
+        return digest({key: value for key, value in self._compared().items() if key not in left_out})
+
+    @property
     def setting(self) -> str:
         """Stands for what systems share that differ in their objective, and in what their encoders are, alone."""
         left_out = self._by_seed() | _ENCODERS | {THE_EMOTIONS}  # which follow from what the objective learns
@@ -111,7 +119,8 @@ class Identity:
                 "precision": self.precision,
                 BASE_TEXT: self.base_text,
                 **{key: text[key] for key in ("source", "max_tokens")},
-                **{key: data[key] for key in ("standardise", "fraction", "padded")},
+                **as_before(text["context"]),
+                **as_before({key: data[key] for key in ("standardise", "fraction", "padded", "missing")}),
             }
         )
 
@@ -119,7 +128,7 @@ class Identity:
         """Every single fact that decides, under the name that a message gives it."""
         encoders = {encoder_name(m): value for m, value in self.encoders.items()}
         return {
-            **flat(self.recipe),
+            **as_before(flat(self.recipe)),
             "dataset": self.dataset,
             "SYNTHETIC": self.synthetic,
             "data": self.data_hash,
@@ -131,6 +140,23 @@ class Identity:
             "seed": self.seed,
             **({} if self.emotions is None else {THE_EMOTIONS: self.emotions}),
         }
+
+    @property
+    def context(self) -> str:
+        """The clips around one that the text encoder reads with it, `2 clips before`; nothing where there are none."""
+        return ContextOptions(**self.recipe["text"]["context"]).in_words() if "t" in self.modalities else ""
+
+    @property
+    def trained_with_gaps(self) -> str:
+        """What has to be said of a run whose training clips lacked tokens and frames; empty where they were complete.
+
+        Example: `trained with missing data (uniform)`.
+        """
+        missing = self.recipe["data"]["missing"]
+        if missing is None:
+            return ""
+        whole = f", {100 * missing['whole']:g} % whole" if missing["whole"] else ""
+        return f"trained with missing data ({missing['rate']}{whole})"
 
     @property
     def per_seed(self) -> bool:

@@ -23,11 +23,13 @@ from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.data.views import View
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.cache import cached_embeddings, embed_tokens
+from dmmsa_cli.experiments.context import clips_around
 from dmmsa_cli.experiments.encoders import Encoders, check_text_features, frames
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.experiments.states import cached_states, padded, state_batches
 from dmmsa_cli.layers.pretrained import encodes_rows, tokenize
+from dmmsa_cli.layers.text import TextEncoder
 
 Source = Frames | Tokens | Tensor
 """Sequences of one modality, or its embeddings (N, width)."""
@@ -37,6 +39,11 @@ class Rows(SplitFrames, Protocol):
     """A split as it is read here: of a store, or of a file of features."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the clips, N."""
+        ...
 
     @property
     def texts(self) -> list[str]:
@@ -82,10 +89,22 @@ class Inputs:
             return Frames(rows, "t", width, waste=ONE_GROUP)
         if split is not None:
             return Frames(self._state_splits[split], "t", width, waste=ONE_GROUP)
-        device, encoder = self.encoders.experiment.device, self.encoders.frozen_text()
-        made = state_batches(encoder, self._tokens(rows), device=device, padded=padded(self.encoders))
-        states = Split("", list(made))
-        return Frames(states, "t", width, waste=ONE_GROUP)
+        return self._states(self._tokens(rows), self.encoders.frozen_text())
+
+    def transcripts(self, split: str) -> Tokens:
+        """Return the transcripts of a split of the store as token ids."""
+        return self._tokens(self.encoders.experiment.store.split(split))
+
+    def encoded(self, tokens: Tokens, encoder: TextEncoder) -> Source:
+        """Return what the model reads of transcripts where text is frozen: encoded here and now, and kept nowhere."""
+        if self.encoders.experiment.reading("t") == "sequence":
+            return self._states(tokens, encoder)
+        return embed_tokens(encoder, tokens, device=self.encoders.experiment.device)
+
+    def _states(self, tokens: Tokens, encoder: TextEncoder) -> Frames:
+        device = self.encoders.experiment.device
+        states = Split("", list(state_batches(encoder, tokens, device=device, padded=padded(self.encoders))))
+        return Frames(states, "t", self.encoders.widths["t"], waste=ONE_GROUP)
 
     @cached_property
     def _state_splits(self) -> Mapping[str, Split]:
@@ -124,9 +143,17 @@ def labelled(experiment: Experiment, split: str, seed: int, inputs: Mapping[str,
     return View(inputs, labels, used_rows(experiment, split, seed))
 
 
-def tokens(experiment: Experiment, folder: Path, rows: Rows) -> Tokens:
-    """Return the transcripts as token ids of the encoder in `folder`."""
-    found = tokenize(folder, rows.texts, experiment.recipe.text.max_tokens)
+def tokens(experiment: Experiment, folder: Path, rows: Rows, *, alone: bool = False) -> Tokens:
+    """Return the transcripts as token ids of the encoder in `folder`.
+
+    Args:
+        experiment: whose recipe says how long they may be, and which clips around one are its context.
+        folder: of the encoder.
+        rows: a whole split, in which context is looked for.
+        alone: without context, whatever the recipe says.
+    """
+    context = None if alone else clips_around(experiment, rows.ids)
+    found = tokenize(folder, rows.texts, experiment.recipe.text.max_tokens, context)
     # In a row one more group is a little more attention, which a CPU begins in no time: less than any padding costs.
     return replace(found, waste=0.0) if experiment.device.type == "cpu" and encodes_rows(folder) else found
 

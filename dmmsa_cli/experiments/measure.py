@@ -14,7 +14,7 @@ from dmmsa_cli.data.views import View
 from dmmsa_cli.errors import TrainingDiverged
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.layers.heads import Head
-from dmmsa_cli.metrics import Metrics, emotion_metrics, score
+from dmmsa_cli.metrics import Metrics, Scores, emotion_metrics, score
 from dmmsa_cli.training.inference import Predictions, predict, presence
 
 
@@ -61,11 +61,33 @@ def metrics_of_predictions(
         labels: of the same, `y` (N,), and `emotions` (N, C) where there are some.
         heads: what the model was asked for beside the score.
     """
-    spec, manifest = store.spec, store.manifest
-    metrics = score(labels["y"], predictions.scores, metrics=spec.metrics, score_range=spec.score_range)
-    given = labels.get(EMOTIONS) if manifest.pseudo_emotions is None else None
     head = (heads or {}).get(EMOTIONS)
-    if given is None or head is None or np.isnan(given).all():
-        return metrics
+    if head is None:
+        return metrics_of_scores(store, predictions.scores, labels)
     probabilities = presence(predictions.heads[EMOTIONS], head)
-    return metrics | emotion_metrics(given, probabilities, manifest.emotions, even=head.even)
+    return metrics_of_scores(store, predictions.scores, labels, probabilities, even=head.even)
+
+
+def metrics_of_scores(
+    store: Store,
+    scores: Scores,
+    labels: Mapping[str, NDArray[np.float32]],
+    emotions: NDArray[np.float32] | None = None,
+    *,
+    even: float = 0.5,
+) -> Metrics:
+    """Return the same metrics of predicted scores (N,) and probabilities of emotions (N, C), wherever they come from.
+
+    Args:
+        store: the dataset.
+        scores: predicted.
+        labels: as above.
+        emotions: predicted, where they are.
+        even: the probability above which an emotion is said to be present.
+    """
+    spec, manifest = store.spec, store.manifest
+    metrics = score(labels["y"], scores, metrics=spec.metrics, score_range=spec.score_range)
+    given = labels.get(EMOTIONS) if manifest.pseudo_emotions is None else None
+    if given is None or emotions is None or np.isnan(given).all():
+        return metrics
+    return metrics | emotion_metrics(given, emotions, manifest.emotions, even=even)

@@ -82,7 +82,7 @@ def embedding(experiment: Experiment) -> Embed:
     """Return what makes vectors of transcripts, (N, width): the recipe's text encoder, untrained here, mean-pooled."""
     folder = base_text(experiment, experiment.recipe.base_seed)
     encoder = load_encoder(folder, pooling="mean")
-    return lambda rows: embed_tokens(encoder, tokens(experiment, folder, rows), device=experiment.device)
+    return lambda rows: embed_tokens(encoder, tokens(experiment, folder, rows, alone=True), device=experiment.device)
 
 
 def nearest_emotions(rows: Split, others: Split, embed: Embed) -> NDArray[np.float32]:

@@ -88,6 +88,9 @@ class Recipe:
             )
         if self.data.padded and "sequence" not in MODELS[self.model.name].reads.values():
             raise ValueError(f"data.padded: {self.model.name} reads what encoders make of sequences, without padding")
+        if self.data.padded and self.text.context.wanted:
+            context = self.text.context.in_words()
+            raise ValueError(f"text.context: {context} and data.padded both want what stands behind a clip's own words")
         if "text" in self.fusion.groups and not self.text.train_in_fusion:
             raise ValueError("fusion.groups.text: the text encoder is frozen in fusion; text.train_in_fusion trains it")
         wanted = OBJECTIVES[self.objective.name].needs(self.objective.options)

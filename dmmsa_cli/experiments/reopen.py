@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dmmsa_cli.data.store import dataset_folder, open_store
-from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.data.folds import open_dataset
+from dmmsa_cli.data.store import Store, dataset_folder, known_from
+from dmmsa_cli.errors import DatasetMissing, RunMismatch, RunMissing
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import Encoders
@@ -18,17 +19,26 @@ from dmmsa_cli.runtime import DeviceName, choose_device
 from dmmsa_cli.training.run import RunFolder
 
 
-def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto") -> Fused:
+def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows: bool = True) -> Fused:
     """Open a finished run with all that its model is made of, in the precision that was settled when it began.
 
+    Args:
+        run: its folder.
+        data_dir: where stores lie.
+        device: where to run.
+        rows: whether the rows of its dataset are needed; without them, what the run kept of a dataset that is not at
+            hand will do.
+
     Raises:
+        DatasetMissing: the dataset is not there, and is needed.
         RunMissing: the run has not finished, or an encoder that it stands on is gone.
         RunMismatch: the dataset has been prepared anew from other data since, or an encoder has other weights.
     """
     if not run.finished:
         raise RunMissing(f"{run.path} holds no finished run.", "An unfinished one goes on with --resume.")
     identity = identity_in(run)
-    experiment = _experiment(run, identity, data_dir, device)
+    store = _store(run, data_dir, identity.dataset, rows=rows)
+    experiment = _experiment(run, identity, store, device)
     names: Mapping[str, str] = run.environment["encoders"]
     encoders = {m: RunFolder(experiment.folder / "encoders" / name) for m, name in names.items()}
     gone = [str(encoder.path) for encoder in encoders.values() if not encoder.finished]
@@ -42,8 +52,16 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto") -> Fu
     return Fused(stands_on)
 
 
-def _experiment(run: RunFolder, identity: Identity, data_dir: Path, device: DeviceName) -> Experiment:
-    store = open_store(dataset_folder(data_dir, identity.dataset))
+def _store(run: RunFolder, data_dir: Path, dataset: str, *, rows: bool) -> Store:
+    try:
+        return open_dataset(data_dir, dataset)
+    except DatasetMissing:
+        if rows:
+            raise
+        return known_from(run.path, of=dataset_folder(data_dir, dataset))
+
+
+def _experiment(run: RunFolder, identity: Identity, store: Store, device: DeviceName) -> Experiment:
     if store.manifest.data_hash != identity.data_hash:
         raise RunMismatch(
             f"{run.path} was trained on data {identity.data_hash[:12]}; {store.folder} now holds "

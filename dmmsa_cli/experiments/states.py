@@ -83,7 +83,7 @@ def state_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Encode transcripts in evaluation mode, some at a time, in their order; memory is that of a thousand of them.
 
-    Within a chunk they go through in order of length, so that a batch has little padding.
+    Within a chunk they go through in order of length, so that a batch has little padding. Of context nothing is kept.
 
     Args:
         encoder: whose states they are.
@@ -92,15 +92,15 @@ def state_batches(
         padded: keep what the encoder gives for padding, which no token looks at, as further states.
     """
     schema = _schema(encoder.width)
-    lengths, kind = tokens.lengths(), schema.field(COLUMN).type
+    lengths, whole, kind = tokens.own_lengths(), tokens.lengths(), schema.field(COLUMN).type
     if padded:
-        lengths = np.full_like(lengths, tokens.filled)
+        lengths = whole = np.full_like(lengths, tokens.filled)
     encoder.to(device).eval()
     for start in range(0, len(lengths), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(lengths)))
         offsets = np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int32)
         states = np.empty((int(offsets[-1]), encoder.width), np.float16)
-        order = rows[np.argsort(lengths[rows], kind="stable")]
+        order = rows[np.argsort(whole[rows], kind="stable")]
         for at in range(0, len(order), BATCH):
             some = order[at : at + BATCH]
             states_of = encoder.states(tokens.collate(some).to(device), padded=padded)

@@ -9,6 +9,7 @@ from typing import Any
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
+from dmmsa_cli.data.videos import names_videos
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.recipes import is_file, recipes_folder
 from dmmsa_cli.plain import shown
@@ -68,6 +69,8 @@ class Variant:
             return f"{spec.name} has other classes"
         if self.emotions and not store.manifest.emotions:
             return f"{spec.name} has no emotions"
+        if any(key.startswith("text.context") for key in self.set) and not names_videos(store.split("train").ids):
+            return f"{spec.name} has ids that name no videos"
         wanted = self.set.get("data.modalities")
         if not isinstance(wanted, list):
             return ""

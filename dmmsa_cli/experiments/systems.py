@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from dmmsa_cli.experiments.identity import Identity, encoder_name, short
 from dmmsa_cli.recipe import flat
@@ -29,6 +29,30 @@ def by_system(items: Iterable[T], identity: Callable[[T], Identity], name: Calla
     for item in items:
         found.setdefault((name(item), identity(item).system), []).append(item)
     return [sorted(group, key=lambda item: identity(item).seed) for group in found.values()]
+
+
+class Named(Protocol):
+    """A run that has been measured."""
+
+    @property
+    def name(self) -> str:
+        """Of recipe and variant."""
+
+    @property
+    def identity(self) -> Identity:
+        """What it is."""
+
+
+def system_titles(systems: Sequence[Sequence[Named]]) -> list[str]:
+    """Name systems by recipe, variant, modalities, context and gaps; two of one name by what they differ in."""
+    firsts = [runs[0] for runs in systems]
+    return tell_apart([_title(one.name, one.identity) for one in firsts], [one.identity for one in firsts])
+
+
+def _title(name: str, identity: Identity) -> str:
+    context = f"with {identity.context}" if identity.context else ""
+    parts = name, "+".join(identity.modalities), context, identity.trained_with_gaps
+    return ", ".join(filter(None, parts))
 
 
 def tell_apart(names: Sequence[str], identities: Sequence[Identity], places: Sequence[str] = ()) -> list[str]:

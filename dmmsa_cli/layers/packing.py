@@ -71,9 +71,17 @@ def in_a_row(backbone: Any, groups: Sequence[Padded], words: Tensor) -> Tensor: 
         inputs_embeds=words.unsqueeze(0),
         position_ids=torch.cat(places).unsqueeze(0),
         windows=_windows(groups, WINDOW if words.device.type == "cpu" else WINDOW_OF_A_GPU),
+        **_token_types(groups),
     )
     states: Tensor = output.last_hidden_state.squeeze(0)
     return states
+
+
+def _token_types(groups: Sequence[Padded]) -> dict[str, Tensor]:
+    """What an encoder is told beside the row where its tokens are of two types, (1, S)."""
+    if not any(group.segment for group in groups):
+        return {}
+    return {"token_type_ids": torch.cat([group.types().flatten() for group in groups]).unsqueeze(0)}
 
 
 @dataclass(frozen=True)

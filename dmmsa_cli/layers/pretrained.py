@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import numpy as np
 import torch
 
 from dmmsa_cli.data.sequences import Tokens
+from dmmsa_cli.data.videos import Around
 from dmmsa_cli.errors import EncoderUnavailable, is_out_of_memory
 from dmmsa_cli.files import content_hash
+from dmmsa_cli.layers.context import in_context, pair_form
 from dmmsa_cli.layers.packing import reads_rows
 from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
 from dmmsa_cli.layers.weights import check_weights, has_pooler
@@ -155,8 +158,14 @@ def encodes_rows(folder: Path) -> bool:
         return reads_rows(_config(folder))
 
 
-def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:
+def tokenize(folder: Path, texts: Sequence[str], max_tokens: int, around: Sequence[Around] | None = None) -> Tokens:
     """Turn transcripts into token ids, lower-cased where the tokenizer does so, cut at `max_tokens`.
+
+    Args:
+        folder: of the encoder.
+        texts: transcripts, N.
+        max_tokens: at most so many of each, its context included.
+        around: which of the transcripts are the context of each, N (`layers/context.py`); none for no context.
 
     Raises:
         EncoderUnavailable: the folder has no tokenizer, or another encoder's.
@@ -167,12 +176,31 @@ def tokenize(folder: Path, texts: Sequence[str], max_tokens: int) -> Tokens:
         tokenizer, config = AutoTokenizer.from_pretrained(folder, trust_remote_code=False), _config(folder)
         positions = getattr(config, "max_position_embeddings", max_tokens)
         limit = min(max_tokens, tokenizer.model_max_length, positions)
-        rows = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if texts else []
-        ids = [np.array(row, np.int64) for row in rows]
-        highest = max((int(row.max()) for row in ids if len(row)), default=0)
+        alone = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if texts else []
+        unknown = tokenizer.unk_token_id
+        special = frozenset(tokenizer.all_special_ids) - {unknown}
+        ids = [np.array(row, np.int64) for row in alone]
+        found = Tokens(ids, tokenizer.pad_token_id or 0, unknown=unknown, special=special)
+        if around:
+            found = _with_context(found, tokenizer, config, texts, around, limit)
+        highest = max((int(row.max()) for row in found.ids if len(row)), default=0)
         if highest >= getattr(config, "vocab_size", highest + 1):
             raise ValueError(f"it gives token {highest:,} where the encoder has {config.vocab_size:,} embeddings")
-        return Tokens(ids, tokenizer.pad_token_id or 0)
+        return found
+
+
+def _with_context(
+    alone: Tokens,
+    tokenizer: Any,  # noqa: ANN401
+    config: Any,  # noqa: ANN401
+    texts: Sequence[str],
+    around: Sequence[Around],
+    limit: int,
+) -> Tokens:
+    form, bare = pair_form(tokenizer, config), tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    rows = [in_context(row.tolist(), bare, near, form, limit) for row, near in zip(alone.ids, around, strict=True)]
+    ids = [np.array(row, np.int64) for row in rows]
+    return replace(alone, ids=ids, own=alone.lengths(), segment=form.segment)
 
 
 def _config(folder: Path, **changes: float) -> Any:  # noqa: ANN401

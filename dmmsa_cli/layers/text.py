@@ -50,6 +50,36 @@ class TinyOptions:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
 
 
+MOST_CONTEXT = 32  # clips on a side: far more than fit behind a clip of the usual length
+
+
+@dataclass(frozen=True)
+class ContextOptions:
+    """How many of the neighbouring clips of a video stand behind a clip's own words, for these to look at."""
+
+    before: int = 0
+    """Earlier clips at most, the nearest ones."""
+    after: int = 0
+    """Later ones."""
+
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            value = getattr(self, name)
+            if not 0 <= value <= MOST_CONTEXT:
+                raise ValueError(f"{name}: {value} is not in [0, {MOST_CONTEXT}]")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is to be any."""
+        return bool(self.before or self.after)
+
+    def in_words(self) -> str:
+        """Say which clips they are: `2 clips before`, `2 clips before and 1 after`; nothing where there are none."""
+        sides = [f"{count} {side}" for side in ("before", "after") if (count := getattr(self, side))]
+        first, _, rest = " and ".join(sides).partition(" ")
+        return f"{first} clip{'s' * (first != '1')} {rest}" if sides else ""
+
+
 @dataclass(frozen=True)
 class TextOptions:
     """Where the text embedding comes from."""
@@ -61,7 +91,9 @@ class TextOptions:
     pooling: Pooling = "pooler"
     """The pooled [CLS] output, or the masked mean for an encoder without a trained pooler."""
     max_tokens: int = 256
-    """Longer transcripts are cut."""
+    """Longer transcripts are cut; before them their context is."""
+    context: ContextOptions = field(default_factory=ContextOptions)
+    """Neighbouring clips of the same video and split, which the encoder reads behind the clip; none by default."""
     train_in_fusion: bool = False
     """Go on training the encoder in the fusion stage; otherwise it runs once and its output is kept."""
     dropout: float | None = None
@@ -80,6 +112,11 @@ class TextOptions:
             raise ValueError(f"frozen_layers: {self.frozen_layers} is below 0; null trains all layers")
         if self.source == "features" and self.train_in_fusion:
             raise ValueError("train_in_fusion: there is no encoder to train where source is features")
+        if self.source == "features" and self.context.wanted:
+            raise ValueError(
+                f"context: {self.context.in_words()} can't be read where source is features, "
+                "which were extracted clip by clip"
+            )
 
 
 class TextEncoder(nn.Module):
@@ -87,7 +124,7 @@ class TextEncoder(nn.Module):
 
     Args:
         backbone: a `transformers` encoder whose output has `last_hidden_state`, and `pooler_output` for `pooler`.
-        pooling: `pooler`, the trained [CLS] pooler's output; `mean`, the mean over valid tokens.
+        pooling: `pooler`, the trained [CLS] pooler's output; `mean`, the mean over valid tokens that are no context.
     """
 
     def __init__(self, backbone: Any, *, pooling: Pooling) -> None:  # noqa: ANN401  (transformers is untyped here)
@@ -134,12 +171,16 @@ class TextEncoder(nn.Module):
     def states(self, tokens: Ragged, *, padded: bool = False) -> Padded:
         """Map the token ids of B transcripts, (n, T) a group, to the last layer's states, a block (B, T, width).
 
+        What stands behind a clip's own tokens has been looked at by these; its states are dropped.
+
         Args:
             tokens: transcripts.
             padded: keep the states of padding, instead of zeros.
         """
-        groups = [replace(group, full=True) for group in tokens.groups] if padded else tokens.groups
-        return block(replace(tokens, groups=tuple(groups)), [states for _, (states, _) in self._run(tokens)])
+        groups = [replace(group, full=True) if padded else group.without_context() for group in tokens.groups]
+        states = [found for _, (found, _) in self._run(tokens)]
+        kept = [_first(part, group.values.shape[1]) for part, group in zip(states, groups, strict=True)]
+        return block(replace(tokens, groups=tuple(groups)), kept)
 
     def _run(self, tokens: Ragged, change: Change | None = None) -> Iterator[tuple[Padded, Encoded]]:
         """Yield each group and what the backbone gives for it."""
@@ -150,7 +191,8 @@ class TextEncoder(nn.Module):
             return
         for number, (group, part) in enumerate(zip(tokens.groups, _apart(words, tokens.groups), strict=True)):
             with self._changed(None if change is None else partial(change, number)):
-                output = self.backbone(inputs_embeds=part, attention_mask=group.mask().long())
+                types = {"token_type_ids": group.types()} if group.segment else {}
+                output = self.backbone(inputs_embeds=part, attention_mask=group.mask().long(), **types)
             yield group, (output.last_hidden_state, output.pooler_output if self.pooling == "pooler" else None)
 
     def _in_a_row(
@@ -185,7 +227,11 @@ class TextEncoder(nn.Module):
             hook.remove()
 
     def _pool(self, tokens: Padded, states: Tensor, pooled: Tensor | None) -> Tensor:
-        return masked_mean(states, tokens.mask()) if pooled is None else pooled
+        return masked_mean(states, tokens.own_mask()) if pooled is None else pooled
+
+
+def _first(states: Tensor, positions: int) -> Tensor:
+    return states if states.shape[1] == positions else states[:, :positions]
 
 
 def _apart(row: Tensor, groups: Sequence[Padded]) -> list[Tensor]:

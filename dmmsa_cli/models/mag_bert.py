@@ -45,7 +45,8 @@ class MagBert(Model):
 
         Z' = MAG(Z, X_a, X_v)  (`layers/adaptation.py`),  y* = W dropout(pool(Encoder(Z')))
 
-    Text is needed, and one other modality at least. The encoder is trained along.
+    Text is needed, and one other modality at least. The encoder is trained along. Where it reads clips around one, the
+    words of these have no frames, as words behind the last frame have none.
 
     Args:
         encoders: the text encoder, which here reads token ids; of audio and vision what gives a block (B, T, w).
@@ -94,8 +95,10 @@ class MagBert(Model):
         place = self._spread if self.frames == "spread" else self._aligned
 
         def shift(group: int, words: Tensor) -> Tensor:
-            rows, lengths = clips[group], tokens.groups[group].lengths
-            frames = {m: place(block, rows, lengths, words.shape[1]) for m, block in blocks.items()}
+            rows, text = clips[group], tokens.groups[group]
+            frames = {m: place(block, rows, text.own_lengths, words.shape[1]) for m, block in blocks.items()}
+            if text.own is not None:  # what was heard with a clip was not with those around it
+                frames = {m: found * text.own_mask().unsqueeze(-1) for m, found in frames.items()}
             shifted: Tensor = self.gate(words, frames)
             return shifted
 

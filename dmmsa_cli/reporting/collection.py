@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dmmsa_cli.data.folds import fold_named, whole_of
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.experiments.identity import TRAIN_AGAIN, Identity, check_place, identity_in
 from dmmsa_cli.experiments.systems import by_system
@@ -25,12 +26,16 @@ class Collection:
     """All that lies in a folder of runs."""
 
     systems: list[System] = field(default_factory=list)
+    folds: list[System] = field(default_factory=list)
+    """Systems on folds of a dataset, each on one: no others of that dataset stand beside them."""
     unfinished: list[Path] = field(default_factory=list)
     """Runs that have begun and not ended."""
     unevaluated: list[Path] = field(default_factory=list)
     """Finished runs that `dmmsa evaluate` has not seen."""
     damaged: list[RunMismatch] = field(default_factory=list)
     """Runs that can't be read, each told with what to do about it."""
+    stale: list[RunMismatch] = field(default_factory=list)
+    """Why what was found of runs on incomplete clips can't be shown; the runs themselves are."""
 
 
 def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
@@ -38,7 +43,7 @@ def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
     found, runs = Collection(), list[Run]()
     begun = {path.parent for name in ("recipe.yaml", "summary.json") for path in runs_dir.glob(f"*/*/*/seed-*/{name}")}
     for folder in sorted(begun, key=by_seed):
-        if dataset not in (None, folder.parents[2].name):
+        if dataset not in (None, whole_of(folder.parents[2].name)):
             continue
         if not (folder / "summary.json").exists():
             found.unfinished.append(folder)
@@ -50,7 +55,8 @@ def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
         except RunMismatch as error:
             found.damaged.append(error)
     groups = by_system(runs, lambda run: run.identity, lambda run: f"{run.facts['recipe']}/{run.facts['variant']}")
-    found.systems.extend(System(tuple(group)) for group in groups)
+    for system in (System(tuple(group)) for group in groups):
+        (found.folds if fold_named(system.dataset) else found.systems).append(system)
     return found
 
 

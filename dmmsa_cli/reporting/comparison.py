@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from dmmsa_cli.data.videos import names_videos
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.reporting.bootstrap import Side, differences
 from dmmsa_cli.reporting.contents import FEW_DRAWN, PRINTED, Comparison, Difference
 from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle, rivals
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System
-from dmmsa_cli.reporting.series.predictions import names_videos, same_clips
+from dmmsa_cli.reporting.series.predictions import same_clips
 
 
 def compare(systems: Sequence[System], problems: list[str] | None = None) -> tuple[Comparison, ...]:
@@ -86,7 +87,7 @@ def hold_against(first: System, second: System, labels: tuple[str, str]) -> Comp
         first_label=labels[0],
         second_label=labels[1],
         differences=differences(sides, drawn),
-        videos=drawn if names_videos(clips) else None,
+        videos=drawn if names_videos(clips["id"]) else None,
         clips=len(clips),
     )
     return replace(comparison, sentence=_sentence(comparison))

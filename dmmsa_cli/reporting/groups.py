@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal
 
+from dmmsa_cli.experiments.identity import Identity
 from dmmsa_cli.experiments.studies import load_study, study_names
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives.auxiliary import AUXILIARY
@@ -120,6 +121,17 @@ def rivals(full: System, systems: Sequence[System]) -> list[System]:
         if one.model != full.model and one.variant == "full" and one.dataset not in elsewhere
         if one.dataset != full.dataset or one.data_hash == full.data_hash
     ]
+
+
+def gapped(full: System, systems: Sequence[System]) -> list[System]:
+    """Return the systems that differ from one in the gaps of their training clips alone."""
+    own = full.first.identity
+    return [one for one in systems if one is not full and _differs_in_gaps_alone(own, one.first.identity)]
+
+
+def _differs_in_gaps_alone(own: Identity, other: Identity) -> bool:
+    differing = set(own.difference(other)) - {"seed"}
+    return bool(differing) and all(name.startswith("data.missing") for name in differing)
 
 
 def common_seeds(first: System, second: System) -> tuple[int, ...]:

@@ -23,7 +23,6 @@ def tell_apart(names: Sequence[str], systems: Sequence[System]) -> list[str]:
     return runs_alike.tell_apart(names, [system.first.identity for system in systems], places)
 
 
-def seeds_of(system: System) -> str:
+def seeds_of(seeds: Sequence[int]) -> str:
     """Return how many runs stand behind a row: `5 seeds`."""
-    count = len(system.runs)
-    return f"{count} seed{'s' * (count != 1)}"
+    return f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"

@@ -104,7 +104,7 @@ def _labels_beside(
     if len({name for name, _, _ in named}) > 1 and len(set(plain)) < len(plain):
         plain = [_ours(name, system, recipes, remark) for name, system, remark in named]
     systems = [system for _, system, _ in named]
-    return [f"{name} ({seeds_of(s)})" for name, s in zip(tell_apart(plain, systems), systems, strict=True)]
+    return [f"{name} ({seeds_of(s.seeds)})" for name, s in zip(tell_apart(plain, systems), systems, strict=True)]
 
 
 def _ours(name: str, system: System, recipes: Sequence[str], remark: str) -> str:

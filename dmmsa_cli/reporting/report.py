@@ -25,6 +25,7 @@ from dmmsa_cli.plain import read_json
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.missing import faults
 from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
@@ -73,8 +74,9 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         check_name(dataset)
     collection = _readable(collect(runs_dir, dataset))
     folders = elsewhere(runs_dir=runs_dir)
-    tables = build_tables(collection.systems, dataset, folders, studies)
-    empty = not (collection.systems or collection.unfinished or collection.unevaluated or collection.damaged)
+    tables = build_tables(collection.systems, dataset, folders, studies, collection.folds)
+    runs = collection.systems or collection.folds or collection.unfinished or collection.unevaluated
+    empty = not (runs or collection.damaged)
     if dataset is not None and dataset not in SPECS and empty:
         raise InvalidInput(
             f"There is neither a run of {dataset} in {runs_dir} nor a published table of it.",
@@ -137,10 +139,12 @@ def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[
 def _readable(found: Collection) -> Collection:
     """Leave out runs whose predictions can't be read, so that no comparison, figure or page stumbles over them."""
     kept = Collection(unfinished=found.unfinished, unevaluated=list(found.unevaluated), damaged=list(found.damaged))
-    for system in in_order(found.systems):
-        runs = [run for run in system.runs if _has_predictions(run, kept)]
-        if runs:
-            kept.systems.append(system if len(runs) == len(system.runs) else System(tuple(runs)))
+    for systems, readable in ((found.systems, kept.systems), (found.folds, kept.folds)):
+        for system in in_order(systems):
+            runs = [run for run in system.runs if _has_predictions(run, kept)]
+            if runs:
+                readable.append(system if len(runs) == len(system.runs) else System(tuple(runs)))
+    kept.stale.extend(faults(kept.systems))
     return kept
 
 
@@ -198,6 +202,7 @@ def _about_runs(collection: Collection) -> list[str]:
             f"Damaged, and left out everywhere: {error.what.rstrip('.')}. {error.remedy}"
             for error in collection.damaged
         ),
+        *(f"No tables of missing data: {error.what.rstrip('.')}. {error.remedy}" for error in collection.stale),
         *(
             f"Unfinished, or still running: {', '.join(names)} in {place}. To go on: {command}."
             for (place, command), names in unfinished.items()

@@ -70,6 +70,14 @@ LEGEND = {
     "sims": "Predictions and labels clipped to the range first, as the field's code does.",
 }
 
+_NAMES = {"mae": "MAE", "corr": "Corr", "has0": " (neg. / non-neg.)", "non0": " (neg. / pos.)"}
+
+
+def metric_name(metric: str) -> str:
+    """Print a metric's name as the papers do: `Acc-2 (neg. / pos.)` for `acc2_non0`."""
+    name, _, which = metric.partition("_")
+    return _NAMES.get(name, name.replace("acc", "Acc-")) + _NAMES.get(which, "")
+
 
 def cell(column: Column, values: Metrics, *, spread: bool = False) -> str:
     """Print a column's metrics: percent with two decimals, MAE and Corr with four; NaN as a dash.

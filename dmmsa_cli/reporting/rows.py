@@ -101,7 +101,7 @@ def _encoders(name: str, system: System) -> frozenset[str]:
 
 
 def _trained(system: System) -> str:
-    return "the shared encoder" if system.shares_encoders else seeds_of(system)
+    return "the shared encoder" if system.shares_encoders else seeds_of(system.seeds)
 
 
 def _alone(name: str, system: System) -> Summary:

@@ -11,12 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from dmmsa_cli.data.folds import whole_of
 from dmmsa_cli.data.prediction_table import MADE_FROM, read_predictions
 from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.identity import Identity
+from dmmsa_cli.experiments.validation import kept_validation
 from dmmsa_cli.metrics import Metrics, Summary, summarise
 from dmmsa_cli.plain import read_json
+from dmmsa_cli.training.run import RunFolder
 
 COLLAPSED = 0.05  # of the labels' standard deviation; predictions that vary less are nearly one number
 SPLIT = "test"  # all that stands in a table is measured on the test split
@@ -84,6 +87,16 @@ class Run:
         return table.drop(columns=list(MADE_FROM))
 
     @cached_property
+    def validation(self) -> pd.DataFrame:
+        """Predictions on the validation split, columns as `predictions` has them.
+
+        Raises:
+            RunMissing: they have not been kept.
+            RunMismatch: they are damaged, or of other weights.
+        """
+        return kept_validation(RunFolder(self.folder), weights=self.made_from["weights"])
+
+    @cached_property
     def spread(self) -> tuple[float, float]:
         """Standard deviation over the test clips of its predictions, and of the labels.
 
@@ -132,6 +145,11 @@ class System:
     def dataset(self) -> str:
         """Name of the dataset."""
         return self.first.identity.dataset
+
+    @property
+    def whole(self) -> str:
+        """Name of the dataset, or of that which it is a fold of."""
+        return whole_of(self.dataset)
 
     @property
     def clips(self) -> str:
@@ -187,7 +205,7 @@ class System:
             return ""
         if text["source"] != "encoder":
             return "tiny BERT" if text["source"] == "tiny" else "the file's own text features"
-        spec = SPECS.get(self.dataset)  # of runs of an older dmmsa, which did not keep the name
+        spec = SPECS.get(self.whole)  # of runs of an older dmmsa, which did not keep the name
         name = self.first.identity.text_encoder or text["encoder"] or (spec.text_encoder if spec else "")
         return str(name).rstrip("/").rsplit("/", 1)[-1]
 
@@ -212,16 +230,20 @@ class System:
 
         Example: `MiniLM, text+audio, not the published file`; empty where nothing departs.
         """
-        spec = SPECS.get(self.dataset)
+        spec = SPECS.get(self.whole)
         parts = []
         if self.text_encoder and (spec is None or self.text_encoder != spec.text_encoder):
             parts.append("MiniLM" if "minilm" in self.text_encoder.lower() else self.text_encoder)
         if self.modalities != tuple(MODALITY_NAMES):
             parts.append("+".join(MODALITY_NAMES[m] for m in self.modalities))
-        if self.dataset.endswith(ALIGNED):
+        if self.whole.endswith(ALIGNED):
             parts.append("aligned")
+        if context := self.first.identity.context:
+            parts.append(f"with {context}")
         if self.first.identity.from_scratch:
             parts.append("from scratch")
+        if gaps := self.first.identity.trained_with_gaps:
+            parts.append(gaps)
         if origin := self.first.facts.get("pseudo_emotions"):
             parts.append(f"pseudo-emotions of {origin}")
         if spec is not None and spec.source is not None and not self.published_data:

@@ -100,5 +100,5 @@ def _against(system: System, recipe: Mapping[str, Any], changes: Mapping[str, An
 
 def _family(system: System) -> str:
     """The folder of recipes of the system's dataset; runs of an older dmmsa did not keep it."""
-    spec = SPECS.get(system.dataset)
+    spec = SPECS.get(system.whole)
     return str(system.first.facts.get("recipes") or (spec.recipes if spec else "default"))

@@ -10,13 +10,18 @@ from pathlib import Path
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.experiments.variants import in_words
+from dmmsa_cli.metrics import Summary
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.reporting import notes
 from dmmsa_cli.reporting.contents import Row, Table
 from dmmsa_cli.reporting.control import about_control
+from dmmsa_cli.reporting.folds import ABOUT as ABOUT_FOLDS
+from dmmsa_cli.reporting.folds import OnFolds, on_folds
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
 from dmmsa_cli.reporting.marks import with_marks
-from dmmsa_cli.reporting.naming import unique
+from dmmsa_cli.reporting.missing import LEGEND as LEGEND_OF_MISSING
+from dmmsa_cli.reporting.missing import Robust, about_protocol, by_grid, rate_name, rates_name
+from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.paper_tables import published_table
 from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.results import COLUMNS, EMOTIONS_LEGEND, LEGEND, Column, emotion_columns, emotions_of
@@ -28,7 +33,11 @@ USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
 
 
 def build_tables(
-    systems: Sequence[System], dataset: str | None = None, elsewhere: str = "", studies: Sequence[str] = ()
+    systems: Sequence[System],
+    dataset: str | None = None,
+    elsewhere: str = "",
+    studies: Sequence[str] = (),
+    folds: Sequence[System] = (),
 ) -> tuple[Table, ...]:
     """Build every table: the papers' first, then our own, dataset by dataset.
 
@@ -37,6 +46,7 @@ def build_tables(
         dataset: restrict to this one.
         elsewhere: options that the commands named under the tables need, where folders are not the usual ones.
         studies: files of studies beside the shipped ones.
+        folds: our own runs on folds of datasets, which stand in tables of their own.
 
     Raises:
         InvalidRecipe: there is no such study, or it has errors.
@@ -59,6 +69,7 @@ def build_tables(
                 [s for s in systems if (s.dataset, s.synthetic) == (name, synthetic)], known, elsewhere
             )
         ),
+        *folds_tables(folds, elsewhere),
     )
     ids = unique(table.id for table in tables)  # a study and a dataset may be called as they please
     return tuple(replace(table, id=name) for table, name in zip(tables, ids, strict=True))
@@ -76,7 +87,8 @@ def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewher
         for recipe in dict.fromkeys([*study.bases, *recipes])
         if recipe not in study.partners or recipe in study.bases  # else in the table of the recipe that it is beside
     ]
-    return [all_runs_table(systems), *emotion_tables(systems), *(table for table in found if table is not None)]
+    own = [all_runs_table(systems), *emotion_tables(systems), *missing_tables(systems)]
+    return [*own, *(table for table in found if table is not None)]
 
 
 def all_runs_table(systems: Sequence[System]) -> Table:
@@ -114,6 +126,84 @@ def emotion_tables(systems: Sequence[System]) -> list[Table]:
             legend=EMOTIONS_LEGEND,
         )
     ]
+
+
+def missing_tables(systems: Sequence[System]) -> list[Table]:
+    """Build the tables of clips that lack something: means over the rates, each rate, and whole modalities left out."""
+    return [
+        table
+        for (rates, draws), some in by_grid(systems).items()
+        for what, rows in _missing_rows(some, rates)
+        for table in [_missing_table(some, what, rows, [*about_protocol(rates, draws), LEGEND_OF_MISSING])]
+    ]
+
+
+def folds_tables(systems: Sequence[System], elsewhere: str = "") -> list[Table]:
+    """Build a table for each dataset and number of folds, of the systems that have all of them."""
+    kinds: dict[tuple[str, int], list[OnFolds]] = {}
+    for one in on_folds(systems):
+        kinds.setdefault((one.fold.dataset, one.fold.folds), []).append(one)
+    return [_folds_table(*kind, some, elsewhere) for kind, some in kinds.items() if any(one.seeds for one in some)]
+
+
+def _folds_table(dataset: str, folds: int, begun: Sequence[OnFolds], elsewhere: str) -> Table:
+    whole = [one for one in begun if one.seeds]
+    firsts = [one.parts[0] for one in whole]
+    several = len({system.conditions for system in firsts}) > 1
+    names = tell_apart([_plain_name(system, conditions=several) for system in firsts], firsts)
+    command = f"dmmsa evaluate --dataset {shlex.quote(dataset)} --folds {folds}{elsewhere}"
+    more = len(begun) - len(whole)
+    return _own_table(
+        f"{dataset}-folds-{folds}",
+        f"{dataset}, {folds} folds by video of train and valid",
+        [
+            our_row(f"{name} ({seeds_of(one.seeds)})", system, _columns(system), summary=one.summary)
+            for name, system, one in zip(names, firsts, whole, strict=True)
+        ],
+        group_of=lambda row: row.system and row.system.data_hash,
+        among="among rows of the same data",
+        remarks=[ABOUT_FOLDS, *([f"{more} more lack a fold; `{command}` tells which."] if more else [])],
+    )
+
+
+Lacking = tuple[str, Robust, Summary]
+"""What is missing, or what is there; of which system; and what it then says."""
+
+
+def _missing_rows(some: Sequence[Robust], rates: Sequence[float]) -> list[tuple[str, list[Lacking]]]:
+    names = dict.fromkeys(name for one in some for name in one.found[0].present)
+    present = [(name, one, found) for name in names for one in some if (found := one.present(name)) is not None]
+    return [
+        (f"mean over the rates {rates_name(rates)}", [("", one, one.over_rates) for one in some]),
+        ("by rate", [(f"r = {rate_name(rate)}", one, one.at(rate)) for rate in rates for one in some]),
+        ("by the modalities that are there", [row for row in present if len(names) > 1]),
+    ]
+
+
+def _missing_table(some: Sequence[Robust], what: str, rows: Sequence[Lacking], remarks: Sequence[str]) -> Table:
+    systems = [one.system for one in some]
+    several = len({system.conditions for system in systems}) > 1
+    named = tell_apart([_plain_name(system, conditions=several) for system in systems], systems)
+    labels = {id(one): f"{name} ({one.seeds})" for name, one in zip(named, some, strict=True)}
+    columns, dataset = _columns(systems[0]), systems[0].dataset
+    parts = {f"{part}: {labels[id(one)]}" if part else labels[id(one)]: part for part, one, _ in rows}
+    return _own_table(
+        f"{dataset}-missing-{slug(what)}",
+        f"Missing data on {dataset}, {what}",
+        [
+            our_row(label, one.system, columns, summary=found)
+            for label, (_, one, found) in zip(parts, rows, strict=True)
+        ],
+        group_of=lambda row: row.system and (parts[row.label], *_terms(row.system)),
+        among="among rows that lack the same, of the same data, modalities and text encoder",
+        legend=LEGEND[_metric_set(systems[0])],
+        remarks=remarks,
+    )
+
+
+def _terms(system: System) -> tuple[Hashable, ...]:
+    """What systems share that may be compared though they were trained on other clips: with gaps, or complete ones."""
+    return system.data_hash, system.modalities, system.text_encoder
 
 
 def _plain_name(system: System, *, conditions: bool) -> str:
@@ -170,7 +260,7 @@ def _not_run(
 def _named(names: Sequence[str], systems: Sequence[System], columns: Sequence[Column] | None = None) -> list[Row]:
     labels = tell_apart(names, systems)
     columns = columns or _columns(systems[0])
-    return [our_row(f"{name} ({seeds_of(s)})", s, columns) for name, s in zip(labels, systems, strict=True)]
+    return [our_row(f"{name} ({seeds_of(s.seeds)})", s, columns) for name, s in zip(labels, systems, strict=True)]
 
 
 def _is_named(system: System, variant: Variant, recipe: str) -> bool:

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import torch
 
+from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.errors import Inapplicable, Interrupted, InvalidInput, InvalidRecipe, RunMismatch, as_dmmsa_error
 from dmmsa_cli.experiments.experiment import Experiment, open_experiment
 from dmmsa_cli.experiments.studies import Study, Variant
@@ -116,7 +116,7 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
     Raises:
         DatasetMissing, InvalidRecipe, InvalidInput: in words for the user.
     """
-    store = open_store(dataset_folder(place.data_dir, place.dataset))
+    store = open_dataset(place.data_dir, place.dataset)
     left_out = {v.title: reason for v in study.variants if (reason := v.missing_on(store))}
     turns: dict[tuple[str, str, int], tuple[int, Job]] = {}  # by folder
     for variant in study.variants:

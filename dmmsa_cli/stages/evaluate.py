@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES, DatasetSpec
 from dmmsa_cli.data.store import Store, check_name
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.columns import HeadValues, head_values, mean_scores, mean_values
 from dmmsa_cli.experiments.encoders import load_unimodal
 from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
-from dmmsa_cli.experiments.measure import metrics_of_predictions, predictions_of
+from dmmsa_cli.experiments.measure import metrics_of_predictions, metrics_of_scores, predictions_of
 from dmmsa_cli.experiments.reopen import reopen
-from dmmsa_cli.experiments.systems import by_system, tell_apart
-from dmmsa_cli.files import exclusive, write_json
+from dmmsa_cli.experiments.systems import Named, by_system, system_titles
+from dmmsa_cli.files import exclusive
 from dmmsa_cli.layers.heads import Head
-from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
+from dmmsa_cli.metrics import Metrics, Scores, Summary, summarise, without_nan
 from dmmsa_cli.objectives.emotions import emotion_head
-from dmmsa_cli.plain import read_json
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.training.inference import Predictions, presence
-from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
+from dmmsa_cli.stages.keeping import VALIDATION, keep_validation, write_run
+from dmmsa_cli.training.inference import Predictions
+from dmmsa_cli.training.run import RunFolder, by_seed
 
 FUSION_ONLY = "the fusion only: encoders are shared by the seeds"
 ALL_TRAINING = "all training"
 PLAINEST = "training mean"
+MEAN_OF_PREDICTIONS = "mean of predictions"
 MAJORITY = "majority class"  # what the plainest predictor says of emotions
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the S runs of a row predict: each run's own predictions, or the mean over several as if it were one."""
+
+    scores: Scores
+    """Of the N clips of the split, (S, N)."""
+    validation: Scores
+    """Of the M clips of the validation split, (S, M)."""
+    classes: Mapping[str, NDArray[np.floating]]
+    """Probabilities of C classes, (S, N, C), by the name of the head; empty without such a head."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,10 @@ class Row:
     seeds: list[int] = field(default_factory=list)
     covers: str = ALL_TRAINING
     """What the standard deviation over the runs covers."""
+    predicted: Predicted | None = None
+    """What its runs predict, of fused models."""
+    together: int = 0
+    """How many runs' mean of predictions its one set of metrics is of; 0 where each run has its own."""
 
     @property
     def summary(self) -> Summary:
@@ -65,15 +81,35 @@ class Evaluation:
     source: dict[str, Any]
     notes: dict[str, Any]
     systems: list[Row]
+    ids: list[str]
+    """Of the N clips."""
+    labels: Scores
+    """Of the same, (N,)."""
+    validation_labels: Scores
+    """Of the M clips of the validation split, (M,)."""
     emotions: tuple[str, ...] = ()
     """Those that the clips are labelled with, in the order of their columns."""
+    folds: int | None = None
+    """Where its rows are those that the folds of a dataset test on: how many folds. None of the dataset's test split
+    is among them."""
+
+    @property
+    def where(self) -> str:
+        """Name the rows."""
+        if self.folds is None:
+            return f"{self.split} split"
+        return f"{self.folds} folds by video of train and valid"
 
     def to_json(self) -> dict[str, Any]:
-        """Return fractions, unrounded, under the column names of the published tables."""
+        """Return fractions, unrounded, under the column names of the published tables.
+
+        Runs together are no system with a mean over runs, and stand under `together`; the key is not there without any.
+        """
+        together = [_together_json(row) for row in self.systems if row.together]
         return {
             "dataset": self.spec.name,
             "synthetic": self.spec.synthetic,
-            "split": self.split,
+            "split": self.split if self.folds is None else f"{self.folds} folds of train and valid",
             "rows": self.rows,
             "data_hash": self.data_hash,
             "systems": [
@@ -86,8 +122,19 @@ class Evaluation:
                     "runs": [without_nan(run) for run in system.runs],
                 }
                 for system in self.systems
+                if not system.together
             ],
-        }
+        } | ({"together": together} if together else {})
+
+
+def _together_json(row: Row) -> dict[str, Any]:
+    return {
+        "system": row.title,
+        "seeds": row.seeds,
+        "of": MEAN_OF_PREDICTIONS,
+        "runs": row.together,
+        "metrics": without_nan(row.runs[0]),
+    }
 
 
 @dataclass(frozen=True)
@@ -98,6 +145,8 @@ class Evaluated:
     """One for each dataset: what stands in one table has the same rows and the same data."""
     left_out: list[DmmsaError]
     """Why runs could not be evaluated; none of them stopped the others."""
+    runs: list[RunFolder] = field(default_factory=list)
+    """Those that could."""
 
 
 # --- which runs -----------------------------------------------------------------------------------------------------
@@ -115,6 +164,17 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
     roots = list(places) or ([runs_dir / dataset] if dataset else [])
     if not roots:
         raise InvalidInput("Neither a run nor a dataset is named.", "Give run folders, or --dataset NAME.")
+    found = finished_runs(roots)
+    if not found:
+        raise RunMissing(
+            f"There is no finished run in {', '.join(map(str, roots))}.",
+            f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
+        )
+    return found
+
+
+def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
+    """Return the finished runs of fused models at or below some folders, each once."""
     folders = {
         path.parent.resolve(): path.parent  # a folder that two places lead to is one
         for root in roots
@@ -122,19 +182,18 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
         for path in root.glob("*/" * depth + "summary.json")
         if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
     }
-    if not folders:
-        raise RunMissing(
-            f"There is no finished run in {', '.join(map(str, roots))}.",
-            f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
-        )
     return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
 
 
 # --- evaluating -----------------------------------------------------------------------------------------------------
 
 
-def evaluate(runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto") -> Evaluated:
+def evaluate(
+    runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto", ensemble: bool = False
+) -> Evaluated:
     """Evaluate finished runs one at a time, and write metrics.json and predictions into each.
+
+    Predictions of the validation split are written too, where they are not there yet: intervals are made from them.
 
     A run that can't be evaluated (trained on other data than the store now holds, on encoders that have been retrained
     since; a copy of another run) is left out, and so is a second run of one system and seed.
@@ -144,19 +203,22 @@ def evaluate(runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: D
         split: `train`, `valid` or `test`.
         data_dir: where stores lie.
         device: where to run.
+        ensemble: add a row for each system of several runs: the metrics of the mean of their predictions.
     """
     left_out: list[DmmsaError] = []
+    measured: list[RunFolder] = []
     tables: dict[str, _Table] = {}
     for run in runs:
         try:
             check_place(run)
             with exclusive(run.path):  # no `fuse --force` replaces the weights meanwhile
                 fused = reopen(run, data_dir=data_dir, device=device)
-                table = tables.setdefault(fused.experiment.dataset, _Table(fused.experiment.store, split))
+                table = tables.setdefault(fused.experiment.dataset, _Table(fused.experiment.store, split, ensemble))
                 table.measure(fused)
+                measured.append(run)
         except DmmsaError as error:
             left_out.append(error)
-    return Evaluated([table.evaluation() for table in tables.values() if table.measured], left_out)
+    return Evaluated([table.evaluation() for table in tables.values() if table.measured], left_out, measured)
 
 
 @dataclass(frozen=True)
@@ -169,6 +231,13 @@ class _Measured:
     metrics: Metrics
     encoders: Mapping[str, Path]
     """Folders of its pretrained encoders, by modality."""
+    scores: Scores
+    """Its predictions, (N,)."""
+    validation: Scores
+    """Those of the validation split, (M,)."""
+    said: Mapping[str, HeadValues]
+    """What its heads say of the N clips."""
+    heads: Mapping[str, Head]
 
     @property
     def covers(self) -> str:
@@ -183,10 +252,11 @@ class _Table:
     Args:
         store: the dataset.
         split: of it.
+        ensemble: whether several runs of a system get a row together.
     """
 
-    def __init__(self, store: Store, split: str) -> None:
-        self.store, self.split = store, split
+    def __init__(self, store: Store, split: str, ensemble: bool = False) -> None:
+        self.store, self.split, self.ensemble = store, split, ensemble
         self.measured: list[_Measured] = []
         self.alone: dict[tuple[str, Path], Metrics] = {}  # shared encoders are run once
 
@@ -197,19 +267,28 @@ class _Table:
             RunMismatch: a run of the same system and seed has been measured before.
         """
         run, pretrained = fused.encoders.run, fused.encoders.pretrained
-        facts, identity = run.environment, identity_in(run)
-        name = f"{facts['recipe']} {facts['variant']}"
-        same = name, identity.system, identity.seed
-        if any((one.name, one.identity.system, one.identity.seed) == same for one in self.measured):
-            raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
+        name, identity = check_once(run, self.measured)
         for modality, folder in pretrained.items():
             if (modality, folder.path) not in self.alone:
                 self.alone[modality, folder.path] = self._score(_alone(fused, modality, folder, self.split))
-        predictions = predictions_of(fused.experiment, fused.finished(), fused.inputs.split(self.split).whole())
-        metrics = self._score(predictions, fused.objective.heads)
+        model = fused.finished()
+        predictions = predictions_of(fused.experiment, model, fused.inputs.split(self.split).whole())
+        heads = fused.objective.heads
+        metrics = self._score(predictions, heads)
         beside = {MODALITY_NAMES[m]: self.alone[m, folder.path] for m, folder in pretrained.items()}
-        _write_run(fused, self.split, {"fused": metrics} | beside, predictions)
-        self.measured.append(_Measured(identity, name, metrics, {m: f.path for m, f in pretrained.items()}))
+        write_run(fused, self.split, {"fused": metrics} | beside, predictions)
+        self.measured.append(
+            _Measured(
+                identity=identity,
+                name=name,
+                metrics=metrics,
+                encoders={m: f.path for m, f in pretrained.items()},
+                scores=predictions.scores,
+                validation=keep_validation(fused, model),
+                said=head_values(heads, predictions),
+                heads=heads,
+            )
+        )
 
     def evaluation(self) -> Evaluation:
         """Put the table together."""
@@ -222,14 +301,21 @@ class _Table:
             data_hash=manifest.data_hash,
             source=manifest.source,
             notes=manifest.notes,
+            ids=self.store.split(self.split).ids,
+            labels=self.store.split(self.split).labels["y"],
+            validation_labels=self.store.split(VALIDATION).labels["y"],
             emotions=manifest.emotions,
-            systems=[self._training_mean(), *self._encoders_alone(systems), *_fused_rows(systems)],
+            systems=[self._training_mean(), *self._encoders_alone(systems), *self._fused(systems)],
         )
 
     def _score(self, predictions: Predictions, heads: Mapping[str, Head] | None = None) -> Metrics:
+        return metrics_of_predictions(self.store, predictions, self._labels, heads)
+
+    @property
+    def _labels(self) -> dict[str, NDArray[np.float32]]:
         rows = self.store.split(self.split)
         emotions = {} if rows.emotions is None else {EMOTIONS: rows.emotions}
-        return metrics_of_predictions(self.store, predictions, {"y": rows.labels["y"], **emotions}, heads)
+        return {"y": rows.labels["y"], **emotions}
 
     def _training_mean(self) -> Row:
         """The plainest predictor there is: always the training labels' mean; of emotions what most clips have."""
@@ -246,7 +332,7 @@ class _Table:
 
     def _encoders_alone(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
         """Give a row for each modality's encoders; where systems have encoders of their own, for each."""
-        titles = _titles(systems)
+        titles = system_titles(systems)
         for modality, name in MODALITY_NAMES.items():
             rows: dict[tuple[Path, ...], Row] = {}
             for title, runs in zip(titles, systems, strict=True):
@@ -261,77 +347,65 @@ class _Table:
             only = len(rows) == 1
             yield from (Row(f"{name} alone", row.runs, row.seeds) if only else row for row in rows.values())
 
+    def _fused(self, systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
+        """Give a row for each system; beside one of several runs, where that is wanted, one of all of them together."""
+        for title, runs in zip(system_titles(systems), systems, strict=True):
+            seeds = [run.identity.seed for run in runs]
+            yield Row(title, [run.metrics for run in runs], seeds, runs[0].covers, _predicted(runs))
+            if self.ensemble and len(runs) > 1:
+                yield self._together(title, runs, seeds)
 
-def _fused_rows(systems: Sequence[Sequence[_Measured]]) -> Iterator[Row]:
-    for title, runs in zip(_titles(systems), systems, strict=True):
-        yield Row(title, [run.metrics for run in runs], [run.identity.seed for run in runs], runs[0].covers)
+    def _together(self, title: str, runs: Sequence[_Measured], seeds: list[int]) -> Row:
+        """Measure the mean of several runs' predictions."""
+        one = _mean_of(runs)
+        emotions = one.said.get(EMOTIONS)
+        found = metrics_of_scores(
+            self.store,
+            one.scores,
+            self._labels,
+            None if emotions is None else emotions.values.astype(np.float32),
+            even=one.heads[EMOTIONS].even if emotions else 0.5,
+        )
+        name = f"{title}: {len(runs)} runs together ({MEAN_OF_PREDICTIONS})"
+        return Row(name, [found], seeds, one.covers, _predicted([one]), together=len(runs))
 
 
-def _titles(systems: Sequence[Sequence[_Measured]]) -> list[str]:
-    """Name systems by recipe, variant and modalities; two of one name by what they differ in."""
-    firsts = [runs[0] for runs in systems]
-    names = [f"{one.name}, {'+'.join(one.identity.modalities)}" for one in firsts]
-    return tell_apart(names, [one.identity for one in firsts])
+def check_once(run: RunFolder, measured: Sequence[Named]) -> tuple[str, Identity]:
+    """Return a run's name, of recipe and variant, and its identity.
+
+    Raises:
+        RunMismatch: a run of the same system and seed has been measured before.
+    """
+    facts, identity = run.environment, identity_in(run)
+    name = f"{facts['recipe']} {facts['variant']}"
+    same = name, identity.system, identity.seed
+    if any((one.name, one.identity.system, one.identity.seed) == same for one in measured):
+        raise RunMismatch(f"{run.path} is a second run of {name}, seed {identity.seed}.", "Name one of the two.")
+    return name, identity
+
+
+def _mean_of(runs: Sequence[_Measured]) -> _Measured:
+    """Return the mean of several runs of one system as if it were a run, of the metrics of none."""
+    return replace(
+        runs[0],
+        metrics={},
+        scores=mean_scores([run.scores for run in runs]),
+        validation=mean_scores([run.validation for run in runs]),
+        said=mean_values([run.said for run in runs]),
+    )
+
+
+def _predicted(runs: Sequence[_Measured]) -> Predicted:
+    probabilities = [
+        {name: head.values for name, head in run.said.items() if head.classes} for run in runs
+    ]  # all of one system, so all have the same heads
+    return Predicted(
+        scores=np.stack([run.scores for run in runs]),
+        validation=np.stack([run.validation for run in runs]),
+        classes={name: np.stack([own[name] for own in probabilities]) for name in probabilities[0]},
+    )
 
 
 def _alone(fused: Fused, modality: str, folder: RunFolder, split: str) -> Predictions:
     model = load_unimodal(fused.experiment, modality, folder)
     return predictions_of(fused.experiment, model, fused.inputs.split(split).whole().only(modality))
-
-
-# --- what a run's folder gets ---------------------------------------------------------------------------------------
-
-
-def predictions_table(fused: Fused, split: str, predictions: Predictions) -> pd.DataFrame:
-    """Return id, text, y_true, y_pred, the unimodal head's predictions and the MSC classes of a split's rows."""
-    rows = fused.experiment.store.split(split)
-    return pd.DataFrame(
-        {"id": rows.ids, "text": rows.texts, "y_true": rows.labels["y"], "y_pred": predictions.scores}
-        | head_columns(fused, predictions)
-    )
-
-
-def head_columns(fused: Fused, predictions: Predictions) -> dict[str, NDArray[Any]]:
-    """Return the columns that a model's heads give.
-
-    `uni_T_s` ... are the unimodal head's scores; `msc_3` is the likeliest of three classes, 0 the most negative;
-    `emotions_joy` ..., `polarity_nonnegative` are probabilities; a head of one output (`intensity`, a score) is as it
-    is.
-    """
-    columns: dict[str, NDArray[Any]] = {}
-    for name, head in fused.objective.heads.items():
-        values = predictions.heads[name]
-        if head.over == "feature":
-            columns |= {f"{name[:3]}_{feature}": values[:, i, 0] for i, feature in enumerate(predictions.features)}
-        elif head.present:
-            probabilities = presence(values, head)
-            columns |= {f"{name}_{what}": probabilities[:, i] for i, what in enumerate(head.present)}
-        else:
-            columns[name] = values[:, 0] if head.outputs == 1 else values.argmax(axis=1)
-    return columns
-
-
-def _write_run(fused: Fused, split: str, metrics: dict[str, Metrics], predictions: Predictions) -> None:
-    """Write what was found, and the hashes of the weights and data that it was found with; the caller holds the run."""
-    run = fused.encoders.run
-    made_from = {"weights": run.weights_hash(), "data": fused.experiment.store.manifest.data_hash}
-    name = "predictions.csv" if split == "test" else f"predictions-{split}.csv"
-    write_predictions(run.path / name, predictions_table(fused, split, predictions).assign(**made_from))
-    if predictions.cosine is not None:
-        cosine = predictions.cosine.round(6).tolist()
-        _add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
-    found = {name: without_nan(values) for name, values in metrics.items()}
-    _add_to(run.path / "metrics.json", {split: found}, {split: made_from})
-
-
-def _add_to(path: Path, found: dict[str, Any], made_from: dict[str, Any] | None = None) -> None:
-    """Write what was found on a split beside what the file knows of the others."""
-    try:
-        known = read_json(path)
-    except (FileNotFoundError, ValueError):
-        known = {}  # none yet, or damaged: it only holds what evaluation can find again
-    known = known if isinstance(known, dict) else {}
-    if made_from is not None:
-        before = known.get(MADE_FROM)
-        found = found | {MADE_FROM: (before if isinstance(before, dict) else {}) | made_from}
-    write_json(path, known | found)

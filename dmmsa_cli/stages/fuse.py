@@ -9,17 +9,21 @@ from typing import Any
 
 from torch import nn
 
+from dmmsa_cli.data.manifest import MANIFEST
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.data.views import EpochBatches
+from dmmsa_cli.data.views import EpochBatches, View
 from dmmsa_cli.errors import InvalidInput, RunMismatch
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused, check_groups, fusion_objective
+from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
 from dmmsa_cli.experiments.measure import metrics_of
+from dmmsa_cli.experiments.missing import Incomplete, check_text, gaps_of_epoch
 from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.experiments.variants import check_names
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import dump_yaml
@@ -79,6 +83,8 @@ def fuse(
     encoders = {} if from_scratch else _encoders(experiment, seed)
     if _is_done(run, experiment, seed, from_scratch, encoders, resume=resume, force=force):
         return FuseReport(run.path, seed, True, run.summary)
+    for line in context_remarks(experiment):
+        remark(line)
     if not from_scratch:
         _pretrain_missing(experiment, seed, encoders, watch_pretraining, remark)
     with exclusive(run.path):
@@ -89,6 +95,9 @@ def fuse(
             _refuse_another(run, identity)  # once more: by now all encoders are known
         if run.finished:  # by another process, while this one waited for its encoders
             return FuseReport(run.path, seed, True, run.summary)
+        write_json(
+            run.path / MANIFEST, experiment.store.manifest.to_json()
+        )  # so that `predict` can do without the data
         run.begin(dump_yaml(experiment.recipe), _facts(experiment, variant, identity, encoders, run))
         summary = _train(Fused(Encoders(experiment, run, seed, encoders)), seed, identity, watch(), remark)
     return FuseReport(run.path, seed, False, summary)
@@ -116,6 +125,8 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
         )
     check_modalities(experiment, seed)
     check_groups(experiment, seed)
+    if experiment.recipe.data.missing is not None:
+        check_text(experiment, base_text(experiment, seed) if experiment.has_text_encoder else None)
 
 
 # --- what is there already ------------------------------------------------------------------------------------------
@@ -210,7 +221,7 @@ def _facts(
         "score_range": spec.score_range,
         "source": experiment.store.manifest.source,
         "pseudo_emotions": _pseudo_emotions(experiment),
-        "remarks": fusion_objective(experiment).remarks(),
+        "remarks": [*fusion_objective(experiment).remarks(), *context_remarks(experiment)],
         **now,
     }
 
@@ -225,12 +236,12 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
     experiment, schedule = fused.experiment, fused.experiment.recipe.fusion
     for line in fused.objective.remarks():
         remark(line)
-    train, valid = fused.inputs.split("train"), fused.inputs.split("valid")
+    train, valid = _training_clips(fused, seed, remark), fused.inputs.split("valid")
     seed_everything(seed)  # here, since loading an encoder draws random numbers where its output is not cached yet
     model = fused.at_start()
 
     def batches(epoch: int) -> EpochBatches:
-        return train.shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
+        return train(epoch).shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         return metrics_of(experiment, trained, valid, fused.objective.heads)
@@ -238,3 +249,17 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
     state = Training(model, fused.objective, schedule, device=experiment.device, precision=experiment.precision)
     run = fused.encoders.run
     return fit(state, run, identity=identity.key, batches=batches, evaluate=evaluate, watch=watch)
+
+
+def _training_clips(fused: Fused, seed: int, remark: Callable[[str], None]) -> Callable[[int], View]:
+    """Return the training clips by the number of an epoch: the same in all, but where `data.missing` makes gaps."""
+    if fused.experiment.recipe.data.missing is None:
+        train = fused.inputs.split("train")
+        return lambda epoch: train
+    clips, gaps = Incomplete(fused.inputs, "train"), gaps_of_epoch(fused.experiment, seed)
+    if clips.encodes_anew:
+        remark(
+            f"data.missing: the text encoder reads {len(clips.whole):,} corrupted transcripts anew before each epoch; "
+            "complete ones, those of validation, come from the cache."
+        )
+    return lambda epoch: clips.view(gaps(epoch))

@@ -1,8 +1,9 @@
-"""`dmmsa predict`: scores for one's own features from a finished run."""
+"""`dmmsa predict`: scores for one's own clips from finished runs, and how far off they may be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,29 @@ from dmmsa_cli.data.features import Features, read_features
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
-from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.build import Fused
+from dmmsa_cli.experiments.columns import HeadValues, class_columns, columns, head_values, mean_scores, mean_values
+from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.experiment import Experiment
+from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.reopen import reopen
+from dmmsa_cli.experiments.validation import kept_validation
+from dmmsa_cli.metrics import Scores
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.evaluate import head_columns
 from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.uncertainty import check_level, errors, interval, reach
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the table of predictions holds beside the score."""
+
+    level: float | None = None
+    """Of intervals, `y_low` and `y_high`; none without."""
+    probabilities: bool = False
+    """Whether each class of a classification has a column."""
 
 
 @dataclass(frozen=True)
@@ -28,55 +44,224 @@ class PredictReport:
 
     rows: dict[str, int]
     """Rows by split of the file; `all` for a file without splits."""
-    repairs: dict[str, int]
+    table: pd.DataFrame
+    """The predictions themselves, as they are written."""
+    out: Path | None
+    """Where; none where nothing was written."""
+    probabilities: tuple[str, ...]
+    """Columns of it that hold probabilities of classes."""
+    runs: tuple[str, ...]
+    """Which runs' mean they are: dataset, recipe, variant and seed of each."""
+    repairs: dict[str, int] = field(default_factory=dict)
     """What was repaired in the features, and how often."""
-    cut: dict[str, int]
-    """Sequences that were longer than the run has positions, by modality."""
-    warnings: tuple[str, ...]
-    """What the reader should know of the file: labels that can't be used, characters that were replaced."""
-    out: Path
+    cut: dict[str, int] = field(default_factory=dict)
+    """Sequences that were longer than a run has positions, by modality."""
+    warnings: tuple[str, ...] = ()
+    """What the reader should know of the file: labels that can't be used, characters that were replaced, ids that do
+    not tell which clips stand around one."""
 
 
 def predict(
-    run: RunFolder, source: Path, out: Path, *, data_dir: Path, device: DeviceName = "auto", split: str | None = None
+    runs: Sequence[RunFolder],
+    source: Path,
+    out: Path,
+    *,
+    data_dir: Path,
+    device: DeviceName = "auto",
+    split: str | None = None,
+    wanted: Wanted | None = None,
 ) -> PredictReport:
     """Predict every clip of a pickle in the field's layout; labels are not needed.
 
-    Features are scaled by the run's own statistics, which lie among its weights.
+    Features are scaled by a run's own statistics, which lie among its weights.
 
     Args:
-        run: a finished run.
+        runs: finished ones of one dataset; of several, the mean of their predictions.
         source: the pickle, with any splits or none.
-        out: the CSV to write: split, id, text, y_pred, and what the model's heads say.
-        data_dir: where stores lie.
+        out: the CSV to write: split, id, text, y_pred, and what the models' heads say.
+        data_dir: where stores lie; a run that kept what was known of its dataset needs none.
         device: where to run.
         split: only this one.
+        wanted: more columns.
 
     Raises:
-        InvalidInput: a modality is missing, has another width, or the split is not there.
+        InvalidInput: a modality is missing, has another width, the split is not there, or the level can't be had.
         InvalidDataset, UnsafePickle, DamagedPickle: the file can't be used.
+        RunMissing, RunMismatch: runs can't be used, are not of one dataset, or do not hold what intervals need.
     """
-    fused = reopen(run, data_dir=data_dir, device=device)
-    features = read_features(source, replace(fused.experiment.store.spec, split_sizes=None))
-    _check_modalities(fused.experiment, features, source, run)
+    several = _open(runs, data_dir, device)
+    features = read_features(source, replace(several.first.experiment.store.spec, split_sizes=None))
+    for fused in several.fused:
+        _check_modalities(fused.experiment, features, source, fused.encoders.run)
     splits = _chosen(features, split, source)
-    tables = [_predict_split(fused, name, rows) for name, rows in splits.items()]
-    write_predictions(out, pd.concat(tables, ignore_index=True))
+    table, classes = _predicted(several, splits, wanted or Wanted())
+    write_predictions(out, table)
     return PredictReport(
         rows={name: len(rows) for name, rows in splits.items()},
-        repairs=features.repairs,
-        cut=_cut(fused.experiment, splits),
-        warnings=features.layout.warnings,
+        table=table,
+        probabilities=classes,
         out=out,
+        runs=several.names,
+        repairs=features.repairs,
+        cut=_cut(several, splits),
+        warnings=(*features.layout.warnings, *_no_context(several, splits)),
     )
 
 
-def _predict_split(fused: Fused, name: str, rows: Split) -> pd.DataFrame:
-    predictions = predictions_of(fused.experiment, fused.finished(), fused.inputs.features(rows))
-    columns = {"split": [name] * len(rows), "id": rows.ids, "text": rows.texts, "y_pred": predictions.scores}
-    if "y" in rows.labels:
-        columns["y_true"] = rows.labels["y"]
-    return pd.DataFrame(columns | head_columns(fused, predictions))
+def predict_texts(
+    runs: Sequence[RunFolder],
+    texts: Split,
+    out: Path | None = None,
+    *,
+    data_dir: Path,
+    device: DeviceName = "auto",
+    wanted: Wanted | None = None,
+) -> PredictReport:
+    """Predict transcripts (`data/texts.py`) with runs that need nothing else.
+
+    Args:
+        runs: finished ones of one dataset; of several, the mean of their predictions.
+        texts: the transcripts.
+        out: the CSV to write, if any, as that of `predict`.
+        data_dir: where stores lie; a run that kept what was known of its dataset needs none.
+        device: where to run.
+        wanted: more columns.
+
+    Raises:
+        InvalidInput: a run needs more than words, or the level can't be had.
+        RunMissing, RunMismatch: as `predict`.
+    """
+    several = _open(runs, data_dir, device)
+    for fused in several.fused:
+        _check_words_alone(fused)
+    table, classes = _predicted(several, {texts.name: texts}, wanted or Wanted())
+    if out is not None:
+        write_predictions(out, table)
+    return PredictReport(
+        rows={texts.name: len(texts)},
+        table=table,
+        probabilities=classes,
+        out=out,
+        runs=several.names,
+        warnings=_no_context(several, {texts.name: texts}),
+    )
+
+
+# --- one run, or several together -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Several:
+    """Runs of one dataset, open."""
+
+    fused: tuple[Fused, ...]
+
+    @property
+    def first(self) -> Fused:
+        """Any of them, for what all share."""
+        return self.fused[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Dataset, recipe, variant and seed of each: the last four parts of its folder's path."""
+        return tuple("/".join(fused.encoders.run.path.resolve().parts[-4:]) for fused in self.fused)
+
+
+def _open(runs: Sequence[RunFolder], data_dir: Path, device: DeviceName) -> _Several:
+    """Open runs, and see that a mean of what they predict means something.
+
+    Raises:
+        RunMismatch: one is named twice, or two are of different data or ranges.
+    """
+    paths = [run.path.resolve() for run in runs]
+    twice = [run for place, run in enumerate(runs) if paths[place] in paths[:place]]
+    if twice:
+        raise RunMismatch(f"{twice[0].path} is named twice.", "Name each run once.")
+    first, *others = runs
+    for other in others:
+        _check_alike(first, other)
+    return _Several(tuple(reopen(run, data_dir=data_dir, device=device, rows=False) for run in runs))
+
+
+def _check_alike(first: RunFolder, other: RunFolder) -> None:
+    one, two = identity_in(first), identity_in(other)
+    what = {"dataset": (one.dataset, two.dataset), "data": (one.data_hash[:12], two.data_hash[:12])}
+    ranges = [run.environment.get("score_range") for run in (first, other)]
+    what |= {"score_range": (str(ranges[0]), str(ranges[1]))} if None not in ranges else {}
+    for name, (here, there) in what.items():
+        if here != there:
+            raise RunMismatch(
+                f"Runs whose predictions are averaged have to be of the same data; {name} is {here} in {first.path}, "
+                f"{there} in {other.path}.",
+                "Name runs of one dataset.",
+            )
+
+
+def _predicted(several: _Several, splits: Mapping[str, Split], wanted: Wanted) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the table, and which of its columns are probabilities of classes.
+
+    One run's model goes over all splits after the other, so that no two are in memory.
+    """
+    distance = None if wanted.level is None else _distance(several, wanted.level)
+    by_run = [_one_run(fused, splits) for fused in several.fused]
+    tables, classes = [], tuple[str, ...]()
+    for name, rows in splits.items():
+        scores = mean_scores([said[name][0] for said in by_run])
+        values = mean_values([said[name][1] for said in by_run])
+        classes = class_columns(values) if wanted.probabilities else ()
+        table = pd.DataFrame({"split": [name] * len(rows), "id": rows.ids, "text": rows.texts, "y_pred": scores})
+        if distance is not None:
+            table["y_low"], table["y_high"] = interval(scores, distance, _range(several))
+        if "y" in rows.labels:
+            table["y_true"] = rows.labels["y"]
+        if len(several.fused) > 1:
+            table["runs"], table["mean_of"] = len(several.fused), " ".join(several.names)
+        tables.append(table.assign(**columns(values, probabilities=wanted.probabilities)))
+    return pd.concat(tables, ignore_index=True), classes
+
+
+def _one_run(fused: Fused, splits: Mapping[str, Split]) -> dict[str, tuple[Scores, dict[str, HeadValues]]]:
+    """Return what a run says of each split: scores, and what its heads say."""
+    model, found = fused.finished(), {}
+    for name, rows in splits.items():
+        predictions = predictions_of(fused.experiment, model, fused.inputs.features(rows))
+        found[name] = predictions.scores, head_values(fused.objective.heads, predictions)
+    return found
+
+
+def _range(several: _Several) -> float:
+    return several.first.experiment.store.spec.score_range
+
+
+def _distance(several: _Several, level: float) -> float:
+    """Return how far intervals reach, from the errors of the mean of the runs' predictions of the validation split."""
+    check_level(level)
+    runs = [fused.encoders.run for fused in several.fused]
+    tables = [kept_validation(run, weights=run.weights_hash()).sort_values("id", kind="stable") for run in runs]
+    for run, table in zip(runs, tables, strict=True):
+        if list(table["id"]) != list(tables[0]["id"]):
+            raise RunMismatch(
+                f"{run.path} and {runs[0].path} were validated on different clips.", "Name runs of one dataset."
+            )
+    labels = tables[0]["y_true"].to_numpy()
+    scores = mean_scores([table["y_pred"].to_numpy() for table in tables])
+    return reach(errors(labels, scores, _range(several)), level)
+
+
+# --- what a run reads -----------------------------------------------------------------------------------------------
+
+
+def _check_words_alone(fused: Fused) -> None:
+    """See that a run needs transcripts, and nothing beside them."""
+    experiment, run = fused.experiment, fused.encoders.run
+    more = [f"{MODALITY_NAMES[m]} features" for m in experiment.modalities if m != "t"]
+    more = more if experiment.has_text_encoder or "t" not in experiment.modalities else ["text features", *more]
+    if more:
+        raise InvalidInput(
+            f"{run.path} needs {' and '.join(more)}, which --text and --csv do not give.",
+            "Give a pickle that has them, --from FILE, or name a run of text alone "
+            "(trained with --set data.modalities=[t]).",
+        )
 
 
 def _chosen(features: Features, split: str | None, source: Path) -> dict[str, Split]:
@@ -108,11 +293,20 @@ def _check_modalities(experiment: Experiment, features: Features, source: Path, 
         )
 
 
-def _cut(experiment: Experiment, splits: dict[str, Split]) -> dict[str, int]:
+def _no_context(several: _Several, splits: Mapping[str, Split]) -> tuple[str, ...]:
+    """Say, once for all runs, which clips of a file have no others around them."""
+    ids = [name for rows in splits.values() for name in rows.ids]
+    found = dict.fromkeys(line for fused in several.fused for line in context_remarks(fused.experiment, ids))
+    return tuple(found)
+
+
+def _cut(several: _Several, splits: Mapping[str, Split]) -> dict[str, int]:
+    experiment = several.first.experiment
     longest = experiment.store.manifest.longest
+    modalities = {m for fused in several.fused for m in fused.experiment.modalities if m != "t"}
     counts = {
         m: sum(int(np.sum(rows.lengths(m) > max(1, longest[m]))) for rows in splits.values())
-        for m in experiment.modalities
-        if m != "t"
+        for m in MODALITY_NAMES
+        if m in modalities
     }
     return {m: count for m, count in counts.items() if count}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.specs import SPECS, DatasetSpec
-from dmmsa_cli.data.store import dataset_folder, open_store
 from dmmsa_cli.errors import DatasetMissing, InvalidInput
 from dmmsa_cli.metrics import Metrics, score
 
@@ -76,7 +76,7 @@ def _spec_of(dataset: str, data_dir: Path) -> DatasetSpec:
     if dataset in SPECS:
         return SPECS[dataset]
     try:
-        return open_store(dataset_folder(data_dir, dataset)).spec
+        return open_dataset(data_dir, dataset).spec
     except DatasetMissing as error:
         raise DatasetMissing(
             f"{dataset} is neither prepared nor one of {', '.join(SPECS)}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,8 @@ from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder
 
 GO_ON = "The same command goes on from here: `dmmsa fuse` with --resume, both without --force."
+
+WORTH = 20  # seconds of training that a second spent on writing their checkpoint is worth
 
 Watch = Callable[[StepEnd | EpochEnd, "Progress"], None]
 
@@ -81,7 +84,7 @@ def fit(
         Interrupted: Ctrl-C or SIGTERM came; everything is saved.
         RunMismatch: the checkpoint does not fit.
     """
-    progress = _resume(state, run, identity)
+    progress, checkpoints = _resume(state, run, identity), _Checkpoints(run, identity)
     exhausted = _out_of_patience(state, progress, first_candidate)  # killed right after its last epoch
     with stop_requests() as stop:
         for event in () if exhausted else train(state, batches=batches, evaluate=evaluate):
@@ -89,10 +92,11 @@ def fit(
                 if progress.note(event, first_candidate):
                     run.save_weights(state.evaluated)
                 run.write_log(progress.log)
-                _save(state, run, progress, identity)
+                if state.epoch < state.schedule.epochs and checkpoints.due:  # the last one's would be removed at once
+                    checkpoints.write(state, progress)
             watch(event, progress)
             if stop.requested:
-                _save(state, run, progress, identity)
+                checkpoints.write(state, progress)
                 raise Interrupted(
                     f"epoch {event.epoch} of {state.schedule.epochs}; everything up to here is saved in {run.path}.",
                     GO_ON,
@@ -111,9 +115,30 @@ def _out_of_patience(state: Training, progress: Progress, first_candidate: int) 
     return patience is not None and progress.waited(first_candidate) >= patience
 
 
-def _save(state: Training, run: RunFolder, progress: Progress, identity: str) -> None:
-    facts = {"identity": identity, "counters": state.counters(), "progress": asdict(progress)}
-    run.save_checkpoint(state.tensors(), facts)
+class _Checkpoints:
+    """Writes the state of the loop where that costs little beside what has been trained since the last time.
+
+    With 110 M parameters, AdamW's state and an average it is 1.8 GB: written every epoch it can cost more than a kill
+    would. A run that is resumed from an older checkpoint trains the same epochs again, bit for bit, and writes over the
+    log and the best weights that it left.
+    """
+
+    def __init__(self, run: RunFolder, identity: str) -> None:
+        self.run, self.identity = run, identity
+        self.cost, self.written = 0.0, time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether what would be lost is worth the writing; the first time nobody knows what that takes."""
+        return time.monotonic() - self.written >= WORTH * self.cost
+
+    def write(self, state: Training, progress: Progress) -> None:
+        """Write it, now."""
+        begun = time.monotonic()
+        facts = {"identity": self.identity, "counters": state.counters(), "progress": asdict(progress)}
+        self.run.save_checkpoint(state.tensors(), facts)
+        self.written = time.monotonic()
+        self.cost = self.written - begun
 
 
 def _resume(state: Training, run: RunFolder, identity: str) -> Progress:

@@ -75,7 +75,7 @@ class Training:
         self.precision = precision
         own = list(self.objective.parameters())
         self.optimiser = make_optimiser(self.model, schedule, own, self.objective.learning_rate)
-        self.average = _average(self.model, schedule.weight_averaging)
+        self.average = _average(self.model, schedule)
         self.plateau = Plateau()
         self.epoch = 0  # epochs completed
         self.step = 0  # batches done of the epoch under way
@@ -190,11 +190,31 @@ class Training:
             self.optimiser.state[parameter][key] = value if at_home else value.to(parameter.device)
 
 
-def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+def _average(model: nn.Module, schedule: Schedule) -> AveragedModel | None:
+    decay = schedule.weight_averaging
     if decay is None:
         return None
+    blend = _warmed(decay) if schedule.averaging_warmup else _blend(decay)
     # Of the parameters; buffers (statistics of the frames, what batch norm has seen) are kept those of the model.
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=blend)
+
+
+_Weights = tuple[Tensor, ...] | list[Tensor]
+_Blend = Callable[[_Weights, _Weights, Tensor | int], None]
+
+
+def _blend(decay: float) -> _Blend:
+    blend: _Blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return blend
+
+
+def _warmed(decay: float) -> _Blend:
+    """A decay that grows from 2/11, after the first step, to `decay`."""
+
+    def blend(average: _Weights, current: _Weights, steps: Tensor | int) -> None:
+        _blend(min(decay, (1 + int(steps)) / (10 + int(steps))))(average, current, steps)
+
+    return blend
 
 
 def train(

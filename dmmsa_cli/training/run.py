@@ -2,6 +2,7 @@
 
 recipe.yaml            the resolved recipe
 environment.json       versions, threads, precision, device, data hash, encoders
+manifest.json          what was known of the data
 metrics.jsonl          a line an epoch: losses, weights, validation metrics, seconds
 weights.safetensors    the best epoch's weights
 summary.json           best epoch and its validation metrics; it is there when the run has finished
@@ -33,11 +34,13 @@ FACTS = (
 MADE_FROM = "made_from"  # key of metrics.json: by split, the hashes of the weights and data that were measured
 STATE_FILES = (
     "summary.json",
+    "manifest.json",
     "checkpoint.safetensors",
     "weights.safetensors",
     "metrics.jsonl",
     "metrics.json",
     "features.json",
+    "missing.json",
 )
 
 

@@ -72,6 +72,9 @@ class Schedule:
     """Stop after this many epochs without a better validation MAE; null never stops early."""
     weight_averaging: float | None = None
     """Evaluate and keep an exponential average of the weights with this decay a step; null keeps the last."""
+    averaging_warmup: bool = False
+    """The average forgets its beginning: after n steps its decay is (1 + n) / (10 + n) where that is less. Without it a
+    short training ends with an average that still holds much of the weights it began with."""
     length_window: int = 1
     """Sort by length within this many batches' worth of shuffled rows: a batch is alike in length. 1 does not sort."""
 

@@ -1,14 +1,18 @@
 """The command line as a user meets it: in a process of its own."""
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 
 import pytest
 
+from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.options import spread_lists
+from dmmsa_cli.uncertainty import LEVEL
 
 COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report"]
 
@@ -108,6 +112,42 @@ def test_evaluate_prints_the_table_and_writes_json(evaluated):
     assert json.loads((cwd / "out.json").read_text())["dataset"] == "mini"
 
 
+def test_evaluate_tells_what_predictions_are_worth(trained, prepared):
+    cwd, _ = trained
+    line = ["evaluate", "--dataset", "mini", "--data-dir", prepared, "--ensemble", "--level", "0.8", "--json", "w.json"]
+    done = dmmsa(*line, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        *("2 runs together (mean", "Intervals of 80 %", "n=", "Calibration of classes", "  2 runs together"),
+        *("not guaranteed", "Expected calibration error: mean over clips", "95 % intervals over", "MAE"),
+    ):
+        assert words in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    values = json.loads((cwd / "w.json").read_text())
+    assert values["intervals"]["level"] == 0.8
+    assert values["together"][0]["runs"] == 2
+
+
+def test_the_level_that_help_names_is_the_usual_one():
+    (level,) = (x for x in inspect.signature(evaluate, eval_str=True).parameters["level"].annotation.__metadata__)
+    assert level.help.endswith(f"test split: {LEVEL}.")
+
+
+def test_words_alone_are_printed_with_their_scores(prepared, micro, tmp_path):
+    line = ["--dataset", "mini", "--recipe", micro, "--seed", "1", "--data-dir", prepared, "--device", "cpu"]
+    fast = ["--set", "data.modalities=[t]", "--set", "fusion.epochs=1", "--set", "pretraining.text.epochs=1"]
+    assert dmmsa("fuse", *line, *fast, "--name", "words", cwd=tmp_path).returncode == 0
+    run = "runs/mini/micro/words/seed-1"
+    assert dmmsa("evaluate", run, "--data-dir", prepared, cwd=tmp_path).returncode == 0
+    texts = ["--text", "what a [bold] film", "--text", "no :smile:"]
+    done = dmmsa("predict", run, *texts, "--level", "0.5", "--data-dir", "nowhere", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    head, *lines = done.stdout.splitlines()
+    assert head.split() == ["score", "50", "%", "text"]
+    for shown, text in zip(lines, ("what a [bold] film", "no :smile:"), strict=True):
+        assert re.fullmatch(rf" *-?\d\.\d\d +\[-?\d\.\d\d, -?\d\.\d\d\] +{re.escape(text)} *", shown)
+
+
 def test_predictions_of_its_own_are_scored(evaluated, prepared):
     cwd, _ = evaluated
     path = cwd / "runs/mini/micro/full/seed-1/predictions.csv"
@@ -162,6 +202,38 @@ ERRORS = {
     "a file where a folder should be": (
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--seed", "1", "--runs-dir", "MICRO"],
         ["micro.yaml", "path"],
+    ),
+    "nothing to predict": (
+        ["predict", "runs/mini/micro/full/seed-1"],
+        ["There is nothing to predict", "exactly one of --from FILE, --text WORDS and --csv FILE"],
+    ),
+    "two things to predict": (
+        ["predict", "runs/mini/micro/full/seed-1", "--text", "a film", "--csv", "x.csv"],
+        ["--text and --csv are given", "exactly one"],
+    ),
+    "many predictions and nowhere to put them": (
+        ["predict", "runs/mini/micro/full/seed-1", "--csv", "x.csv"],
+        ["--csv needs a file for the predictions", "--out FILE.csv"],
+    ),
+    "a split of words": (
+        ["predict", "runs/mini/micro/full/seed-1", "--text", "a film", "--split", "test"],
+        ["--split chooses among the splits of the file given to --from"],
+    ),
+    "a level that is no share": (
+        ["predict", "runs/mini/micro/full/seed-1", "--text", "a film", "--level", "90"],
+        ["--level 90 is not between 0 and 1"],
+    ),
+    "a level that is no share, in evaluate": (
+        ["evaluate", "--dataset", "mini", "--level", "1"],
+        ["--level 1 is not between 0 and 1"],
+    ),
+    "words for a run that needs more": (
+        ["predict", "runs/mini/micro/full/seed-1", "--text", "a film"],
+        ["needs vision features and audio features, which --text and --csv do not give", "--from FILE"],
+    ),
+    "one file together": (
+        ["evaluate", "--predictions", "x.csv", "--dataset", "mini", "--ensemble"],
+        ["--ensemble means nothing beside --predictions"],
     ),
     "predictions without a dataset": (["evaluate", "--predictions", "x.csv"], ["--dataset NAME"]),
 }

@@ -6,19 +6,26 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 import dmmsa_cli
 from dmmsa_cli import cli, metrics
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import missing_view, options
 from dmmsa_cli.cli.console import open_console
+from dmmsa_cli.cli.scores_view import show
 from dmmsa_cli.cli.study_view import StudyView
 from dmmsa_cli.cli.training_view import TrainingView, data_note
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.experiments.robustness import Robustness
+from dmmsa_cli.layers.text import ContextOptions
+from dmmsa_cli.reporting.worth import Worth, Worths
 from dmmsa_cli.stages.ablate import Outcome, Step
+from dmmsa_cli.stages.missing import MissingTable, RobustSystem
 from dmmsa_cli.training.loop import EpochEnd
+from dmmsa_cli.uncertainty import Coverage
 
 # In the package `dmmsa_cli.cli` the commands stand under the names of their modules.
 ablate, bench, evaluate, predict, prepare, report = (
@@ -38,11 +45,24 @@ def measured():
 
 def print_evaluation(name):
     summary = SimpleNamespace(mean=measured(), sd=measured(), runs=2)
-    system = SimpleNamespace(title=name, summary=summary, covers=name)
+    rows = [
+        SimpleNamespace(title=title, summary=summary, covers=title, together=together)
+        for title, together in ((name, 0), (f"{name} 2", 2))
+    ]
     spec = DatasetSpec(name=name, score_range=3.0)
-    systems = [system, SimpleNamespace(title=f"{name} 2", summary=summary, covers=f"{name} 2")]
-    table = SimpleNamespace(spec=spec, split=name, rows=3, systems=systems, notes={}, data_hash="0" * 64)
-    evaluate._show(open_console(), table)
+    table = SimpleNamespace(
+        spec=spec, split=name, where=name, folds=None, rows=3, systems=rows, notes={}, data_hash="0"
+    )
+    covered = Coverage(0.9, 0.9, 1.0, 0.9, 0.8, (0.5,) * 7, (1,) * 7)
+    worth = tuple(Worth(row, covered, {name: 0.1}, {"mae": (0.1, 0.2)}) for row in rows)
+    show(open_console(), table, Worths(0.9, worth, problem=name, videos=3))
+
+
+def print_gaps(name):
+    found = Robustness(1, {0.0: [measured()], 0.5: [measured()]}, {"T": measured()})
+    systems = [RobustSystem(title, [found, found], [1, 2], title) for title in (name, f"{name} 2")]
+    spec = DatasetSpec(name=name, score_range=3.0)
+    missing_view.show(open_console(), MissingTable(spec, name, 3, "0" * 64, 1, systems))
 
 
 def print_scored_predictions(name, monkeypatch):
@@ -54,9 +74,18 @@ def print_scored_predictions(name, monkeypatch):
 
 
 def print_prediction(name, monkeypatch):
-    done = SimpleNamespace(warnings=[name], repairs={name: 1}, cut={"a": 2}, rows={name: 3}, out=Path(name))
+    found = {"warnings": [name], "repairs": {name: 1}, "cut": {"a": 2}, "rows": {name: 3}, "runs": (name, name)}
+    done = SimpleNamespace(out=Path(name), **found)
     monkeypatch.setattr("dmmsa_cli.stages.predict.predict", lambda *_, **__: done)
-    predict.predict(Path("run"), Path("x.pkl"), Path("out.csv"), None, options.Device.cpu, Path("data"))
+    predict.predict([Path("run")], Path("x.pkl"), out=Path("out.csv"), device=options.Device.cpu, data_dir=Path("data"))
+
+
+def print_words(name, monkeypatch):
+    table = pd.DataFrame({"y_pred": [0.5], "y_low": [0.0], "y_high": [1.0], name: [0.25], "text": [name]})
+    found = {"warnings": [name], "repairs": {}, "cut": {}, "rows": {"all": 1}, "runs": ("one",), "out": None}
+    done = SimpleNamespace(table=table, probabilities=(name,), **found)
+    monkeypatch.setattr("dmmsa_cli.stages.predict.predict_texts", lambda *_, **__: done)
+    predict.predict([Path("run")], text=[name], level=0.9, device=options.Device.cpu, data_dir=Path("data"))
 
 
 def print_prepared(name):
@@ -128,11 +157,12 @@ def print_training(name):
     manifest = SimpleNamespace(source={"path": f"x/{name}"}, data_hash="0" * 64)
     store = SimpleNamespace(manifest=manifest, spec=DatasetSpec(name=name, score_range=3.0))
     device = SimpleNamespace(type="cpu")
-    view.say(data_note(SimpleNamespace(store=store, modalities="tva", name=name, device=device, precision="float32")))
+    facts = {"modalities": "tva", "name": name, "device": device, "precision": "float32", "context": ContextOptions()}
+    view.say(data_note(SimpleNamespace(store=store, **facts)))
 
 
 def print_report(name, monkeypatch):
-    built = SimpleNamespace(notes=(name,), collection=SimpleNamespace(damaged=()))
+    built = SimpleNamespace(notes=(name,), collection=SimpleNamespace(damaged=(), stale=()))
     monkeypatch.setattr("dmmsa_cli.reporting.report.report", lambda *_: (built, [Path(name)]))
     report.report([report.Format.csv])
 
@@ -152,8 +182,8 @@ def print_error(name):
 PRINTED = {
     function.__name__.removeprefix("print_"): function
     for function in (
-        *(print_evaluation, print_scored_predictions, print_prediction, print_prepared, print_study, print_ablation),
-        *(print_training, print_report, print_benchmark, print_error),
+        *(print_evaluation, print_gaps, print_scored_predictions, print_prediction, print_words, print_prepared),
+        *(print_study, print_ablation, print_training, print_report, print_benchmark, print_error),
     )
 }
 
@@ -192,4 +222,4 @@ def test_predict_says_all_that_it_has_to_say(monkeypatch, capsys):
     print_prediction("this", monkeypatch)
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == ["! this", "repaired: this (1)"]
-    assert len(said) == 4
+    assert len(said) == 5  # what was cut, whose mean it is, and where it lies

@@ -6,11 +6,12 @@ import typing
 
 import pytest
 
+from dmmsa_cli.data.missing import MissingOptions
 from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.experiments.recipes import Recipe
 from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.sizes import Sizes
-from dmmsa_cli.layers.text import TextOptions, TinyOptions
+from dmmsa_cli.layers.text import ContextOptions, TextOptions, TinyOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.objectives.weighting import WEIGHTINGS
@@ -43,6 +44,7 @@ BOUNDS = [
         {},
         {"fraction": ((1e-9, 0.5, 1.0), (0.0, -0.1, 1.001)), "modalities": ((("a",), None), ((), ("x",)))},
     ),
+    (MissingOptions, {}, {"rate": (("uniform", 1e-9, 0.999), (0.0, 1.0, -0.1)), "whole": SHARE}),
     (
         SequenceOptions,
         {},
@@ -53,6 +55,7 @@ BOUNDS = [
         {"heads": 1},
         {"width": ((8, 9), (7, 0)), "layers": AT_LEAST_1, "heads": ((1, 2, 64), (0, 3)), "vocabulary": AT_LEAST_1},
     ),
+    (ContextOptions, {}, {"before": ((0, 1, 32), (-1, 33)), "after": ((0, 1, 32), (-1, 33))}),
     (
         TextOptions,
         {},

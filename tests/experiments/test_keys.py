@@ -55,6 +55,7 @@ SCHEDULE = {
     "clip_norm": 0.5,
     "patience": 1,
     "weight_averaging": 0.9,
+    "averaging_warmup": True,
     "length_window": 2,
 }
 STAGES = {"pretraining.text": TEXT, "pretraining.vision": {"vision"}, "pretraining.audio": {"audio"}, "fusion": NONE}
@@ -68,9 +69,12 @@ LEAVES = {
     "data.aligned": (True, NONE),  # only refuses what is not
     "data.fraction": (0.5, {*EVERY, TINY}),  # the tiny encoder's words are those of these rows
     "data.modalities": (["t", "v", "a"], NONE),  # each encoder is trained alone
+    "data.missing": ({"rate": "uniform"}, NONE),  # on complete clips
     "text.encoder": ("another", {NAMED}),
     "text.pooling": ("mean", {*TEXT, "base cache"}),
     "text.max_tokens": (128, {*TEXT, "base cache", TINY}),  # the tiny one has so many positions
+    "text.context.before": (2, {*TEXT, "base cache"}),
+    "text.context.after": (1, {*TEXT, "base cache"}),
     "text.train_in_fusion": (True, NONE),
     "text.dropout": (0.3, TEXT),  # embeddings are computed without
     "text.frozen_layers": (1, TEXT),
@@ -424,3 +428,34 @@ def test_facts_have_these_names(opened, tmp_path):
         assert what_decides(facts.experiment, modality, SEED).keys() == COMMON | {"encoder", "width"}
     cached = what_decides_text(Encoders(facts.experiment, RunFolder(tmp_path), SEED, {}))
     assert cached.keys() == {"encoder", "weights", "data_hash", "pooling", "max_tokens"}
+
+
+# --- without clips around one ---------------------------------------------------------------------------------------
+
+
+def test_without_context_every_key_is_what_it_was_before_there_could_be_any(opened, tmp_path):
+    """Runs, encoders and caches of an earlier dmmsa stay what they are."""
+    experiment = opened().experiment
+    pretrained = encoder_folder(experiment, "t", SEED)
+    _write(pretrained, b"text")
+    assert set(what_decides(experiment, "t", SEED)) == {
+        *("modality", "data_hash", "standardise", "fraction", "objective", "schedule", "seed", "precision"),
+        *("encoder", "pooling", "max_tokens", "dropout", "frozen_layers"),
+    }
+    decides = what_decides_text(Encoders(experiment, RunFolder(tmp_path), SEED, {"t": pretrained}))
+    assert set(decides) == {"encoder", "weights", "data_hash", "pooling", "max_tokens"}
+    now = identity_of(experiment, SEED, from_scratch=False, encoders={})
+    text = {key: value for key, value in now.recipe["text"].items() if key != "context"}
+    before = replace(now, recipe={**now.recipe, "text": text})
+    assert (now.key, now.system, now.setting) == (before.key, before.system, before.setting)
+    assert now.difference(before) == {}
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_runs_that_read_other_clips_around_one_share_no_terms(opened, side):
+    experiment = opened().experiment
+    other = replace(experiment, recipe=changed(experiment.recipe, f"text.context.{side}", 2))
+    one, two = (identity_of(this, SEED, from_scratch=False, encoders={}) for this in (experiment, other))
+    assert one.protocol != two.protocol
+    assert one.setting != two.setting
+    assert one.difference(two) == {f"text.context.{side}": (None, 2)}

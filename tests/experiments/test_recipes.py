@@ -208,16 +208,25 @@ STAGE_DEFAULTS = {
     "clip_norm": None,
     "patience": None,
     "weight_averaging": None,
+    "averaging_warmup": False,
     "length_window": 1,
 }
 ENCODER_DEFAULTS = {"layers": 1, "heads": 8, "position_dropout": 0.5, "layer_dropout": 0.5}
 DEFAULTS = {
-    "data": {"standardise": True, "fraction": 1.0, "padded": False, "aligned": False, "modalities": None},
+    "data": {
+        "standardise": True,
+        "fraction": 1.0,
+        "padded": False,
+        "aligned": False,
+        "modalities": None,
+        "missing": None,
+    },
     "text": {
         "source": "encoder",
         "encoder": None,
         "pooling": "pooler",
         "max_tokens": 256,
+        "context": {"before": 0, "after": 0},
         "train_in_fusion": False,
         "dropout": None,
         "frozen_layers": None,

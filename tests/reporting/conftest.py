@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from dmmsa_cli.data.folds import whole_of
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
 from dmmsa_cli.experiments.variants import PARTS
@@ -38,7 +39,8 @@ def write_run(
     Labels depend on the dataset alone, so that runs of one dataset can be compared clip by clip. A copy of the recipe
     may be `called` otherwise.
     """
-    family = dataset if dataset in ("mosi", "mosei", "sims", "toy") else "default"
+    whole = whole_of(dataset)
+    family = whole if whole in ("mosi", "mosei", "sims", "toy") else "default"
     resolved = load_recipe(find_recipe(recipe, family), changes=changes)
     recipe = called or recipe
     metrics, limit = ("sims", 1.0) if dataset == "sims" else ("mosi", 3.0)
@@ -63,11 +65,16 @@ def write_run(
 
 
 def measured(folder, table, metrics):
-    """Give a run these predictions and metrics, as if it had been evaluated with its weights and data."""
+    """Give a run these predictions and metrics, as if it had been evaluated with its weights and data.
+
+    It predicts the same on the validation split.
+    """
     data = json.loads((folder / "environment.json").read_text())["data_hash"]
     made_from = {"weights": WEIGHTS, "data": data}
     _json(folder / "metrics.json", {"test": metrics, "made_from": {"test": made_from}})
     write_predictions(folder / "predictions.csv", table.assign(**made_from))
+    validated = table.assign(id=[f"valid-{one}" for one in table["id"]], **made_from)
+    write_predictions(folder / "predictions-valid.csv", validated)
 
 
 def _write_facts(folder, dataset, recipe, variant, seed, modalities, data_hash, published, more):

@@ -51,6 +51,21 @@ def test_departures_from_the_papers_conditions_are_told(tmp_path):
     assert conditions == {"dmmsa": "", "minilm": "MiniLM, text+audio, not the published file"}
 
 
+def test_clips_that_one_is_read_with_are_told(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, variant="before-2", changes={"text.context.before": 2})
+    both = {"text.context.before": 2, "text.context.after": 1}
+    write_run(tmp_path, variant="before-2-after-1", changes=both)
+    write_run(tmp_path, variant="deaf", changes=both, modalities=("v", "a"))  # no text encoder, and so no context
+    conditions = {s.variant: s.conditions for s in collect(tmp_path).systems}
+    assert conditions == {
+        "full": "",
+        "before-2": "with 2 clips before",
+        "before-2-after-1": "with 2 clips before and 1 after",
+        "deaf": "vision+audio",
+    }
+
+
 def test_an_unfinished_run_and_an_unevaluated_one_are_no_systems(tmp_path):
     (write_run(tmp_path, seed=1) / "summary.json").unlink()
     (write_run(tmp_path, seed=2) / "metrics.json").unlink()

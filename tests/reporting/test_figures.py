@@ -16,7 +16,7 @@ from dmmsa_cli.reporting.figures.write import draw, write_figures
 from tests.reporting.conftest import write_run
 
 NO_MSC, NO_CL = {"objective.msc.enabled": False}, {"objective.cl.enabled": False}
-ALL = ["figure-4", "figure-5", "figure-6", "weights", "losses", "confusion", "mae-by-label"]
+ALL = ["figure-4", "figure-5", "figure-6", "weights", "losses", "confusion", "mae-by-label", "intervals"]
 
 
 def drawn(folder, problems=None):
@@ -50,7 +50,7 @@ def test_every_figure_is_there_as_png_and_pdf(tmp_path):
         assert content.rstrip().endswith(b"%%EOF")
         assert b"/FontFile2" in content
         assert b"/Type3" not in content
-    assert sorted(p.suffix for p in (tmp_path / "figures").iterdir()) == [".pdf"] * 7 + [".png"] * 7
+    assert sorted(p.suffix for p in (tmp_path / "figures").iterdir()) == [".pdf"] * 8 + [".png"] * 8
 
 
 def test_the_same_runs_give_the_same_files(tmp_path, monkeypatch):

@@ -231,7 +231,7 @@ def test_a_page_of_many_runs_stays_small(tmp_path):
 def test_every_figure_is_one_that_plotly_knows(mosi):
     drawn = charts(mosi)
     assert [chart.id for chart in drawn] == [
-        *("validation", "similarity", "predictions", "weights", "losses", "confusion", "mae-by-label")
+        *("validation", "similarity", "predictions", "weights", "losses", "confusion", "mae-by-label", "intervals")
     ]
     for panel in (panel for chart in drawn for variant in chart.variants for panel in variant.panels):
         go.Figure(panel.data, panel.layout)  # raises on a key or value that there is none of
@@ -269,7 +269,7 @@ def test_names_reach_plotly_escaped(tmp_path):
         write_predictions(path, table)
     drawn = charts(collect(tmp_path).systems)
     assert [chart.id for chart in drawn] == [
-        *("validation", "predictions", "weights", "losses", "confusion", "mae-by-label")
+        *("validation", "predictions", "weights", "losses", "confusion", "mae-by-label", "intervals")
     ]
     panels = [panel for chart in drawn for variant in chart.variants for panel in variant.panels]
     texts = [text for panel in panels for text in strings([panel.data, panel.layout])]

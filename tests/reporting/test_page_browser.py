@@ -100,7 +100,7 @@ def test_it_opens_and_all_plots_are_drawn(visit, viewport):
     page = visit(viewport=viewport)
     assert page.locator("table.results").first.is_visible()
     figures = page.locator("figure[data-figure]")
-    assert figures.count() == 11  # all 7 on MOSI; on the toy corpus those that need no pair
+    assert figures.count() == 13  # all 8 on MOSI; on the toy corpus those that need no pair
     for figure in figures.element_handles():
         figure.scroll_into_view_if_needed()
         figure.wait_for_selector("svg.main-svg")

@@ -82,11 +82,13 @@ def test_every_shipped_study_fits_every_datasets_recipe(name, dataset):
 def test_the_issues_studies_are_shipped():
     papers = {"objectives", "data", "gdwg", "msc", "modalities", "comparison", "systems"}
     sisters = {"mmiln", "mmiln-layers", "sequential-mtl", "mmolre", "mmolre-ranks", "mmolre-active"}
-    assert papers | sisters | {"weighting", "weighting-many"} == set(study_names())
+    assert papers | sisters | {"weighting", "weighting-many", "context", "missing"} == set(study_names())
     assert [v.label for v in load_study("data").variants] == ["1.0", "0.8", "0.6", "0.4", "0.2", "0.1"]
     taus = [v.set.get("objective.weighting.temperature") for v in load_study("gdwg").variants]
     assert taus == [0.1, 0.5, None, 2, None]
     assert [v.set.get("objective.msc.classes") for v in load_study("msc").variants] == [2, None, 5, 7]
+    gaps = [v.set.get("data.missing.rate") for v in load_study("missing").variants]
+    assert gaps == [None, "uniform", "uniform", 0.3, 0.6]
     networks = [
         load_recipe(find_recipe(v.recipe_beside("dmmsa"), "mosi")).model.name for v in load_study("systems").variants
     ]
@@ -99,7 +101,10 @@ def test_the_issues_studies_are_shipped():
 
 
 def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
-    for dataset, base, other in [(d, "dmmsa", "confede") for d in SPECS] + [("mosi", "minilm", "minilm-confede")]:
+    for dataset, base, other in [(d, "dmmsa", "confede") for d in SPECS] + [
+        ("mosi", "minilm", "minilm-confede"),
+        ("mosi", "mpnet", "mpnet-confede"),
+    ]:
         ours, theirs = (vars(load_recipe(find_recipe(name, dataset))) for name in (base, other))
         assert [key for key in ours if ours[key] != theirs[key]] == ["objective"]
         assert theirs["objective"].name == "confede"
@@ -318,7 +323,7 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
 
 
 def test_stopped_side_by_side_every_run_saves_and_goes_on(place, tmp_path, prepared):
-    longer = recipe_of(tmp_path, epochs=60, name="longer")  # or else they are through before they hear of the signal
+    longer = recipe_of(tmp_path, epochs=120, name="longer")  # or else they are through before they hear of the signal
     asked = {"recipe": str(longer), "seeds": (1,)}
     with pytest.raises(Interrupted, match="seed 1"):
         ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), at_once=2)

@@ -91,7 +91,7 @@ def test_any_text_comes_back_as_it_was(corpus, micro, tmp_path_factory, texts, d
     table = read_predictions(run.path / "predictions.csv")
     assert (list(table["id"]), list(table["text"])) == (ids, transcripts)
 
-    predict(run, source, folder / f"{file}.csv", data_dir=data_dir, device="cpu", split="test")
+    predict([run], source, folder / f"{file}.csv", data_dir=data_dir, device="cpu", split="test")
     with (folder / f"{file}.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [(unescape_formula(row["id"]), unescape_formula(row["text"])) for row in rows] == list(

@@ -152,7 +152,7 @@ def test_without_such_a_task_nothing_is_said_of_emotions(prepared, micro, tmp_pa
 def test_predict_gives_probabilities_to_clips_that_have_no_labels(finished, prepared, corpus, tmp_path):
     clips = {k: v for k, v in without(corpus)["test"].items() if not k.startswith("regression")}
     (tmp_path / "new.pkl").write_bytes(pickle.dumps(clips))
-    predict(RunFolder(finished[0]), tmp_path / "new.pkl", tmp_path / "out.csv", data_dir=prepared)
+    predict([RunFolder(finished[0])], tmp_path / "new.pkl", tmp_path / "out.csv", data_dir=prepared)
     found, known = (pd.read_csv(path) for path in (tmp_path / "out.csv", finished[0] / "predictions.csv"))
     for name in EMOTIONS:
         np.testing.assert_allclose(found[f"emotions_{name}"], known[f"emotions_{name}"], atol=1e-5)

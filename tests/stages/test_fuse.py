@@ -47,7 +47,9 @@ def test_a_run_folder_holds_what_a_person_reads(finished):
     _, folder = finished
     assert folder.parts[-4:] == ("mini", "micro", "full", "seed-1")
     names = {path.name for path in folder.iterdir() if path.is_file()} - {".lock"}
-    assert names == {"recipe.yaml", "environment.json", "metrics.jsonl", "weights.safetensors", "summary.json"}
+    assert names == {
+        *("recipe.yaml", "environment.json", "manifest.json", "metrics.jsonl", "weights.safetensors", "summary.json")
+    }
     facts = json.loads((folder / "environment.json").read_text())
     assert facts.keys() == IDENTITY | ENVIRONMENT | {
         *("recipe", "recipes", "variant", "encoders", "score_range", "source", "remarks")

@@ -40,7 +40,7 @@ def test_minilm_on_real_transcripts(real, tmp_path):
     assert table.rows == 686
     assert [system.title for system in table.systems][:3] == ["training mean", "text alone", "audio alone"]
     assert json.loads((run.path / "environment.json").read_text())["synthetic"] is False
-    report = predict(run, source, tmp_path / "out.csv", data_dir=tmp_path / "data", device="cpu", split="valid")
+    report = predict([run], source, tmp_path / "out.csv", data_dir=tmp_path / "data", device="cpu", split="valid")
     assert report.rows == {"valid": 229}
 
 

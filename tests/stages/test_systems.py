@@ -92,7 +92,7 @@ def test_new_clips_get_what_evaluation_gave_them(finished, prepared, corpus, tmp
     known = pd.read_csv(run.path / "predictions.csv")
     source = tmp_path / "new.pkl"
     source.write_bytes(pickle.dumps({"test": {k: v for k, v in corpus["test"].items() if "regression" not in k}}))
-    predict(run, source, tmp_path / "out.csv", data_dir=prepared, device="cpu")
+    predict([run], source, tmp_path / "out.csv", data_dir=prepared, device="cpu")
     told = pd.read_csv(tmp_path / "out.csv")
     # A file of its own is encoded anew; states in a cache have been rounded to float16, those of a file likewise.
     np.testing.assert_allclose(told["y_pred"], known["y_pred"], atol=2e-5)

@@ -260,7 +260,7 @@ def strange(corpus):
 def test_new_clips_are_predicted_in_order_and_scaled_as_the_runs_own(runs, prepared, strange, tmp_path, variant, seed):
     run = folder_of(runs, variant, seed)
     (tmp_path / "new.pkl").write_bytes(pickle.dumps(copy.deepcopy(strange)))
-    predict(RunFolder(run), tmp_path / "new.pkl", tmp_path / "out.csv", data_dir=prepared, device="cpu")
+    predict([RunFolder(run)], tmp_path / "new.pkl", tmp_path / "out.csv", data_dir=prepared, device="cpu")
     table = pd.read_csv(tmp_path / "out.csv")
     for name, split in strange.items():
         found, outputs = table[table["split"] == name], fused(run, split)

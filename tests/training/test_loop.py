@@ -148,6 +148,21 @@ def test_what_is_validated_is_the_average_of_the_weights():
         torch.testing.assert_close(parameter.detach(), average[name], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.3])
+def test_an_average_that_warms_up_forgets_its_beginning(decay):
+    state = dmmsa(schedule(epochs=2, weight_averaging=decay, averaging_warmup=True), dropout=0.0)
+    names = dict(state.model.named_parameters())
+    average, steps = None, 0
+    for event in train(state, batches=batches, evaluate=mae):
+        if isinstance(event, StepEnd):
+            now = {name: p.detach().clone() for name, p in names.items()}
+            share = min(decay, (1 + steps) / (10 + steps))
+            average = now if average is None else {n: share * average[n] + (1 - share) * now[n] for n in now}
+            steps += 1
+    for name, parameter in state.evaluated.named_parameters():
+        torch.testing.assert_close(parameter.detach(), average[name], atol=1e-6, rtol=0)
+
+
 # --- the best epoch --------------------------------------------------------------------------------------------------
 
 
@@ -278,13 +293,35 @@ def killed_after(epoch, step):
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_a_kill_loses_no_more_than_the_epoch_under_way(tmp_path, uninterrupted, epoch):
+def test_a_run_that_was_killed_ends_where_the_uninterrupted_one_ends(tmp_path, uninterrupted, epoch):
     with pytest.raises(Killed):
         run_fit(dmmsa(schedule()), tmp_path, watch=killed_after(epoch, 2))
     assert (tmp_path / "checkpoint.safetensors").exists() == (epoch > 1)
     # Without a checkpoint a run begins anew, from its own seed; with one, whatever the generators held is replaced.
     run_fit(dmmsa(schedule(), seed=1 if epoch == 1 else 7), tmp_path)
     assert result(tmp_path) == uninterrupted[0]
+
+
+def test_a_checkpoint_is_written_where_it_is_worth_its_cost(tmp_path, monkeypatch):
+    """A clock of our own: an epoch takes fifteen seconds, writing its state two."""
+    now, written = [0.0], []
+
+    def write(run, tensors, facts):
+        written.append(facts["counters"]["epoch"])
+        now[0] += 2
+
+    def epoch(model):
+        now[0] += 15
+        return {"mae": 1.0}
+
+    monkeypatch.setattr("dmmsa_cli.training.fit.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(RunFolder, "save_checkpoint", write)
+    run_fit(dmmsa(schedule(epochs=8)), tmp_path, evaluate=epoch)
+    assert written == [1, 4, 7]  # then after forty seconds; after the last epoch nobody would read it
+    written.clear()
+    with pytest.raises(Interrupted):
+        run_fit(dmmsa(schedule(epochs=8)), tmp_path / "stopped", evaluate=epoch, watch=stop_at(3))
+    assert written == [1, 3]  # whoever is asked to stop loses nothing
 
 
 def test_a_run_killed_after_its_patience_ended_does_not_go_on(tmp_path):

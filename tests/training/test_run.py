@@ -7,7 +7,7 @@ from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.training.run import RunFolder
 
 STATE = {
-    *("recipe.yaml", "summary.json", "checkpoint.safetensors", "weights.safetensors"),
+    *("recipe.yaml", "manifest.json", "summary.json", "checkpoint.safetensors", "weights.safetensors"),
     *("metrics.jsonl", "metrics.json", "features.json", "predictions.csv", "predictions-valid.csv"),
 }
 

@@ -5,9 +5,12 @@ from typing import Protocol
 
 from dmmsa_cli.reporting.figures import (
     confusion,
+    intervals,
     losses,
     mae_by_label,
+    missing,
     predictions,
+    reliability,
     similarity,
     systems,
     validation,
@@ -37,5 +40,8 @@ FIGURES: tuple[Figure, ...] = (
     losses,
     confusion,
     mae_by_label,
+    intervals,
+    reliability,
+    missing,  # metrics by how much of the clips is missing
     systems,  # all of the papers' Tables 2 and 3 at once
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dmmsa_cli.data.specs import MODALITIES
-from dmmsa_cli.reporting.groups import Task, groups, is_reference, pairs, rivals
+from dmmsa_cli.reporting.groups import Task, gapped, groups, is_reference, pairs, rivals
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.runs import System
@@ -25,6 +25,8 @@ class Subject:
     """End of file names, its own: the dataset, and where it departs, recipe and modalities."""
     rivals: tuple[System, ...] = ()
     """Other networks under the same protocol."""
+    gapped: tuple[System, ...] = ()
+    """The same as the whole, trained on clips with gaps."""
     note: str = ""
     """What else tells it from others, in words."""
 
@@ -54,7 +56,7 @@ def subjects(systems: Sequence[System]) -> list[Subject]:
     fulls = [full for full, _ in found]
     names = unique(_slug(full) for full in fulls)
     plain = [
-        Subject(full, group, name, tuple(rivals(full, systems)))
+        Subject(full, group, name, tuple(rivals(full, systems)), tuple(gapped(full, systems)))
         for (full, group), name in zip(found, names, strict=True)
     ]
     apart = tell_apart([subject.place for subject in plain], fulls)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmmsa_cli.reporting.contents import Comparison, Verdict
-from dmmsa_cli.reporting.results import SCORES
-
-METRIC_NAMES = {"mae": "MAE", "corr": "Corr", "has0": " (neg. / non-neg.)", "non0": " (neg. / pos.)"}
+from dmmsa_cli.reporting.results import SCORES, metric_name
 
 
 @dataclass(frozen=True)
@@ -111,15 +109,9 @@ def _reading(comparison: Comparison, metric: str) -> Mapping[str, str]:
 
     spread = f"{factor * difference.seeds_sd:.{digits}f}" if math.isfinite(difference.seeds_sd) else "-"
     return {
-        "metric": _metric_name(metric),
+        "metric": metric_name(metric),
         "value": number(difference.value),
         "interval": f"[{number(difference.low)}, {number(difference.high)}]",
         "spread": spread,
         "verdict": comparison.verdict(metric),
     }
-
-
-def _metric_name(metric: str) -> str:
-    """Print a metric's name as the papers do: `Acc-2 (neg. / pos.)` for `acc2_non0`."""
-    name, _, which = metric.partition("_")
-    return METRIC_NAMES.get(name, name.replace("acc", "Acc-")) + METRIC_NAMES.get(which, "")

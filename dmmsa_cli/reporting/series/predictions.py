@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dmmsa_cli.data.videos import VIDEO_END
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.reporting.runs import Run, System
 from dmmsa_cli.reporting.series.scale import scale
-
-VIDEO_END = "$_$"  # an id is `video$_$clip`
 
 
 def predictions(system: System, seeds: Sequence[int] | None = None) -> pd.DataFrame:
@@ -45,11 +44,6 @@ def _clips_of(run: Run) -> pd.DataFrame:
     table = run.predictions.sort_values("id", kind="stable", ignore_index=True)
     video = table["id"].str.split(VIDEO_END, n=1, regex=False).str[0]
     return table.assign(seed=run.seed, video=video)[["seed", "id", "video", "text", "y_true", "y_pred"]]
-
-
-def names_videos(table: pd.DataFrame) -> bool:
-    """Say whether the ids of clips name videos; where they do not, each clip counts as a video of its own."""
-    return bool(table["id"].str.contains(VIDEO_END, regex=False).any())
 
 
 def same_clips(first: pd.DataFrame, second: pd.DataFrame) -> bool:

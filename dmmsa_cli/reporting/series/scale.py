@@ -54,7 +54,7 @@ class Scale:
 
 def scale(system: System) -> Scale:
     """Return how a system's scores are read; of a dataset of one's own, its run says the range, else the usual one."""
-    spec = SPECS.get(system.dataset)
+    spec = SPECS.get(system.whole)
     metrics: Literal["mosi", "sims"] = "sims" if "acc2" in system.first.metrics else "mosi"
     known = spec.score_range if spec else system.first.facts.get("score_range", NATIVE_RANGE[metrics])
     return Scale(metrics, float(known))

@@ -1,0 +1,123 @@
+"""`dmmsa evaluate --folds`: what a recipe is worth on videos that it has not seen, over all folds together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmmsa_cli.data.folds import deal, fold_named, folds_of, open_dataset
+from dmmsa_cli.data.prediction_table import read_predictions
+from dmmsa_cli.data.store import Store
+from dmmsa_cli.errors import DmmsaError, RunMissing
+from dmmsa_cli.experiments.identity import Identity, identity_in
+from dmmsa_cli.experiments.systems import system_titles
+from dmmsa_cli.metrics import Metrics, score
+from dmmsa_cli.runtime import DeviceName
+from dmmsa_cli.stages.evaluate import PLAINEST, Evaluated, Evaluation, Row, evaluate, finished_runs
+from dmmsa_cli.training.run import RunFolder
+
+
+def evaluate_folds(
+    dataset: str, folds: int, *, data_dir: Path, runs_dir: Path, device: DeviceName = "auto"
+) -> Evaluated:
+    """Evaluate the runs on every fold of a dataset, and score each system over the clips of all folds together.
+
+    Each clip of the dataset's training and validation splits is predicted once a seed, by the run of the fold that
+    tests on its video. Metrics are those of all these predictions, not means over folds.
+
+    Returns:
+        One table, or none where no system has all folds; why runs are left out, and which systems lack a fold.
+
+    Raises:
+        RunMissing: there is no run on any fold.
+        InvalidInput, DatasetMissing: as `open_dataset`.
+    """
+    everyone, base = folds_of(dataset, folds), open_dataset(data_dir, dataset)
+    stores = [deal(base, fold) for fold in everyone]
+    runs = finished_runs([runs_dir / str(fold) for fold in everyone])
+    if not runs:
+        raise RunMissing(
+            f"There is no finished run on the {folds} folds of {dataset} in {runs_dir}.",
+            f"Train them: dmmsa fuse --dataset {dataset} --folds {folds}",
+        )
+    found = evaluate(runs, split="test", data_dir=data_dir, device=device)
+    whole, lacking = _whole(found.runs, folds)
+    if not whole:
+        return Evaluated([], [*found.left_out, *lacking])
+    table = Evaluation(
+        spec=base.spec,
+        split="test",
+        folds=folds,
+        rows=sum(len(store.split("test")) for store in stores),
+        ids=[clip for store in stores for clip in store.split("test").ids],
+        labels=np.concatenate([store.split("test").labels["y"] for store in stores]),
+        validation_labels=np.empty(0, np.float32),  # each fold has its own
+        data_hash=base.manifest.data_hash,
+        source=base.manifest.source,
+        notes={},
+        systems=[_training_mean(stores), *_rows(base, whole)],
+    )
+    return Evaluated([table], [*found.left_out, *lacking], found.runs)
+
+
+@dataclass
+class _OnFolds:
+    """The runs of one system and seed, by the number of their fold."""
+
+    name: str
+    identity: Identity
+    runs: dict[int, RunFolder] = field(default_factory=dict)
+
+
+def _whole(runs: Sequence[RunFolder], folds: int) -> tuple[list[_OnFolds], list[DmmsaError]]:
+    """Put together the runs that differ in their fold alone; say of which there are not all."""
+    found: dict[tuple[str, str, int], _OnFolds] = {}
+    for run in runs:
+        facts, identity = run.environment, identity_in(run)
+        fold = fold_named(identity.dataset)
+        assert fold is not None, "its data were opened as a fold"
+        name = f"{facts['recipe']} {facts['variant']}"
+        key = name, identity.across_folds, identity.seed
+        found.setdefault(key, _OnFolds(name, identity)).runs[fold.number] = run
+    lacking: list[DmmsaError] = [
+        RunMissing(
+            f"{one.name}, seed {one.identity.seed}, has {len(one.runs)} of {folds} folds.",
+            "The command that trained them trains the others: dmmsa fuse ... --folds "
+            f"{folds}; what is there is skipped.",
+        )
+        for one in found.values()
+        if len(one.runs) < folds
+    ]
+    return [one for one in found.values() if len(one.runs) == folds], lacking
+
+
+def _rows(store: Store, whole: Sequence[_OnFolds]) -> Iterator[Row]:
+    systems: Mapping[tuple[str, str], list[_OnFolds]] = defaultdict(list)
+    for one in whole:
+        systems[one.name, one.identity.across_folds].append(one)
+    for title, seeds in zip(system_titles(list(systems.values())), systems.values(), strict=True):
+        by_seed = sorted(seeds, key=lambda one: one.identity.seed)
+        yield Row(title, [_together(store, one) for one in by_seed], [one.identity.seed for one in by_seed])
+
+
+def _together(store: Store, one: _OnFolds) -> Metrics:
+    tables = [read_predictions(run.path / "predictions.csv") for run in one.runs.values()]
+    labels, predicted = (np.concatenate([table[column] for table in tables]) for column in ("y_true", "y_pred"))
+    return _score(store, labels, predicted)
+
+
+def _training_mean(stores: Sequence[Store]) -> Row:
+    """The plainest predictor there is: of each fold the mean of the labels that it trains on."""
+    labels = [store.split("test").labels["y"] for store in stores]
+    means = [store.split("train").labels["y"].mean(dtype=np.float64) for store in stores]
+    predicted = [np.full(len(y), mean, np.float32) for y, mean in zip(labels, means, strict=True)]
+    return Row(PLAINEST, [_score(stores[0], np.concatenate(labels), np.concatenate(predicted))])
+
+
+def _score(store: Store, labels: NDArray[np.float32], predicted: NDArray[np.float32]) -> Metrics:
+    return score(labels, predicted, metrics=store.spec.metrics, score_range=store.spec.score_range)
