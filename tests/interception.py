@@ -69,7 +69,7 @@ class Trainings:
         with torch.no_grad():
             for parameter in state.model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-        run.save_weights(state.evaluated)
+        run.save_weights(state.evaluated.state_dict())
         run.finish(SUMMARY)
         return SUMMARY
 

@@ -132,7 +132,7 @@ class _Epoch:
     def save(self) -> Facts:
         """Write what a run writes after its best epoch so far."""
         began = now(self.experiment.device)
-        self.run_folder.save_weights(self.state.evaluated)
+        self.run_folder.save_weights(self.state.evaluated.state_dict())
         self.run_folder.save_checkpoint(self.state.tensors(), {})
         return {
             "checkpoint_seconds": now(self.experiment.device) - began,

@@ -72,7 +72,10 @@ def evaluate(
     Writes metrics.json and predictions into each run, with --missing missing.json, and prints means and standard
     deviations over seeds, and how often intervals made from the validation split hold the label.
     """
-    _check_together(predictions, folds, missing, {"--ensemble": ensemble, "--level": level, "--draws": draws})
+    asked = {"--ensemble": ensemble or None, "--level": level, "--draws": draws}
+    _check_together(predictions, folds, missing, asked)
+    if level is not None and split is not Split.test:
+        raise InvalidInput("--level is of intervals, which are held against the test split.", "Leave --split out.")
     if predictions:
         _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
         return
@@ -105,7 +108,7 @@ def _check_together(
     fits = {"--ensemble": (None,), "--level": (None,), "--draws": ("--missing",)}
     what = named[0] if named else None
     for name, value in more.items():
-        if value not in (None, False) and what not in fits[name]:
+        if value is not None and what not in fits[name]:
             beside = f" beside {what}" if what else f" without {fits[name][0]}"
             raise InvalidInput(f"{name} means nothing{beside}.", "Leave one of them out." if what else "Add it.")
     if not named and more["--level"] is not None:

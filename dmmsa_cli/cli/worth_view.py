@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.table import Table
 
     from dmmsa_cli.reporting.worth import Worth, Worths
+    from dmmsa_cli.uncertainty import Coverage
+
+    _Covered = tuple[Worth, Coverage]
 
 INTERVALS = (
     "Intervals come from the errors on the validation split. Clips of one video are not exchangeable with others, so "
-    "the level is not guaranteed. 'Worst tenth': a tenth of the videos have no more than this. Last, by class of the "
-    "label."
+    "the level is not guaranteed. 'Worst tenth': a tenth of the videos have no more than this."
 )
 
 
 def worth_tables(worth: Worths) -> Iterator[Table]:
-    """Give a table of intervals and a table of classes, where there are any."""
-    if any(one.coverage for one in worth.rows):
-        yield _intervals(worth)
+    """Give two tables of intervals and one of classes, where there are any; each fits on a narrow screen."""
+    covered = [(one, one.coverage) for one in worth.rows if one.coverage]
+    if covered:
+        yield _intervals(worth.level, covered)
+        yield _by_label(worth, covered)
     if any(one.calibration for one in worth.rows):
         yield _classes(worth)
 
 
-def _intervals(worth: Worths) -> Table:
+def _intervals(level: float, covered: Sequence[_Covered]) -> Table:
     """Show how often intervals hold the label, in percent, and how wide they are."""
     from dmmsa_cli.uncertainty import percent
 
-    grid = _grid(f"Intervals of {percent(worth.level)}: share of the clips whose label lies within, in percent")
-    for title in ("All", "Mean\nwidth", "Mean of\nvideos", "Worst\ntenth"):
+    grid = _grid(f"Intervals of {percent(level)}: share of the clips whose label lies within, in percent")
+    for title in ("All", "Mean of videos", "Worst tenth", "Mean width"):
         grid.add_column(title, justify="right", no_wrap=True)
-    covered = [(one, one.coverage) for one in worth.rows if one.coverage]
+    for one, found in covered:
+        grid.add_row(_name(one), *map(_share, (found.share, found.videos, found.worst)), f"{found.width:.2f}")
+    return grid
+
+
+def _by_label(worth: Worths, covered: Sequence[_Covered]) -> Table:
+    """Show how often they do in each class of the label."""
+    grid = _grid("The same by class of the label")
     names = worth.scale.class_names(worth.scale.finest)
     for name, clips in zip(names, covered[0][1].clips, strict=True):
         grid.add_column(name.replace(", ", ",\n") + f"\nn={clips}", justify="right", no_wrap=True)
     for one, found in covered:
-        shares = [found.videos, found.worst, *found.by_label]
-        rest = ["-" if math.isnan(share) else f"{100 * share:.1f}" for share in shares]
-        grid.add_row(_name(one), f"{100 * found.share:.1f}", f"{found.width:.2f}", *rest)
+        grid.add_row(_name(one), *map(_share, found.by_label))
     return grid
+
+
+def _share(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def _classes(worth: Worths) -> Table:

@@ -91,7 +91,7 @@ def deal(store: Store, fold: Fold) -> Store:
     """
     pool = [store.split(name) for name in POOL]
     videos = [[_video(store, clip) for clip in split.ids] for split in pool]
-    parts = _parts(fold, len(set(videos[1])), sorted({video for split in videos for video in split}))
+    parts = _parts(fold, _share_to_validate(videos), sorted({video for split in videos for video in split}))
     emotions = () if store.manifest.pseudo_emotions else store.manifest.emotions
     splits = {}
     for name, part in parts.items():
@@ -112,12 +112,22 @@ def _video(store: Store, clip: str) -> str:
     return video
 
 
-def _parts(fold: Fold, validating: int, videos: Sequence[str]) -> dict[str, set[str]]:
+def _share_to_validate(videos: Sequence[Sequence[str]]) -> float:
+    """Return which share of the videos to choose the epoch by: the validation split's.
+
+    Where a video has clips in both splits, as in CH-SIMS, which was split by clips, that share is of clips.
+    """
+    train, valid = map(set, videos)
+    counted = videos if train & valid else (train, valid)
+    return len(counted[1]) / sum(map(len, counted))
+
+
+def _parts(fold: Fold, validating: float, videos: Sequence[str]) -> dict[str, set[str]]:
     """Which videos each split of a fold has.
 
     Args:
         fold: which.
-        validating: how many the dataset has in its validation split, which keeps its share of what is not tested on.
+        validating: share of what is not tested on that validates.
         videos: all, sorted.
     """
     if len(videos) < max(FEWEST, fold.folds):
@@ -128,7 +138,7 @@ def _parts(fold: Fold, validating: int, videos: Sequence[str]) -> dict[str, set[
     order = np.array_split(np.random.default_rng(DEAL).permutation(len(videos)), fold.folds)
     test = order[fold.number - 1]
     others = np.concatenate([*order[fold.number :], *order[: fold.number - 1]])
-    valid = max(1, round(len(others) * validating / len(videos)))
+    valid = min(max(1, round(len(others) * validating)), len(others) - 1)  # one is left to train on
     dealt = {"train": others[valid:], "valid": others[:valid], "test": test}
     return {name: {videos[at] for at in dealt[name]} for name in SPLITS}
 

@@ -30,6 +30,11 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
 
 
+def alone_column(modality: str) -> str:
+    """Name the column of what the pretrained encoder of a modality says alone: `text_alone`."""
+    return f"{modality}_alone"
+
+
 def write_predictions(path: Path, table: pd.DataFrame) -> None:
     """Write a table of predictions by rename.
 

@@ -87,6 +87,11 @@ def open_store(folder: Path) -> Store:
         return _mapped(folder, latest)  # the store was replaced after its manifest had been read
 
 
+def keeps_manifest(folder: Path) -> bool:
+    """Say whether a run's folder keeps what was known of its dataset; those of an older dmmsa do not."""
+    return (folder / MANIFEST).exists()
+
+
 def known_from(folder: Path, *, of: Path) -> Store:
     """Return what a run's folder keeps of its dataset: the manifest, and no rows.
 
@@ -95,11 +100,8 @@ def known_from(folder: Path, *, of: Path) -> Store:
         of: where the store itself would lie.
 
     Raises:
-        DatasetMissing: the run, of an older dmmsa, has kept nothing.
         StoreMismatch: written under another schema version, or damaged.
     """
-    if not (folder / MANIFEST).exists():
-        raise not_prepared(of)
     manifest = read_manifest(folder)
     return Store(of, replace(manifest, spec=replace(manifest.spec, name=of.name)), {})
 

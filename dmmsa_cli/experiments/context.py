@@ -7,7 +7,9 @@ from typing import Any
 
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.videos import VIDEO_END, Around, around, names_videos, place_of
+from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment
+from dmmsa_cli.layers.pretrained import tokenize
 from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.recipe import to_dict
 
@@ -19,6 +21,16 @@ def clips_around(experiment: Experiment, ids: Sequence[str]) -> list[Around] | N
     """
     context = experiment.context
     return around(ids, context.before, context.after) if context.wanted else None
+
+
+def check_context(experiment: Experiment, seed: int) -> None:
+    """See that the tokenizer can put a context behind a clip, where the recipe wants one.
+
+    Raises:
+        EncoderUnavailable: it can't, or there is none.
+    """
+    if experiment.context.wanted:
+        tokenize(base_text(experiment, seed), ["a"], experiment.recipe.text.max_tokens, [Around((), ())])
 
 
 def what_context_decides(context: ContextOptions) -> dict[str, Any]:

@@ -87,19 +87,19 @@ class Identity:
     @property
     def system(self) -> str:
         """Stands for what runs share that differ in their seed alone."""
-        return digest({key: value for key, value in self._compared().items() if key not in self._by_seed()})
+        return digest({key: value for key, value in self._compared().items() if key not in self.by_seed()})
 
     @property
     def across_folds(self) -> str:
         """Stands for what runs share that differ in the fold of a dataset, and in their seed, alone."""
-        left_out = self._by_seed() | _ENCODERS | {"dataset", "data"}
+        left_out = self.by_seed() | _ENCODERS | {"dataset", "data"}
         left_out |= {BASE_TEXT} if self.recipe["text"]["source"] == "tiny" else set()  # whose words are the fold's
         return digest({key: value for key, value in self._compared().items() if key not in left_out})
 
     @property
     def setting(self) -> str:
         """Stands for what systems share that differ in their objective, and in what their encoders are, alone."""
-        left_out = self._by_seed() | _ENCODERS | {THE_EMOTIONS}  # which follow from what the objective learns
+        left_out = self.by_seed() | _ENCODERS | {THE_EMOTIONS}  # which follow from what the objective learns
         facts = {key: value for key, value in self._compared().items() if key not in left_out}
         return digest({key: value for key, value in facts.items() if not key.startswith("objective.")})
 
@@ -164,7 +164,7 @@ class Identity:
         pretraining = self.recipe["pretraining"]
         return pretraining is not None and bool(pretraining["per_seed"])
 
-    def _by_seed(self) -> set[str]:
+    def by_seed(self) -> set[str]:
         """Names of the facts that follow from the seed."""
         if not self.per_seed:
             return {"seed"}

@@ -82,8 +82,10 @@ class Incomplete:
 
 def _only(tokens: Tokens, rows: NDArray[np.int64]) -> Tokens:
     """Leave a single token of the transcripts that are not in use: they cost next to nothing, and rows keep places."""
-    used = set(rows.tolist())
-    return replace(tokens, ids=[ids if row in used else ids[:1] for row, ids in enumerate(tokens.ids)])
+    used = np.isin(np.arange(len(tokens.ids)), rows)
+    ids = [one if row else one[:1] for one, row in zip(tokens.ids, used, strict=True)]
+    own = None if tokens.own is None else np.where(used, tokens.own, np.minimum(tokens.own, 1))
+    return replace(tokens, ids=ids, own=own)
 
 
 def check_text(experiment: Experiment, folder: Path | None) -> None:

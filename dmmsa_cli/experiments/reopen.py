@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dmmsa_cli.data.folds import open_dataset
-from dmmsa_cli.data.store import Store, dataset_folder, known_from
-from dmmsa_cli.errors import DatasetMissing, RunMismatch, RunMissing
+from dmmsa_cli.data.store import Store, dataset_folder, keeps_manifest, known_from
+from dmmsa_cli.errors import DatasetMissing, RunMismatch, RunMissing, StoreMismatch
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import Experiment
-from dmmsa_cli.experiments.identity import Identity, identity_in
+from dmmsa_cli.experiments.identity import TRAIN_AGAIN, Identity, identity_in
 from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.runtime import DeviceName, choose_device
@@ -37,7 +37,7 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
     if not run.finished:
         raise RunMissing(f"{run.path} holds no finished run.", "An unfinished one goes on with --resume.")
     identity = identity_in(run)
-    store = _store(run, data_dir, identity.dataset, rows=rows)
+    store = _store(run, data_dir, identity, rows=rows)
     experiment = _experiment(run, identity, store, device)
     names: Mapping[str, str] = run.environment["encoders"]
     encoders = {m: RunFolder(experiment.folder / "encoders" / name) for m, name in names.items()}
@@ -52,13 +52,19 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
     return Fused(stands_on)
 
 
-def _store(run: RunFolder, data_dir: Path, dataset: str, *, rows: bool) -> Store:
+def _store(run: RunFolder, data_dir: Path, identity: Identity, *, rows: bool) -> Store:
+    """Open the run's dataset; where no rows are needed, what the run kept of it will do for one that is not there."""
     try:
-        return open_dataset(data_dir, dataset)
-    except DatasetMissing:
-        if rows:
+        store = open_dataset(data_dir, identity.dataset)
+        if rows or store.manifest.data_hash == identity.data_hash or not keeps_manifest(run.path):
+            return store
+    except (DatasetMissing, StoreMismatch):
+        if rows or not keeps_manifest(run.path):
             raise
-        return known_from(run.path, of=dataset_folder(data_dir, dataset))
+    try:
+        return known_from(run.path, of=dataset_folder(data_dir, identity.dataset))
+    except StoreMismatch as error:
+        raise RunMismatch(error.what, TRAIN_AGAIN) from error
 
 
 def _experiment(run: RunFolder, identity: Identity, store: Store, device: DeviceName) -> Experiment:

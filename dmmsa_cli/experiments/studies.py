@@ -10,7 +10,7 @@ from typing import Any
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.videos import names_videos
-from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.errors import Inapplicable, InvalidRecipe
 from dmmsa_cli.experiments.recipes import is_file, recipes_folder
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import parse, read_yaml
@@ -50,14 +50,14 @@ class Variant:
         """Return the recipe to use where the study is run with `base`, which may be a file: its partner lies beside it.
 
         Raises:
-            InvalidRecipe: the study names none.
+            Inapplicable: the study names none.
         """
         if self.recipe is None or isinstance(self.recipe, str):
             return self.recipe or base
         path = Path(base)
         if path.stem not in self.recipe:
-            raise InvalidRecipe(
-                f"Variant {self.title} names no recipe beside {base}.", f"It knows {', '.join(self.recipe)}."
+            raise Inapplicable(
+                f"The study names no recipe beside {base}.", f"It knows {', '.join(self.recipe)} for {self.title}."
             )
         partner = self.recipe[path.stem]
         return str(path.with_name(f"{partner}{path.suffix}")) if is_file(path.name) else partner

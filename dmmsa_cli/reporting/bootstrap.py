@@ -37,16 +37,16 @@ class Side:
     scale: Scale
 
     @classmethod
-    def of(cls, system: System, seeds: Sequence[int]) -> Side:
-        """Read the predictions of some of a system's seeds.
+    def of(cls, system: System, seeds: Sequence[int], alone: str | None = None) -> Side:
+        """Read the predictions of some of a system's seeds, or of their pretrained encoder of one modality `alone`.
 
         Raises:
             RunMissing, RunMismatch: they can't be read, or are not those that the run's metrics were measured on.
         """
-        table, scores = predictions(system, seeds), scale(system)
+        table, scores = predictions(system, seeds, alone), scale(system)
         for run in system.runs:
-            part = table[table["seed"] == run.seed]
-            if len(part) and not abs(absolute_errors(system, part).mean() - run.metrics["mae"]) <= 1e-6:  # nor NaN
+            part, metrics = table[table["seed"] == run.seed], run.alone[alone] if alone else run.metrics
+            if len(part) and not abs(absolute_errors(system, part).mean() - metrics["mae"]) <= 1e-6:  # nor NaN
                 raise RunMismatch(
                     f"predictions.csv and metrics.json in {run.folder} contradict each other: the MAE is another.",
                     evaluate_again(run.folder),

@@ -43,7 +43,7 @@ def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
     found, runs = Collection(), list[Run]()
     begun = {path.parent for name in ("recipe.yaml", "summary.json") for path in runs_dir.glob(f"*/*/*/seed-*/{name}")}
     for folder in sorted(begun, key=by_seed):
-        if dataset not in (None, whole_of(folder.parents[2].name)):
+        if dataset not in (None, folder.parents[2].name, whole_of(folder.parents[2].name)):
             continue
         if not (folder / "summary.json").exists():
             found.unfinished.append(folder)

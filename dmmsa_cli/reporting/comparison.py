@@ -18,14 +18,18 @@ from dmmsa_cli.reporting.contents import FEW_DRAWN, PRINTED, Comparison, Differe
 from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle, rivals
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System
-from dmmsa_cli.reporting.series.predictions import same_clips
+from dmmsa_cli.reporting.series.predictions import knows_alone, same_clips
+
+TEXT = "text"
+TEXT_ALONE = "text alone"
 
 
 def compare(systems: Sequence[System], problems: list[str] | None = None) -> tuple[Comparison, ...]:
     """Hold DMMSA against every system that differs from it in its objective alone, and every other network.
 
-    Other networks are held against it where they were trained under the same protocol (`groups.rivals`). Only the seeds
-    that both have are used, and clips are matched by their id.
+    Other networks are held against it where they were trained under the same protocol (`groups.rivals`), and so is its
+    own pretrained text encoder alone: whether fusion is worth anything. Only the seeds that both have are used, and
+    clips are matched by their id.
 
     Args:
         systems: all there are, of any datasets and recipes.
@@ -37,10 +41,9 @@ def compare(systems: Sequence[System], problems: list[str] | None = None) -> tup
     """
     left_out: dict[str, None] = {}
     found = []
-    for first, second in _candidates(systems):
-        labels = _labels(first, second)
+    for first, second, labels in _candidates(systems):
         try:
-            found.append(hold_against(first, second, labels))
+            found.append(hold_against(first, second, labels) if second else hold_against_text(first, labels))
         except (RunMismatch, RunMissing) as error:
             pair = f"{first.dataset}: {labels[0]} against {labels[1]}"
             left_out[f"{pair} is left out. {error.what} {error.remedy}"] = None
@@ -49,12 +52,22 @@ def compare(systems: Sequence[System], problems: list[str] | None = None) -> tup
     return tuple(found)
 
 
-def _candidates(systems: Sequence[System]) -> Iterator[tuple[System, System]]:
+def _candidates(systems: Sequence[System]) -> Iterator[tuple[System, System | None, tuple[str, str]]]:
+    """Yield pairs and what they are called; no second for the first's own text encoder alone."""
     for group in groups(systems):
         for i, first in enumerate(group):  # references stand first, so that no pair comes in both directions
             if is_reference(first):
-                yield from ((first, second) for second in group[i + 1 :])
-                yield from ((first, second) for second in rivals(first, systems))
+                if _knows_text(first):
+                    yield first, None, (label(first), TEXT_ALONE)
+                for second in (*group[i + 1 :], *rivals(first, systems)):
+                    yield first, second, _labels(first, second)
+
+
+def _knows_text(system: System) -> bool:
+    try:
+        return knows_alone(system, TEXT)
+    except (RunMismatch, RunMissing):
+        return False  # which is told of every pair
 
 
 def _labels(first: System, second: System) -> tuple[str, str]:
@@ -73,7 +86,20 @@ def hold_against(first: System, second: System, labels: tuple[str, str]) -> Comp
     if reason := obstacle(first, second):
         raise RunMismatch(f"They can't be compared: {reason}.")
     seeds = common_seeds(first, second)
-    sides = Side.of(first, seeds), Side.of(second, seeds)
+    return _compared((first, second), labels, (Side.of(first, seeds), Side.of(second, seeds)))
+
+
+def hold_against_text(system: System, labels: tuple[str, str]) -> Comparison:
+    """Compare a system with its own pretrained text encoder alone.
+
+    Raises:
+        RunMissing, RunMismatch: as `hold_against`.
+    """
+    sides = Side.of(system, system.seeds), Side.of(system, system.seeds, alone=TEXT)
+    return _compared((system, system), labels, sides)
+
+
+def _compared(systems: tuple[System, System], labels: tuple[str, str], sides: tuple[Side, Side]) -> Comparison:
     if not same_clips(sides[0].clips, sides[1].clips):
         raise RunMismatch("Their predictions are of other clips or labels.", "Measure both again with dmmsa evaluate.")
     clips = sides[0].clips
@@ -82,8 +108,8 @@ def hold_against(first: System, second: System, labels: tuple[str, str]) -> Comp
         what = "All clips are of one video" if len(clips) > 1 else "There is a single clip"
         raise RunMismatch(f"{what}: there is nothing to draw from.")
     comparison = Comparison(
-        first=first,
-        second=second,
+        first=systems[0],
+        second=systems[1],
         first_label=labels[0],
         second_label=labels[1],
         differences=differences(sides, drawn),

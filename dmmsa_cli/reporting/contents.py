@@ -41,6 +41,8 @@ class Row:
     """The same for the sample standard deviations of ours."""
     system: System | None = None
     """The runs behind the row; none for a published one."""
+    seeds: int = 0
+    """How many its numbers are of, for ours."""
     further: bool = False
     """Whether it was published elsewhere than the rows of its table."""
 

@@ -34,6 +34,11 @@ class OnFolds:
         return _fold(self.parts[0])
 
     @property
+    def system(self) -> System:
+        """All its runs, whatever their fold, as the notes under a table ask for them."""
+        return System(tuple(run for part in self.parts for run in part.runs))
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Those that have all folds."""
         if len(self.parts) < self.fold.folds:

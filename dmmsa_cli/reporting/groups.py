@@ -130,7 +130,7 @@ def gapped(full: System, systems: Sequence[System]) -> list[System]:
 
 
 def _differs_in_gaps_alone(own: Identity, other: Identity) -> bool:
-    differing = set(own.difference(other)) - {"seed"}
+    differing = set(own.difference(other)) - own.by_seed()
     return bool(differing) and all(name.startswith("data.missing") for name in differing)
 
 

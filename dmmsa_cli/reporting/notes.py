@@ -43,7 +43,12 @@ def about_marks(rows: Sequence[Row], among: str) -> list[str]:
 
 def about_data(systems: Sequence[System]) -> list[str]:
     """Name the data behind our own rows, once each."""
-    return list(dict.fromkeys(f"Data {s.data_hash[:HASH]}: {_source(s)}." for s in systems))
+    return list(dict.fromkeys(f"{_data(s)}: {_source(s)}." for s in systems))
+
+
+def _data(system: System) -> str:
+    """Name the data; those of a fold are one of several, whose hash stands for that fold alone."""
+    return "Data" if system.whole != system.dataset else f"Data {system.data_hash[:HASH]}"
 
 
 def about_machines(rows: Sequence[Row]) -> list[str]:

@@ -25,6 +25,7 @@ from dmmsa_cli.plain import read_json
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.folds import on_folds
 from dmmsa_cli.reporting.missing import faults
 from dmmsa_cli.reporting.published import load_published
 from dmmsa_cli.reporting.rows import in_order
@@ -89,7 +90,7 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         collection=collection,
         tables=tables,
         comparisons=comparisons,
-        notes=(*first, *_about_runs(collection), *problems),
+        notes=(*first, *_about_runs(collection), *_about_folds(collection, folders), *problems),
         runs_dir=str(runs_dir),
         made={
             "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
@@ -213,6 +214,18 @@ def _about_runs(collection: Collection) -> list[str]:
             for place, names in unevaluated.items()
         ),
     ]
+
+
+def _about_folds(collection: Collection, folders: str) -> Iterator[str]:
+    """Tell of systems that lack a fold, and so stand in no table."""
+    for one in on_folds(collection.folds):
+        if not one.seeds:
+            fold, system = one.fold, one.parts[0]
+            yield (
+                f"{system.recipe_name} {system.variant} has no seed with all {fold.folds} folds of {fold.dataset}, and "
+                f"stands in no table. `dmmsa evaluate --dataset {shlex.quote(fold.dataset)} --folds {fold.folds}"
+                f"{folders}` tells which lack."
+            )
 
 
 def _goes_on(folder: Path) -> str:

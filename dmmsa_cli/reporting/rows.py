@@ -42,6 +42,7 @@ def our_row(
         values=_as_printed(found.mean, columns),
         sd=_as_printed(found.sd, columns),
         system=system,
+        seeds=found.runs,
     )
 
 

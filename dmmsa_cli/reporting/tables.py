@@ -69,7 +69,7 @@ def build_tables(
                 [s for s in systems if (s.dataset, s.synthetic) == (name, synthetic)], known, elsewhere
             )
         ),
-        *folds_tables(folds, elsewhere),
+        *folds_tables(folds),
     )
     ids = unique(table.id for table in tables)  # a study and a dataset may be called as they please
     return tuple(replace(table, id=name) for table, name in zip(tables, ids, strict=True))
@@ -134,35 +134,34 @@ def missing_tables(systems: Sequence[System]) -> list[Table]:
         table
         for (rates, draws), some in by_grid(systems).items()
         for what, rows in _missing_rows(some, rates)
+        if rows
         for table in [_missing_table(some, what, rows, [*about_protocol(rates, draws), LEGEND_OF_MISSING])]
     ]
 
 
-def folds_tables(systems: Sequence[System], elsewhere: str = "") -> list[Table]:
+def folds_tables(systems: Sequence[System]) -> list[Table]:
     """Build a table for each dataset and number of folds, of the systems that have all of them."""
     kinds: dict[tuple[str, int], list[OnFolds]] = {}
-    for one in on_folds(systems):
+    for one in filter(lambda one: one.seeds, on_folds(systems)):
         kinds.setdefault((one.fold.dataset, one.fold.folds), []).append(one)
-    return [_folds_table(*kind, some, elsewhere) for kind, some in kinds.items() if any(one.seeds for one in some)]
+    return [_folds_table(*kind, some) for kind, some in kinds.items()]
 
 
-def _folds_table(dataset: str, folds: int, begun: Sequence[OnFolds], elsewhere: str) -> Table:
-    whole = [one for one in begun if one.seeds]
-    firsts = [one.parts[0] for one in whole]
-    several = len({system.conditions for system in firsts}) > 1
-    names = tell_apart([_plain_name(system, conditions=several) for system in firsts], firsts)
-    command = f"dmmsa evaluate --dataset {shlex.quote(dataset)} --folds {folds}{elsewhere}"
-    more = len(begun) - len(whole)
+def _folds_table(dataset: str, folds: int, whole: Sequence[OnFolds]) -> Table:
+    systems = [one.system for one in whole]
+    several = len({system.conditions for system in systems}) > 1
+    names = tell_apart([_plain_name(system, conditions=several) for system in systems], systems)
     return _own_table(
         f"{dataset}-folds-{folds}",
         f"{dataset}, {folds} folds by video of train and valid",
         [
             our_row(f"{name} ({seeds_of(one.seeds)})", system, _columns(system), summary=one.summary)
-            for name, system, one in zip(names, firsts, whole, strict=True)
+            for name, system, one in zip(names, systems, whole, strict=True)
         ],
         group_of=lambda row: row.system and row.system.data_hash,
         among="among rows of the same data",
-        remarks=[ABOUT_FOLDS, *([f"{more} more lack a fold; `{command}` tells which."] if more else [])],
+        legend=LEGEND[_metric_set(systems[0])],
+        remarks=[ABOUT_FOLDS],
     )
 
 
@@ -186,13 +185,14 @@ def _missing_table(some: Sequence[Robust], what: str, rows: Sequence[Lacking], r
     named = tell_apart([_plain_name(system, conditions=several) for system in systems], systems)
     labels = {id(one): f"{name} ({one.seeds})" for name, one in zip(named, some, strict=True)}
     columns, dataset = _columns(systems[0]), systems[0].dataset
-    parts = {f"{part}: {labels[id(one)]}" if part else labels[id(one)]: part for part, one, _ in rows}
+    titles = [f"{part}: {labels[id(one)]}" if part else labels[id(one)] for part, one, _ in rows]
+    parts = dict(zip(titles, (part for part, _, _ in rows), strict=True))
     return _own_table(
         f"{dataset}-missing-{slug(what)}",
         f"Missing data on {dataset}, {what}",
         [
             our_row(label, one.system, columns, summary=found)
-            for label, (_, one, found) in zip(parts, rows, strict=True)
+            for label, (_, one, found) in zip(titles, rows, strict=True)
         ],
         group_of=lambda row: row.system and (parts[row.label], *_terms(row.system)),
         among="among rows that lack the same, of the same data, modalities and text encoder",
@@ -305,7 +305,7 @@ def _own_table(
             *notes.about_collapse(marked),
         ),
         synthetic=synthetic,
-        dataset=systems[0].dataset,
+        dataset=systems[0].whole,
     )
 
 

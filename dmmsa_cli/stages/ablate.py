@@ -122,8 +122,8 @@ def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequen
     for variant in study.variants:
         if variant.title in left_out:
             continue
-        chosen = recipe if variant.recipe is None else variant.recipe_beside(recipe or "dmmsa")
         try:
+            chosen = recipe if variant.recipe is None else variant.recipe_beside(recipe or "dmmsa")
             experiment = _checked(Job(place, variant, chosen, seeds[0] if seeds else 0))
         except Inapplicable as error:
             left_out[variant.title] = error.what.removesuffix(".")

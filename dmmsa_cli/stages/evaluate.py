@@ -258,7 +258,7 @@ class _Table:
     def __init__(self, store: Store, split: str, ensemble: bool = False) -> None:
         self.store, self.split, self.ensemble = store, split, ensemble
         self.measured: list[_Measured] = []
-        self.alone: dict[tuple[str, Path], Metrics] = {}  # shared encoders are run once
+        self.alone: dict[tuple[str, Path], tuple[Metrics, Scores]] = {}  # shared encoders are run once
 
     def measure(self, fused: Fused) -> None:
         """Measure a run and its encoders alone, and write what was found into its folder.
@@ -270,13 +270,15 @@ class _Table:
         name, identity = check_once(run, self.measured)
         for modality, folder in pretrained.items():
             if (modality, folder.path) not in self.alone:
-                self.alone[modality, folder.path] = self._score(_alone(fused, modality, folder, self.split))
+                found = _alone(fused, modality, folder, self.split)
+                self.alone[modality, folder.path] = self._score(found), found.scores
         model = fused.finished()
         predictions = predictions_of(fused.experiment, model, fused.inputs.split(self.split).whole())
         heads = fused.objective.heads
         metrics = self._score(predictions, heads)
         beside = {MODALITY_NAMES[m]: self.alone[m, folder.path] for m, folder in pretrained.items()}
-        write_run(fused, self.split, {"fused": metrics} | beside, predictions)
+        measured = {"fused": metrics} | {name: own for name, (own, _) in beside.items()}
+        write_run(fused, self.split, measured, predictions, {name: said for name, (_, said) in beside.items()})
         self.measured.append(
             _Measured(
                 identity=identity,
@@ -340,7 +342,7 @@ class _Table:
                 for run in runs:
                     if modality in run.encoders:
                         seeds.setdefault(run.encoders[modality], run.identity.seed)
-                metrics = [self.alone[modality, path] for path in seeds]
+                metrics = [self.alone[modality, path][0] for path in seeds]
                 if seeds:
                     row = Row(f"{name} alone ({title})", metrics, list(seeds.values()))
                     rows.setdefault(tuple(sorted(seeds)), row)

@@ -15,7 +15,7 @@ from dmmsa_cli.data.views import EpochBatches, View
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused, check_groups, fusion_objective
-from dmmsa_cli.experiments.context import context_remarks
+from dmmsa_cli.experiments.context import check_context, context_remarks
 from dmmsa_cli.experiments.encoders import Encoders, check_modalities, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
@@ -95,9 +95,7 @@ def fuse(
             _refuse_another(run, identity)  # once more: by now all encoders are known
         if run.finished:  # by another process, while this one waited for its encoders
             return FuseReport(run.path, seed, True, run.summary)
-        write_json(
-            run.path / MANIFEST, experiment.store.manifest.to_json()
-        )  # so that `predict` can do without the data
+        write_json(run.path / MANIFEST, experiment.store.manifest.to_json())  # for `predict`, which needs no rows
         run.begin(dump_yaml(experiment.recipe), _facts(experiment, variant, identity, encoders, run))
         summary = _train(Fused(Encoders(experiment, run, seed, encoders)), seed, identity, watch(), remark)
     return FuseReport(run.path, seed, False, summary)
@@ -125,6 +123,7 @@ def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool
         )
     check_modalities(experiment, seed)
     check_groups(experiment, seed)
+    check_context(experiment, seed)
     if experiment.recipe.data.missing is not None:
         check_text(experiment, base_text(experiment, seed) if experiment.has_text_encoder else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from dmmsa_cli.data.prediction_table import write_predictions
+from dmmsa_cli.data.prediction_table import alone_column, write_predictions
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.columns import columns, head_values
@@ -47,10 +48,20 @@ def keep_validation(fused: Fused, model: nn.Module) -> Scores:
     return predictions.scores
 
 
-def write_run(fused: Fused, split: str, metrics: dict[str, Metrics], predictions: Predictions) -> None:
-    """Write what was found, and the hashes of the weights and data that it was found with; the caller holds the run."""
+def write_run(
+    fused: Fused, split: str, metrics: dict[str, Metrics], predictions: Predictions, alone: Mapping[str, Scores]
+) -> None:
+    """Write what was found, and the hashes of the weights and data that it was found with; the caller holds the run.
+
+    Args:
+        fused: the run.
+        split: whose rows they are.
+        metrics: `fused`, and those of each pretrained encoder alone by the name of its modality.
+        predictions: of the fused model.
+        alone: of each pretrained encoder, (N,), by the same names.
+    """
     run = fused.encoders.run
-    made_from = _write_predictions(fused, split, predictions)
+    made_from = _write_predictions(fused, split, predictions, alone)
     if predictions.cosine is not None:
         cosine = predictions.cosine.round(6).tolist()
         add_to(run.path / "features.json", {split: {"names": predictions.features, "cosine": cosine}})
@@ -58,12 +69,15 @@ def write_run(fused: Fused, split: str, metrics: dict[str, Metrics], predictions
     add_to(run.path / "metrics.json", {split: found}, {split: made_from})
 
 
-def _write_predictions(fused: Fused, split: str, predictions: Predictions) -> dict[str, str]:
+def _write_predictions(
+    fused: Fused, split: str, predictions: Predictions, alone: Mapping[str, Scores] | None = None
+) -> dict[str, str]:
     """Write predictions of a split, and return the hashes that stand in every row."""
     run = fused.encoders.run
     made_from = {"weights": run.weights_hash(), "data": fused.experiment.store.manifest.data_hash}
     name = "predictions.csv" if split == "test" else f"predictions-{split}.csv"
-    write_predictions(run.path / name, predictions_table(fused, split, predictions).assign(**made_from))
+    beside = {alone_column(modality): scores for modality, scores in (alone or {}).items()}
+    write_predictions(run.path / name, predictions_table(fused, split, predictions).assign(**beside, **made_from))
     return made_from
 
 

@@ -217,6 +217,9 @@ def _predicted(several: _Several, splits: Mapping[str, Split], wanted: Wanted) -
         if len(several.fused) > 1:
             table["runs"], table["mean_of"] = len(several.fused), " ".join(several.names)
         tables.append(table.assign(**columns(values, probabilities=wanted.probabilities)))
+    if wanted.probabilities and not classes:
+        several_have = "the runs have no classes in common" if len(several.fused) > 1 else "the run tells no classes"
+        raise InvalidInput(f"--probabilities: {several_have}.", "Leave it out, or name runs that learned MSC.")
     return pd.concat(tables, ignore_index=True), classes
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import Interrupted, RunMismatch
@@ -90,7 +90,7 @@ def fit(
         for event in () if exhausted else train(state, batches=batches, evaluate=evaluate):
             if isinstance(event, EpochEnd):
                 if progress.note(event, first_candidate):
-                    run.save_weights(state.evaluated)
+                    checkpoints.keep(state.evaluated)
                 run.write_log(progress.log)
                 if state.epoch < state.schedule.epochs and checkpoints.due:  # the last one's would be removed at once
                     checkpoints.write(state, progress)
@@ -104,6 +104,7 @@ def fit(
             if isinstance(event, EpochEnd) and _out_of_patience(state, progress, first_candidate):
                 break
         summary = progress.summary()
+        checkpoints.write_weights()
         run.finish(summary)
         if stop.requested:
             raise Interrupted(f"{run.path} has just finished.", GO_ON)
@@ -116,25 +117,38 @@ def _out_of_patience(state: Training, progress: Progress, first_candidate: int) 
 
 
 class _Checkpoints:
-    """Writes the state of the loop where that costs little beside what has been trained since the last time.
+    """Writes best weights and the state of the loop where that costs little beside the training since the last time.
 
     With 110 M parameters, AdamW's state and an average it is 1.8 GB: written every epoch it can cost more than a kill
-    would. A run that is resumed from an older checkpoint trains the same epochs again, bit for bit, and writes over the
-    log and the best weights that it left.
+    would. A run that was killed goes on from an older one, and trains the same epochs again. The best weights wait in
+    memory until the checkpoint that knows of them is written: what lies in the folder is of one moment, also where the
+    run goes on with other threads, whose bits are others.
     """
 
     def __init__(self, run: RunFolder, identity: str) -> None:
         self.run, self.identity = run, identity
         self.cost, self.written = 0.0, time.monotonic()
+        self.best: dict[str, Tensor] | None = None  # not written yet
 
     @property
     def due(self) -> bool:
         """Whether what would be lost is worth the writing; the first time nobody knows what that takes."""
         return time.monotonic() - self.written >= WORTH * self.cost
 
+    def keep(self, model: nn.Module) -> None:
+        """Keep the weights of the best epoch so far."""
+        self.best = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+
+    def write_weights(self) -> None:
+        """Write the best weights, if they have not been."""
+        if self.best is not None:
+            self.run.save_weights(self.best)
+            self.best = None
+
     def write(self, state: Training, progress: Progress) -> None:
-        """Write it, now."""
+        """Write weights and state, now."""
         begun = time.monotonic()
+        self.write_weights()
         facts = {"identity": self.identity, "counters": state.counters(), "progress": asdict(progress)}
         self.run.save_checkpoint(state.tensors(), facts)
         self.written = time.monotonic()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,9 @@ class RunFolder:
         shutil.rmtree(self.path / "text", ignore_errors=True)
         (self.path / "recipe.yaml").unlink(missing_ok=True)
 
-    def save_weights(self, model: nn.Module) -> None:
-        """Keep these weights as the run's best."""
-        save_tensors(self.path / "weights.safetensors", dict(model.state_dict()), {})
+    def save_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Keep these weights, a `state_dict`, as the run's best."""
+        save_tensors(self.path / "weights.safetensors", dict(weights), {})
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the run's weights.

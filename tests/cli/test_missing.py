@@ -32,6 +32,9 @@ METRICS = score([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0], [-1.0, 1.0, 0.5, 1.5, -0.5, 2.
         ({"folds": 5}, "Add --dataset NAME"),
         ({"folds": 5, "dataset": "mosi", "split": Split.valid}, "and no --split"),
         ({"level": 1.0, "dataset": "mosi"}, "--level 1 is not between 0 and 1"),
+        ({"level": 0.5, "dataset": "mosi", "split": Split.valid}, "held against the test split"),
+        ({"draws": 0, "dataset": "mosi"}, "--draws means nothing without --missing"),
+        ({"level": 0.0, "folds": 5, "dataset": "mosi"}, "--level means nothing beside --folds"),
     ],
 )
 def test_options_that_mean_nothing_together_are_told(arguments, words):

@@ -125,3 +125,28 @@ def test_three_videos_are_too_few_for_any(corpus, tmp_path):
     data = prepare_mini(cut(corpus, {"train": 32, "valid": 8, "test": 8}), tmp_path)
     with pytest.raises(InvalidInput, match="has 3 videos .*: too few for 2 folds.\nFolds need 4 videos at least"):
         open_dataset(data, "mini-fold-1-of-2")
+
+
+def rename(split, videos):
+    """The same clips, said to be of some videos in turn."""
+    ids = [f"{videos[row % len(videos)]}$_${row}-{videos[0]}" for row in range(len(split["id"]))]
+    return {**split, "id": ids}
+
+
+def test_where_splits_were_made_by_clips_there_is_enough_to_train_on(corpus, tmp_path):
+    """As in CH-SIMS: nearly every video has clips in the training and in the validation split."""
+    names = [f"v{number:02d}" for number in range(12)]
+    shared = {**corpus, "train": rename(corpus["train"], names), "valid": rename(corpus["valid"], names[::-1])}
+    store = open_store(prepare_mini(shared, tmp_path) / "mini")
+    assert videos(store.split("train")) == videos(store.split("valid"))
+    for fold in folds_of("mini", 3):
+        parts = {name: videos(deal(store, fold).split(name)) for name in SPLITS}
+        assert {name: len(some) for name, some in parts.items()} == {"train": 5, "valid": 3, "test": 4}
+        assert not parts["train"] & parts["valid"] and not parts["train"] & parts["test"]
+
+
+def test_one_video_is_left_to_train_on_however_many_validate(corpus, tmp_path):
+    lopsided = {**corpus, "train": rename(corpus["train"], ["a"]), "valid": rename(corpus["valid"], ["b", "c", "d"])}
+    store = open_store(prepare_mini(lopsided, tmp_path) / "mini")
+    for fold in folds_of("mini", 2):
+        assert [len(videos(deal(store, fold).split(name))) for name in SPLITS] == [1, 1, 2]

@@ -265,7 +265,7 @@ def test_weights_go_through_a_file(name, subset, objective, tmp_path):
     model, other = build(name, subset, objective, seed=1), build(name, subset, objective, seed=2)
     expected, before = run(model, batch_of(subset)), run(other, batch_of(subset))
     assert not torch.equal(before["prediction"], expected["prediction"])
-    RunFolder(tmp_path).save_weights(model)
+    RunFolder(tmp_path).save_weights(model.state_dict())
     RunFolder(tmp_path).load_weights(other)
     after = run(other, batch_of(subset))
     assert after.keys() == expected.keys()

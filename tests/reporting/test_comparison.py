@@ -400,6 +400,44 @@ def test_what_is_said_to_be_equal_is_not_said_to_be_more_than_noise(tmp_path):
     assert replace(comparison, differences=seen).verdict("mae") == "more than the noise of the clips"
 
 
+def with_text_alone(folder, off=0.9, metrics=None):
+    """Give a run what its text encoder says alone: the labels, missed by so much."""
+    table = pd.read_csv(folder / "predictions.csv").drop(columns=["weights", "data"])
+    signs = np.where(np.arange(len(table)) % 3, 1, -1)
+    table["text_alone"] = (table["y_true"] + off * signs).astype(np.float32)
+    fused, alone = (
+        score(table["y_true"], table[name], metrics="mosi", score_range=3.0) for name in ("y_pred", "text_alone")
+    )
+    measured(folder, table, {"fused": without_nan(fused), "text": without_nan(alone | (metrics or {}))})
+    return fused["mae"] - alone["mae"]
+
+
+def test_dmmsa_is_held_against_its_own_text_alone(tmp_path):
+    found = [with_text_alone(write_run(tmp_path, seed=seed), off) for seed, off in ((1, 0.9), (12, 1.1))]
+    write_run(tmp_path, recipe="confede")
+    against, rival = compare(collect(tmp_path).systems)
+    assert (against.first_label, against.second_label) == ("DMMSA", "text alone")
+    assert rival.second_label == "ConFEDE"
+    assert against.differences["mae"].value == pytest.approx(np.mean(found), abs=1e-6)
+    assert against.differences["mae"].seeds_sd == pytest.approx(np.std(found, ddof=1), abs=1e-6)
+    assert "DMMSA's MAE is" in against.sentence
+    assert "lower than that of text alone (95 % interval over 12 videos: " in against.sentence
+
+
+def test_without_what_text_says_alone_there_is_nothing_to_hold_against(tmp_path):
+    with_text_alone(write_run(tmp_path))
+    write_run(tmp_path, seed=12)  # evaluated by an older dmmsa
+    assert compare(collect(tmp_path).systems) == ()
+
+
+def test_text_alone_that_contradicts_its_metrics_is_told(tmp_path):
+    with_text_alone(write_run(tmp_path), metrics={"mae": 0.1})
+    problems = []
+    assert compare(collect(tmp_path).systems, problems) == ()
+    assert "DMMSA against text alone is left out." in problems[0]
+    assert "the MAE is another" in problems[0]
+
+
 def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, variant="gdwg-2", changes={"objective.weighting.temperature": 2.0})

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dmmsa_cli.metrics import score
-from dmmsa_cli.reporting.report import build_report
-from tests.reporting.conftest import write_run
+from dmmsa_cli.metrics import score, without_nan
+from dmmsa_cli.reporting.report import build_report, report
+from tests.reporting.conftest import measured, write_run
 
 TITLE = "mosi, 2 folds by video of train and valid"
 
@@ -56,9 +56,12 @@ def test_a_seed_that_lacks_a_fold_does_not_count_and_a_system_without_any_is_tol
     write_folds(tmp_path, 1)
     write_folds(tmp_path, 12, folds=(2,))
     write_folds(tmp_path, 1, folds=(1,), recipe="confede")
-    (table,) = [table for table in build_report(tmp_path).tables if table.title == TITLE]
+    found = build_report(tmp_path)
+    (table,) = [table for table in found.tables if table.title == TITLE]
     assert [row.label for row in table.rows] == ["dmmsa full (1 seed)"]
-    assert any("1 more lack a fold; `dmmsa evaluate --dataset mosi --folds 2" in note for note in table.notes)
+    (told,) = [note for note in found.notes if "folds" in note]
+    assert told.startswith("confede full has no seed with all 2 folds of mosi")
+    assert "`dmmsa evaluate --dataset mosi --folds 2" in told
 
 
 def test_other_folds_are_another_table(tmp_path):
@@ -83,3 +86,40 @@ def test_what_differs_in_more_than_the_fold_is_not_put_together(tmp_path):
     write_folds(tmp_path, 1, folds=(1,))
     write_folds(tmp_path, 1, folds=(2,), changes={"fusion.epochs": 7})
     assert not [table for table in build_report(tmp_path).tables if "folds" in table.title]
+
+
+def test_the_page_and_all_files_have_them_too(tmp_path):
+    write_folds(tmp_path / "runs", 1, 12)
+    write_run(tmp_path / "runs")
+    report(tmp_path / "runs", {"html", "markdown", "latex", "csv"}, tmp_path / "out")
+    assert TITLE in (tmp_path / "out/index.html").read_text()
+    assert TITLE in (tmp_path / "out/tables.md").read_text()
+    rows = pd.read_csv(tmp_path / "out/tables.csv")
+    (row,) = rows[(rows["title"] == TITLE) & (rows["metric"] == "mae") & (rows["statistic"] == "mean")].to_dict(
+        "records"
+    )
+    assert (row["dataset"], row["n_seeds"]) == ("mosi", 2)
+
+
+def test_what_stands_below_them_is_of_all_folds(tmp_path):
+    write_folds(tmp_path, 1, 12)
+    write_folds(tmp_path, 1, 12, variant="rlw", changes={"objective.weighting.name": "rlw"})
+    flat = write_folds(tmp_path, 1, folds=(2,), variant="flat", changes={"fusion.epochs": 7})[0]
+    write_folds(tmp_path, 1, folds=(1,), variant="flat", changes={"fusion.epochs": 7})
+    table = predictions(flat).drop(columns=["weights", "data"])
+    table["y_pred"] = np.float32(0.1) + np.float32(1e-3) * table["y_true"]
+    found = score(table["y_true"], table["y_pred"], metrics="mosi", score_range=3.0)
+    measured(flat, table, {"fused": without_nan(found)})
+    (shown,) = [table for table in build_report(tmp_path).tables if table.title == TITLE]
+    told = " ".join(shown.notes)
+    assert "random weights" not in told  # a verdict of one fold's clips
+    assert "On mosi-fold" not in told
+    assert "Data: " in told
+    assert "flat" in told and "collapsed" in told.lower()
+
+
+def test_a_fold_may_be_asked_for_by_its_name(tmp_path):
+    write_folds(tmp_path, 1, folds=(2,))
+    found = build_report(tmp_path, "mosi-fold-2-of-2")
+    assert [system.dataset for system in found.collection.folds] == ["mosi-fold-2-of-2"]
+    assert not build_report(tmp_path, "mosei").collection.folds

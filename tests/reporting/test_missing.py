@@ -10,6 +10,7 @@ from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.figures.missing import curve, on_page, on_paper
 from dmmsa_cli.reporting.figures.subjects import subjects
+from dmmsa_cli.reporting.groups import gapped
 from dmmsa_cli.reporting.missing import by_grid, robust
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.rows import in_order
@@ -173,6 +174,28 @@ def test_the_figure_has_a_line_a_system_and_the_numbers_of_the_tables(folder):
     assert (mae.get_ylabel(), accuracy.get_ylabel()) == ("MAE", "Acc-2 (%)")
     assert "mean over 2 draws" in drawing.caption and "DMMSA 2 seeds" in drawing.caption
     assert curve(own, "mae")["sd"].notna().all()
+
+
+def test_runs_of_one_modality_have_no_table_by_modality(tmp_path):
+    lacking(write_run(tmp_path, modalities=("t",)), present=("T",))
+    assert [name.rsplit("missing-", 1)[1][:4] for name in missing(tmp_path)] == ["mean", "by-r"]
+    build_report(tmp_path)
+
+
+def test_rates_that_print_alike_are_two_rows(tmp_path):
+    lacking(write_run(tmp_path), rates=(0.1234567, 0.1234568))
+    (table,) = [table for name, table in missing(tmp_path).items() if "by-rate" in name]
+    assert len(table.rows) == 2
+
+
+def test_a_figure_has_systems_with_encoders_of_their_own_whatever_their_first_seeds(tmp_path):
+    own = {"pretraining.per_seed": True}
+    lacking(write_run(tmp_path, variant="own", changes=own, facts={"encoder_hashes": {"t": "aa"}}))
+    lacking(
+        write_run(tmp_path, variant="gaps", changes=own | GAPS, seed=12, facts={"encoder_hashes": {"t": "bb"}}), 0.2
+    )
+    first, second = collect(tmp_path).systems
+    assert [one.variant for one in gapped(first, [first, second])] == [second.variant]
 
 
 def test_without_results_there_is_no_figure(tmp_path):

@@ -189,6 +189,12 @@ def test_a_variant_that_needs_emotions_is_left_out_where_there_are_none(place, m
     assert runs.left_out == {"felt": "mini has no emotions"}
 
 
+def test_what_has_no_partner_beside_a_recipe_is_left_out_with_its_reason(place, micro):
+    runs = plan(load_study("comparison"), place, recipe=str(micro), seeds=(1,))
+    assert planned(runs) == [("full", 1)]
+    assert runs.left_out == {"ConFEDE": f"The study names no recipe beside {micro}"}
+
+
 def test_a_variant_may_have_a_recipe_of_its_own():
     variant = Variant(name="full", recipe={"dmmsa": "confede"})
     assert variant.recipe_beside("dmmsa") == "confede"

@@ -75,6 +75,16 @@ def test_predictions_and_metrics_lie_in_the_run(table, runs, prepared):
     assert measured["fused"] == pytest.approx(again, abs=1e-12)
 
 
+def test_what_each_encoder_says_alone_lies_beside_what_the_fused_model_says(table, runs):
+    for run in (runs / "mini/micro/full").iterdir():
+        written = pd.read_csv(run / "predictions.csv")
+        found = json.loads((run / "metrics.json").read_text())["test"]
+        for modality in ("text", "vision", "audio"):
+            said = written[f"{modality}_alone"]
+            again = score(written["y_true"], said, metrics="mosi", score_range=3.0)
+            assert again["mae"] == pytest.approx(found[modality]["mae"], abs=1e-6)
+
+
 def test_the_json_has_the_published_column_names_and_no_nan(table):
     text = json.dumps(table.to_json(), allow_nan=False)
     whole = json.loads(text)

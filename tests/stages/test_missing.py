@@ -291,6 +291,15 @@ def test_only_rows_in_use_are_encoded(prepared, recipes, tmp_path):
     assert (np.delete(lengths, used) == 1).all()
 
 
+def test_rows_that_are_not_in_use_have_no_context_either(prepared, recipes, tmp_path):
+    settings = ("data.fraction=0.25", UNIFORM, "text.context.before=2")
+    experiment = open_mini(prepared, recipes / "sequences.yaml", tmp_path, *settings)
+    clips = Incomplete(Fused(Encoders(experiment, RunFolder(tmp_path), 1, {})).inputs, "train")
+    lengths, used = clips.view(Gaps("", "t", 0.5)).inputs["t"].lengths(), clips.whole.rows
+    assert lengths[used].tolist() == clips._tokens.own_lengths()[used].tolist()
+    assert (np.delete(lengths, used) == 1).all()
+
+
 @pytest.mark.parametrize(
     ("recipe", "settings", "events"),
     [

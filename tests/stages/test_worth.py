@@ -237,9 +237,9 @@ def test_evaluation_keeps_the_validation_split_and_makes_it_once(copy, prepared,
 
 
 def _noting(made, write):
-    def noted(fused, split, predictions):
+    def noted(fused, split, *found):
         made.append(split)
-        return write(fused, split, predictions)
+        return write(fused, split, *found)
 
     return noted
 
@@ -359,6 +359,32 @@ def test_predictions_and_intervals_need_no_data(copy, prepared, new, tmp_path):
             predicted(runs, new, tmp_path / out, data, level=0.9)
         assert (tmp_path / "with.csv").read_bytes() == (tmp_path / "without.csv").read_bytes()
     assert not nowhere.exists()
+
+
+def test_predictions_need_no_data_where_other_data_lie(copy, corpus, prepared, new, tmp_path):
+    fewer = {**corpus, "train": {key: value[:40] for key, value in corpus["train"].items()}}
+    other = prepare_mini(fewer, tmp_path)
+    with_its_own, with_others = (
+        predicted(both(copy)[:1], new, tmp_path / f"{number}.csv", data, level=0.9)
+        for number, data in enumerate((prepared, other))
+    )
+    pd.testing.assert_frame_equal(with_its_own, with_others)
+
+
+def test_a_damaged_manifest_of_a_run_is_told(copy, new, tmp_path):
+    run = both(copy)[0]
+    (run.path / "manifest.json").write_text("{")
+    with pytest.raises(RunMismatch, match="manifest.json") as told:
+        predict([run], new, tmp_path / "out.csv", data_dir=tmp_path / "nowhere", device="cpu")
+    assert "Train the run again" in told.value.remedy
+
+
+def test_probabilities_of_a_run_that_tells_no_classes_are_refused(prepared, micro, new, tmp_path):
+    settings = ("objective.msc.enabled=false", "fusion.epochs=1")
+    run = RunFolder(run_fuse(open_mini(prepared, micro, tmp_path / "runs", *settings)).folder)
+    with pytest.raises(InvalidInput, match="--probabilities: the run tells no classes"):
+        predicted([run], new, tmp_path / "out.csv", prepared, probabilities=True)
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_run_of_an_older_dmmsa_needs_its_data(copy, new, tmp_path):

@@ -324,6 +324,31 @@ def test_a_checkpoint_is_written_where_it_is_worth_its_cost(tmp_path, monkeypatc
     assert written == [1, 3]  # whoever is asked to stop loses nothing
 
 
+def test_best_weights_and_checkpoint_are_of_one_moment(tmp_path, monkeypatch):
+    """A run that goes on with other bits may never be as good again as it was after its checkpoint."""
+    now = [0.0]
+
+    def slow(run, tensors, facts):
+        now[0] += 2
+        save(run, tensors, facts)
+
+    def epoch(model):
+        now[0] += 15
+        return {"mae": 1 - now[0] / 1000}
+
+    save = RunFolder.save_checkpoint
+    monkeypatch.setattr("dmmsa_cli.training.fit.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(RunFolder, "save_checkpoint", slow)
+    with pytest.raises(Killed):
+        run_fit(dmmsa(schedule(epochs=8)), tmp_path, evaluate=epoch, watch=killed_after(3, 2))
+    weights = load_file(tmp_path / "weights.safetensors")
+    checkpoint = load_file(tmp_path / "checkpoint.safetensors")
+    assert all(weights[name].equal(checkpoint[f"average/module.{name}"]) for name in weights)
+    run_fit(dmmsa(schedule(epochs=8)), tmp_path, evaluate=scores(*[1.0] * 7))
+    assert json.loads((tmp_path / "summary.json").read_text())["best_epoch"] == 1
+    assert all(weights[name].equal(value) for name, value in load_file(tmp_path / "weights.safetensors").items())
+
+
 def test_a_run_killed_after_its_patience_ended_does_not_go_on(tmp_path):
     plan = schedule(epochs=6, patience=1)
     with pytest.raises(Interrupted):

@@ -32,7 +32,7 @@ def test_of_a_long_error_the_first_lines_are_told(tmp_path, told, short, monkeyp
             raise RuntimeError(told)
 
     run, model = RunFolder(tmp_path), Refuses(2, 1)
-    run.save_weights(model)
+    run.save_weights(model.state_dict())
     with pytest.raises(RunMismatch) as refused:
         run.load_weights(model)
     assert refused.value.what.endswith(f": {short}")

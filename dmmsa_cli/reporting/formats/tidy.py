@@ -40,7 +40,7 @@ def _row(table: Table, row: Row) -> Iterator[dict[str, object]]:
         "row": row.label,
         "kind": "ours" if system else "published",
         "conditions": system.conditions if system else "",
-        "n_seeds": len(system.runs) if system else "",
+        "n_seeds": row.seeds if system else "",
         "data_hash": system.data_hash if system else "",
         "synthetic": _yes(table.synthetic),
     }

@@ -12,8 +12,10 @@ from dmmsa_cli.reporting.runs import System
 
 
 def anchor(system: System, systems: Sequence[System]) -> str:
-    """Return where the runs of a system stand on the page."""
-    place = next(i for i, other in enumerate(systems) if other is system)  # equality would compare whole runs
+    """Return where the runs of a system stand on the page; nothing for those on folds, which stand in a table alone."""
+    place = next((i for i, other in enumerate(systems) if other is system), None)  # equality would compare whole runs
+    if place is None:
+        return ""
     return f"runs-{place + 1}-{slug(f'{system.dataset}-{system.recipe_name}-{system.variant}')}"
 
 

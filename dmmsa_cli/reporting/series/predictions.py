@@ -8,18 +8,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dmmsa_cli.data.prediction_table import alone_column
 from dmmsa_cli.data.videos import VIDEO_END
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.reporting.runs import Run, System
 from dmmsa_cli.reporting.series.scale import scale
 
 
-def predictions(system: System, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+def predictions(system: System, seeds: Sequence[int] | None = None, alone: str | None = None) -> pd.DataFrame:
     """Return every run's predictions on the test split.
 
     Args:
         system: whose.
         seeds: which of its seeds; all by default.
+        alone: what the pretrained encoder of this modality (`text`) says alone, in the place of the fused model.
 
     Returns:
         Columns seed, id, video, text, y_true, y_pred (float32, not clipped); by seed, then by id, so that the rows of
@@ -30,7 +32,7 @@ def predictions(system: System, seeds: Sequence[int] | None = None) -> pd.DataFr
         RunMismatch: one is damaged, or its clips or labels are not those of the other seeds.
     """
     runs = [run for run in system.runs if seeds is None or run.seed in seeds]
-    tables = [_clips_of(run) for run in runs]
+    tables = [_clips_of(run, alone) for run in runs]
     for run, table in zip(runs[1:], tables[1:], strict=True):
         if not same_clips(tables[0], table):
             raise RunMismatch(
@@ -40,8 +42,19 @@ def predictions(system: System, seeds: Sequence[int] | None = None) -> pd.DataFr
     return pd.concat(tables, ignore_index=True)
 
 
-def _clips_of(run: Run) -> pd.DataFrame:
+def knows_alone(system: System, modality: str) -> bool:
+    """Say whether all runs keep what the pretrained encoder of a modality says alone.
+
+    Raises:
+        RunMissing, RunMismatch: as `predictions`.
+    """
+    return all(modality in run.alone and alone_column(modality) in run.predictions for run in system.runs)
+
+
+def _clips_of(run: Run, alone: str | None) -> pd.DataFrame:
     table = run.predictions.sort_values("id", kind="stable", ignore_index=True)
+    if alone:
+        table = table.assign(y_pred=table[alone_column(alone)])
     video = table["id"].str.split(VIDEO_END, n=1, regex=False).str[0]
     return table.assign(seed=run.seed, video=video)[["seed", "id", "video", "text", "y_true", "y_pred"]]
 
