@@ -93,6 +93,8 @@ class Schedule:
             raise ValueError(f"patience: {self.patience} is not a number of epochs; null never stops early")
         if self.weight_averaging is not None and not 0 < self.weight_averaging < 1:
             raise ValueError(f"weight_averaging: {self.weight_averaging} is not in (0, 1)")
+        if self.averaging_warmup and self.weight_averaging is None:
+            raise ValueError("averaging_warmup: there is no average to warm up; weight_averaging makes one")
 
     def factor(self, step: int, steps_per_epoch: int) -> float:
         """Return the share of the learning rate that batch number `step`, counted from 0 over all epochs, gets.

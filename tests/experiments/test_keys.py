@@ -205,7 +205,8 @@ def opened(prepared, micro, named, tmp_path_factory):
     def facts(source="tiny", per_seed=False, objective="dmmsa", fraction=1.0):
         settings = (f"text.source={source}", f"text.encoder={named / 'one'}", f"objective={objective}")
         seeds = (f"pretraining.seed={SHARED_SEED}", f"pretraining.per_seed={str(per_seed).lower()}")
-        return Facts(open_mini(prepared, micro, runs, *settings, *seeds, f"data.fraction={fraction}"), SEED)
+        averaged = [f"{stage}.weight_averaging=0.5" for stage in STAGES]  # or there is nothing to warm up
+        return Facts(open_mini(prepared, micro, runs, *settings, *averaged, *seeds, f"data.fraction={fraction}"), SEED)
 
     return facts
 

@@ -623,6 +623,7 @@ def test_settings_and_flags_change_a_recipe_and_flags_come_last():
         ("fusion.weight_decay=.nan", "fusion"),
         ("fusion.patience=0", "fusion: patience"),
         ("fusion.weight_averaging=1", "fusion: weight_averaging"),
+        ("fusion.averaging_warmup=true", "fusion: averaging_warmup: there is no average to warm up"),
         ("fusion.groups.text.learning_rate=-1", "fusion.groups.text: learning_rate"),
         ("fusion.groups.text.epochs=2", "fusion.groups.text.epochs: unknown key"),
         ("fusion.groups=[text]", "fusion.groups: .* is not keys and values"),
