@@ -54,17 +54,25 @@ def test_a_failure_is_told_in_a_message(how, told, remedy, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_memory_that_comes_and_goes_is_seen():
+def come_and_go(megabytes):
     with AnonymousPeak() as peak:
         before = peak.bytes
         if before is None:
-            pytest.skip("this system does not tell")
-        block = np.ones(100 * 2**20, np.uint8)
+            return {"seen_bytes": None}
+        block = np.ones(megabytes * 2**20, np.uint8)
         until = time.monotonic() + 30
-        while peak.bytes - before <= 90 * 2**20 and time.monotonic() < until:  # a busy machine looks seldom
+        while peak.bytes - before <= 0.9 * block.nbytes and time.monotonic() < until:  # a busy machine looks seldom
             time.sleep(0.01)
         del block
-    assert peak.bytes - before > 90 * 2**20
+    return {"seen_bytes": peak.bytes - before}
+
+
+def test_memory_that_comes_and_goes_is_seen():
+    """In a process of its own: here, what earlier tests left may be given back just then, and hide the block."""
+    seen = alone("what comes and goes", come_and_go, 100).facts["seen_bytes"]
+    if seen is None:
+        pytest.skip("this system does not tell")
+    assert 90 * 2**20 < seen < 120 * 2**20
 
 
 def wait_in(folder):
