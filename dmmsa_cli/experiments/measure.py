@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -95,9 +94,7 @@ def metrics_of_scores(
     return metrics | emotion_metrics(given, emotions, manifest.emotions, even=even)
 
 
-def metrics_of_tables(
-    tables: Iterable[pd.DataFrame], *, metrics: Literal["mosi", "sims"], score_range: float
-) -> Metrics:
+def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float) -> Metrics:
     """Return the metrics of several runs' rows together, as if one run had predicted them all: no mean over runs.
 
     Args:
