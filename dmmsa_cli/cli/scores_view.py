@@ -70,6 +70,7 @@ def _notes(table: Evaluation) -> list[str]:
         what = "'alone': a pretrained encoder with its own head, scored against y."
     else:
         what = "Each clip is predicted by the run that has seen none of its video; no clip of the test split is here."
+    lines += [f"! {remark}" for remark in table.remarks]
     return [*lines, f"Data {table.data_hash[:12]}. {what}"]
 
 

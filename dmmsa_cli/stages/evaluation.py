@@ -76,6 +76,9 @@ class Evaluation:
     """Where its rows are those that the folds of a dataset test on: how many folds. None of the dataset's test split
     is among them."""
 
+    remarks: tuple[str, ...] = ()
+    """What decides how these numbers have to be read (`data/inspection.py`)."""
+
     @property
     def where(self) -> str:
         """Name the rows."""
@@ -95,6 +98,7 @@ class Evaluation:
             "split": self.split if self.folds is None else f"{self.folds} folds of train and valid",
             "rows": self.rows,
             "data_hash": self.data_hash,
+            "remarks": list(self.remarks),
             "systems": [
                 {
                     "system": system.title,

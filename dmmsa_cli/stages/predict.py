@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dmmsa_cli.data.features import Features, read_features
+from dmmsa_cli.data.inspection import inspect
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
@@ -90,10 +91,10 @@ def predict(
         RunMissing, RunMismatch: runs can't be used, are not of one dataset, or do not hold what intervals need.
     """
     several = _open(runs, data_dir, device)
-    features = read_features(source, replace(several.first.experiment.store.spec, split_sizes=None))
+    features = read_features(source, several.first.experiment.store.spec, split)
     for fused in several.fused:
         _check_modalities(fused.experiment, features, source, fused.encoders.run)
-    splits = _chosen(features, split, source)
+    splits = features.splits
     table, classes = _predicted(several, splits, wanted or Wanted())
     write_predictions(out, table)
     return PredictReport(
@@ -104,7 +105,7 @@ def predict(
         runs=several.names,
         repairs=features.repairs,
         cut=_cut(several, splits),
-        warnings=(*features.layout.warnings, *_no_context(several, splits)),
+        warnings=(*features.layout.warnings, *_remarks(several, splits), *_no_context(several, splits)),
     )
 
 
@@ -143,7 +144,7 @@ def predict_texts(
         probabilities=classes,
         out=out,
         runs=several.names,
-        warnings=_no_context(several, {texts.name: texts}),
+        warnings=(*_remarks(several, {texts.name: texts}), *_no_context(several, {texts.name: texts})),
     )
 
 
@@ -267,14 +268,6 @@ def _check_words_alone(fused: Fused) -> None:
         )
 
 
-def _chosen(features: Features, split: str | None, source: Path) -> dict[str, Split]:
-    if split is None:
-        return features.splits
-    if split not in features.splits:
-        raise InvalidInput(f"{source} has no split {split}.", f"It has {', '.join(features.splits)}.")
-    return {split: features.splits[split]}
-
-
 def _check_modalities(experiment: Experiment, features: Features, source: Path, run: RunFolder) -> None:
     """Hold the file's modalities and widths against the run's, and name every difference."""
     layout, manifest = features.layout, experiment.store.manifest
@@ -294,6 +287,15 @@ def _check_modalities(experiment: Experiment, features: Features, source: Path, 
         raise InvalidInput(
             "; ".join(wrong) + ".", "Extract the features as the run's were, or train on these: dmmsa prepare."
         )
+
+
+def _remarks(several: _Several, splits: Mapping[str, Split]) -> list[str]:
+    """Say what is odd about the clips, in what a run reads of them."""
+    experiments = [fused.experiment for fused in several.fused]
+    widths = {m for one in experiments for m in one.modalities if not (m == "t" and one.has_text_encoder)}
+    ordered = [m for m in MODALITY_NAMES if m in widths]
+    words = any(one.has_text_encoder for one in experiments)
+    return [remark.text for remark in inspect(splits, ordered, transcripts=words)]
 
 
 def _no_context(several: _Several, splits: Mapping[str, Split]) -> tuple[str, ...]:

@@ -177,11 +177,6 @@ def test_the_spec_leaves_out_what_it_does_not_name(raw, spec):
     assert "vision" in layout.warnings[0]
 
 
-def test_other_split_sizes_are_a_warning_with_both(raw, spec):
-    layout = validation.check(raw, replace(spec, split_sizes={"train": 6, "valid": 9, "test": 5}))
-    assert "valid 4 (published: 9)" in layout.warnings[0]
-
-
 def test_values_are_repaired_first_and_lengths_second(raw, spec):
     train = raw["train"]
     train["audio"][:] = 0

@@ -241,7 +241,7 @@ def test_a_file_to_predict_gives_its_own_clips_around_each(run, prepared, corpus
 def test_ids_that_name_no_videos_are_told_and_context_is_empty(run, prepared, corpus, tmp_path, opened):
     bare = renamed({"test": corpus["test"]}, lambda name: name.replace("$_$", "-"))
     _, report = predicted(run, prepared, bare, tmp_path)
-    assert [line for line in report.warnings if "Ids name no videos (video$_$number)" in line]
+    assert [line for line in report.warnings if "Ids name no videos (video$_$clip, video[clip] or video_clip)" in line]
     data = prepare_mini(renamed(corpus, lambda name: name.replace("$_$", "-")), tmp_path)
     fused = opened(TWO, ALONG, data=data)
     tokens = fused.inputs.split("train").inputs["t"]
@@ -260,7 +260,7 @@ def test_some_ids_without_a_number_are_counted(opened, corpus, tmp_path):
     (line,) = context_remarks(opened(TWO, data=data).experiment)
     without = sum("$_$3" in name for split in corpus.values() for name in split["id"])
     total = sum(len(split["id"]) for split in corpus.values())
-    assert line.startswith(f"{without} of {total} ids are not video$_$number: ")
+    assert line.startswith(f"{without} of {total} ids name no video, or no number of a clip there: ")
 
 
 def test_stopped_and_resumed_it_is_bit_for_bit_the_same(prepared, micro, tmp_path):

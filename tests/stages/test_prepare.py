@@ -145,7 +145,7 @@ def test_a_file_that_is_not_the_published_one_is_taken_and_told(data, pickled):
     report = prepare("mosi", data_dir=data, source=str(pickled))
     assert not report.manifest.source["published"]
     assert any("published file" in warning for warning in report.warnings)
-    assert any("train 600 (published: 1284)" in warning for warning in report.warnings)
+    assert any("train 600 (published: 1,284)" in warning for warning in report.warnings)
 
 
 def test_the_published_file_is_known_by_its_hash(data, pickled, monkeypatch):
