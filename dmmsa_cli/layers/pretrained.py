@@ -180,7 +180,9 @@ def tokenize(folder: Path, texts: Sequence[str], max_tokens: int, around: Sequen
         unknown = tokenizer.unk_token_id
         special = frozenset(tokenizer.all_special_ids) - {unknown}
         ids = [np.array(row, np.int64) for row in alone]
-        found = Tokens(ids, tokenizer.pad_token_id or 0, unknown=unknown, special=special)
+        full = [text for text, row in zip(texts, ids, strict=True) if len(row) >= limit]
+        cut = sum(len(row) > limit for row in tokenizer(full, verbose=False)["input_ids"]) if full else 0
+        found = Tokens(ids, tokenizer.pad_token_id or 0, unknown=unknown, special=special, cut=cut)
         if around:
             found = _with_context(found, tokenizer, config, texts, around, limit)
         highest = max((int(row.max()) for row in found.ids if len(row)), default=0)

@@ -13,7 +13,7 @@ from dmmsa_cli.files import exclusive
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import Evaluated
 from dmmsa_cli.stages.systems import Systems
-from dmmsa_cli.training.run import RunFolder, by_seed
+from dmmsa_cli.training.run import RunFolder, finished_runs
 
 # --- which runs -----------------------------------------------------------------------------------------------------
 
@@ -37,18 +37,6 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
             f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
         )
     return found
-
-
-def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
-    """Return the finished runs of fused models at or below some folders, each once."""
-    folders = {
-        path.parent.resolve(): path.parent  # a folder that two places lead to is one
-        for root in roots
-        for depth in range(5)  # from a run's own folder to one of runs of many datasets; links on the way are followed
-        for path in root.glob("*/" * depth + "summary.json")
-        if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
-    }
-    return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
 
 
 # --- evaluating -----------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from dmmsa_cli.experiments.measure import metrics_of_tables
 from dmmsa_cli.experiments.systems import system_titles
 from dmmsa_cli.metrics import Metrics, score
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.evaluate import evaluate, finished_runs
+from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.evaluation import PLAINEST, Evaluated, Evaluation, Row
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import RunFolder, finished_runs
 
 
 def evaluate_folds(

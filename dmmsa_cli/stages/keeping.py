@@ -30,7 +30,7 @@ def predictions_table(fused: Fused, split: str, predictions: Predictions) -> pd.
     rows = fused.experiment.store.split(split)
     return pd.DataFrame(
         {"id": rows.ids, "text": rows.texts, "y_true": rows.labels["y"], "y_pred": predictions.scores}
-        | columns(head_values(fused.objective.heads, predictions), probabilities=True)
+        | columns(head_values(fused.objective.heads, predictions))
     )
 
 

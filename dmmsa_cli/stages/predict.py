@@ -16,13 +16,14 @@ from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.build import Fused
-from dmmsa_cli.experiments.columns import HeadValues, class_columns, columns, head_values, mean_scores, mean_values
+from dmmsa_cli.experiments.columns import HeadValues, head_values, mean_scores, mean_values
 from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.experiments.validation import kept_validation
+from dmmsa_cli.experiments.wording import in_words, probability_columns
 from dmmsa_cli.metrics import Scores
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.training.run import RunFolder
@@ -37,6 +38,17 @@ class Wanted:
     """Of intervals, `y_low` and `y_high`; none without."""
     probabilities: bool = False
     """Whether each class of a classification has a column."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sequences of a modality that are longer than the run's positions, of which the rest is not looked at."""
+
+    clips: int
+    longest: int
+    """Frames that the longest of them has."""
+    limit: int
+    """Frames that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class PredictReport:
     """Which runs' mean they are: dataset, recipe, variant and seed of each."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What was repaired in the features, and how often."""
-    cut: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, Cut] = field(default_factory=dict)
     """Sequences that were longer than a run has positions, by modality."""
     warnings: tuple[str, ...] = ()
     """What the reader should know of the file: labels that can't be used, characters that were replaced, ids that do
@@ -96,7 +108,7 @@ def predict(
         _check_modalities(fused.experiment, features, source, fused.encoders.run)
     splits = features.splits
     table, classes = _predicted(several, splits, wanted or Wanted())
-    write_predictions(out, table)
+    write_predictions(out, table, mark=True)
     return PredictReport(
         rows={name: len(rows) for name, rows in splits.items()},
         table=table,
@@ -137,7 +149,7 @@ def predict_texts(
         _check_words_alone(fused)
     table, classes = _predicted(several, {texts.name: texts}, wanted or Wanted())
     if out is not None:
-        write_predictions(out, table)
+        write_predictions(out, table, mark=True)
     return PredictReport(
         rows={texts.name: len(texts)},
         table=table,
@@ -204,20 +216,23 @@ def _predicted(several: _Several, splits: Mapping[str, Split], wanted: Wanted) -
     One run's model goes over all splits after the other, so that no two are in memory.
     """
     distance = None if wanted.level is None else _distance(several, wanted.level)
+    spec = several.first.experiment.store.spec
     by_run = [_one_run(fused, splits) for fused in several.fused]
     tables, classes = [], tuple[str, ...]()
     for name, rows in splits.items():
         scores = mean_scores([said[name][0] for said in by_run])
         values = mean_values([said[name][1] for said in by_run])
-        classes = class_columns(values) if wanted.probabilities else ()
-        table = pd.DataFrame({"split": [name] * len(rows), "id": rows.ids, "text": rows.texts, "y_pred": scores})
-        if distance is not None:
-            table["y_low"], table["y_high"] = interval(scores, distance, _range(several))
+        classes = probability_columns(values, spec) if wanted.probabilities else ()
+        table = pd.DataFrame({"split": [name] * len(rows), "id": rows.ids, "text": rows.texts})
         if "y" in rows.labels:
             table["y_true"] = rows.labels["y"]
+        table["y_pred"] = scores
+        if distance is not None:
+            table["y_low"], table["y_high"] = interval(scores, distance, _range(several))
+        table = table.assign(**in_words(scores, values, spec, probabilities=wanted.probabilities))
         if len(several.fused) > 1:
             table["runs"], table["mean_of"] = len(several.fused), " ".join(several.names)
-        tables.append(table.assign(**columns(values, probabilities=wanted.probabilities)))
+        tables.append(table)
     if wanted.probabilities and not classes:
         several_have = "the runs have no classes in common" if len(several.fused) > 1 else "the run tells no classes"
         raise InvalidInput(f"--probabilities: {several_have}.", "Leave it out, or name runs that learned MSC.")
@@ -305,13 +320,14 @@ def _no_context(several: _Several, splits: Mapping[str, Split]) -> tuple[str, ..
     return tuple(found)
 
 
-def _cut(several: _Several, splits: Mapping[str, Split]) -> dict[str, int]:
+def _cut(several: _Several, splits: Mapping[str, Split]) -> dict[str, Cut]:
     experiment = several.first.experiment
-    longest = experiment.store.manifest.longest
     modalities = {m for fused in several.fused for m in fused.experiment.modalities if m != "t"}
-    counts = {
-        m: sum(int(np.sum(rows.lengths(m) > max(1, longest[m]))) for rows in splits.values())
-        for m in MODALITY_NAMES
-        if m in modalities
-    }
-    return {m: count for m, count in counts.items() if count}
+    found: dict[str, Cut] = {}
+    for m in (name for name in MODALITY_NAMES if name in modalities):
+        limit = max(1, experiment.store.manifest.longest[m])
+        lengths = np.concatenate([rows.lengths(m) for rows in splits.values()])
+        clips = int(np.sum(lengths > limit))
+        if clips:
+            found[m] = Cut(clips, int(lengths.max()), limit)
+    return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,18 @@ def by_seed(folder: Path) -> tuple[str, int]:
     """Return a key that sorts folders of runs by where they lie, and then by their seeds as numbers."""
     number = folder.name.removeprefix("seed-")
     return str(folder.parent), int(number) if number.isdigit() else 0
+
+
+def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
+    """Return the finished runs of fused models at or below some folders, each once."""
+    folders = {
+        path.parent.resolve(): path.parent  # a folder that two places lead to is one
+        for root in roots
+        for depth in range(5)  # from a run's own folder to one of runs of many datasets; links on the way are followed
+        for path in root.glob("*/" * depth + "summary.json")
+        if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
+    }
+    return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
 
 
 _AGAIN = "Run it again with --force, which replaces it."
