@@ -16,6 +16,7 @@ from dmmsa_cli.cli.ablate import ablate
 from dmmsa_cli.cli.bench import bench
 from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.fuse import fuse
+from dmmsa_cli.cli.list import list_
 from dmmsa_cli.cli.options import spread_lists
 from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
@@ -50,6 +51,7 @@ def _global(
 
 for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict, report):
     app.command()(command)
+app.command("list")(list_)
 app.command(hidden=True)(bench)  # for who works on dmmsa
 
 

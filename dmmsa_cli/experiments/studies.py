@@ -60,7 +60,7 @@ class Variant:
                 f"The study names no recipe beside {base}.", f"It knows {', '.join(self.recipe)} for {self.title}."
             )
         partner = self.recipe[path.stem]
-        return str(path.with_name(f"{partner}{path.suffix}")) if is_file(path.name) else partner
+        return str(path.with_name(f"{partner}{path.suffix}")) if is_file(path.name) or "/" in base else partner
 
     def missing_on(self, store: Store) -> str:
         """Say why the variant makes no sense on a dataset; nothing where it does."""

