@@ -117,6 +117,18 @@ def as_dmmsa_error(error: BaseException) -> DmmsaError | None:
     return None
 
 
+def why_left_out(error: Exception) -> DmmsaError:
+    """Return why one of several runs is left out of what is done with all.
+
+    Raises:
+        Exception: the error itself, where the others would fare no better: a fault of the program, no memory, a stop.
+    """
+    known = as_dmmsa_error(error)
+    if known is None or isinstance(known, OutOfMemory | Interrupted):
+        raise error
+    return known
+
+
 # Where the libraries have no class for it: torch's allocators, sizes that no memory could have, a GPU's libraries.
 _NO_MEMORY = re.compile(
     r"can't allocate memory|(not enough|out of) memory|size calculation overflowed|multiplication overflow"

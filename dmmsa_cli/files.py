@@ -57,6 +57,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
+        partial.chmod(0o666 & ~_umask())  # some writers make files that nobody else may read, whatever was asked for
         partial.replace(target)
     except BaseException as error:
         with suppress(OSError):
@@ -68,6 +69,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 "nothing half-written was left.",
             ) from error
         raise
+
+
+def _umask() -> int:
+    """Return what the user takes from others; the system tells only who sets it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _remove_stale(folder: Path, name: str | None = None) -> None:
@@ -108,8 +116,14 @@ def _content_hash(path: Path, inode: int, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def writable(folder: Path) -> bool:
+    """Whether a folder can be written, or made; an archive that is mounted to be read can't."""
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return os.access(there, os.W_OK)
+
+
 @contextmanager
-def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive(folder: Path, *, wait: bool = False, reading: bool = False) -> Iterator[None]:
     """Hold `folder` for this process; the lock goes with the process, however it ends.
 
     What killed writers left in the folder is removed.
@@ -117,10 +131,14 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Args:
         folder: made if it is missing.
         wait: until another process lets go of it.
+        reading: hold it only to read, so that one which can't be written needs no lock.
 
     Raises:
         FolderBusy: another process holds it, and there is no waiting.
     """
+    if reading and not writable(folder):
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.files import PARTIAL, STALE_SECONDS, atomic_path, exclusive, write_json
+from dmmsa_cli.files import PARTIAL, STALE_SECONDS, atomic_path, exclusive, write_json, write_text
 from dmmsa_cli.plain import read_json
+from dmmsa_cli.training.run import save_tensors
 from tests.plain_values import PLAIN
 
 NAMES = ["metrics.json", "a[b].csv", "odd *?.csv", "x.0123abcd.partial"]
@@ -140,3 +142,27 @@ def test_json_of_any_text_is_read_back(tmp_path_factory, value):
 def test_a_folder_is_no_file_to_write(target):
     with pytest.raises(IsADirectoryError), atomic_path(Path(target)):
         pass
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_files_have_the_modes_that_the_user_wants(tmp_path, mask):
+    """safetensors makes files for their owner alone, which a laboratory's shared folder has no use for."""
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "text.txt", "x")
+        save_tensors(tmp_path / "tensors.safetensors", {"a": torch.zeros(1)}, {})
+        with atomic_path(tmp_path / "private") as partial:
+            partial.touch(0o600)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert set(modes.values()) == {0o666 & ~mask}
+    assert len(modes) == 3
+
+
+def test_a_folder_that_can_not_be_written_is_held_without_a_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr("dmmsa_cli.files.os.access", lambda path, mode: False)
+    with exclusive(tmp_path, reading=True):
+        assert list(tmp_path.iterdir()) == []
+    with exclusive(tmp_path / "not" / "there", reading=True):
+        assert list(tmp_path.iterdir()) == []

@@ -131,6 +131,10 @@ def _tell(evaluated: Evaluated, level: float | None, json_out: Path | None, *, e
         console.print("Nothing stands together: no system has more than one run.")
     if json_out:
         _write(json_out, [to_json(table, measured) for table, measured in zip(evaluated.tables, worth, strict=True)])
+    if evaluated.read_only:
+        count = len(evaluated.read_only)
+        where = f"the folder of {evaluated.read_only[0]}" if count == 1 else f"the folders of {count} runs"
+        console.print(f"Nothing is kept in {where}, which can't be written; `report` knows only what is kept.")
     _report_left_out(evaluated)
 
 

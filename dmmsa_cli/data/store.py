@@ -13,7 +13,7 @@ import pyarrow as pa
 from dmmsa_cli.data.manifest import MANIFEST, Manifest, damaged, not_prepared, read_manifest
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.split import Split, split_schema
-from dmmsa_cli.errors import InvalidInput, StoreMismatch
+from dmmsa_cli.errors import InvalidInput, StoreMismatch, is_out_of_memory
 
 DOWNLOADS = "downloads"  # folder inside the data folder, so no dataset's name
 
@@ -119,6 +119,8 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
     try:
         split = Split(name, mapped_batches(path, split_schema(("y",), manifest.widths, manifest.emotions_in(name))))
     except (OSError, ValueError, pa.ArrowException) as error:
+        if is_out_of_memory(error):
+            raise
         raise damaged(path, str(error), folder.name) from error
     if len(split) != manifest.rows[name]:
         found = f"it has {len(split):,} rows where the manifest says {manifest.rows[name]:,}"

@@ -42,6 +42,8 @@ def _tiny(experiment: Experiment, seed: int) -> Path:
     if len(rows) < experiment.store.manifest.rows["train"] and experiment.recipe.per_seed:
         facts["rows"] = seed  # each seed has a subset, and so a vocabulary, of its own
     folder = experiment.folder / "encoders" / f"tiny-{digest(facts)}"
+    if folder.exists():  # it came into being by rename
+        return folder
     with exclusive(folder.parent, wait=True):
         if not folder.exists():
             texts = experiment.store.split("train").texts

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmmsa_cli.data.store import check_name
-from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing
+from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing, why_left_out
 from dmmsa_cli.experiments.identity import check_place
 from dmmsa_cli.experiments.reopen import reopen
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import Evaluated
 from dmmsa_cli.stages.systems import Systems
@@ -45,7 +45,7 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
 def evaluate(
     runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto", ensemble: bool = False
 ) -> Evaluated:
-    """Evaluate finished runs one at a time, and write metrics.json and predictions into each.
+    """Evaluate finished runs one at a time, and write metrics.json and predictions into each that can be written.
 
     Predictions of the validation split are written too, where they are not there yet: intervals are made from them.
 
@@ -65,11 +65,13 @@ def evaluate(
     for run in runs:
         try:
             check_place(run)
-            with exclusive(run.path):  # no `fuse --force` replaces the weights meanwhile
+            with exclusive(run.path, reading=True):  # no `fuse --force` replaces the weights meanwhile
                 fused = reopen(run, data_dir=data_dir, device=device)
                 table = tables.setdefault(fused.experiment.dataset, Systems(fused.experiment.store, split, ensemble))
                 table.measure(fused)
                 measured.append(run)
-        except DmmsaError as error:
-            left_out.append(error)
-    return Evaluated([table.evaluation() for table in tables.values() if table.measured], left_out, measured)
+        except Exception as error:  # not only ours: a disk that is full, a file that may not be read
+            left_out.append(why_left_out(error))
+    read_only = [run.path for run in measured if not writable(run.path)]
+    found = [table.evaluation() for table in tables.values() if table.measured]
+    return Evaluated(found, left_out, measured, read_only)

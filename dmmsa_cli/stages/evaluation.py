@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,5 @@ class Evaluated:
     """Why runs could not be evaluated; none of them stopped the others."""
     runs: list[RunFolder] = field(default_factory=list)
     """Those that could."""
+    read_only: list[Path] = field(default_factory=list)
+    """Folders of runs that could not be written, so that nothing of what was found is kept there."""

@@ -12,7 +12,7 @@ from dmmsa_cli.data.missing import Gaps
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.views import View
-from dmmsa_cli.errors import DmmsaError, InvalidInput
+from dmmsa_cli.errors import DmmsaError, InvalidInput, why_left_out
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.identity import Identity, check_place
 from dmmsa_cli.experiments.measure import metrics_of
@@ -20,7 +20,7 @@ from dmmsa_cli.experiments.missing import Incomplete, gaps_of_draw
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.experiments.robustness import FILE, Robustness, presences
 from dmmsa_cli.experiments.systems import by_system, system_titles
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
@@ -150,14 +150,14 @@ def evaluate_missing(
     for run in runs:
         try:
             check_place(run)
-            with exclusive(run.path):  # no `fuse --force` replaces the weights meanwhile
+            with exclusive(run.path, reading=True):  # no `fuse --force` replaces the weights meanwhile
                 fused = reopen(run, data_dir=data_dir, device=device)
                 table = tables.setdefault(fused.experiment.dataset, _Table(fused.experiment.store, split, draws))
                 name, identity = check_once(run, table.measured)
                 found = _measure(fused, rates, draws, split, told, on_pass)
                 table.add(_Measured(identity, name, found, _covers(fused, identity)), run)
-        except DmmsaError as error:
-            left_out.append(error)
+        except Exception as error:  # not only ours: a disk that is full, a file that may not be read
+            left_out.append(why_left_out(error))
     return MissingEvaluated([table.table() for table in tables.values() if table.measured], left_out)
 
 
@@ -253,10 +253,12 @@ class _Table:
     measured: list[_Measured] = field(default_factory=list)
 
     def add(self, one: _Measured, run: RunFolder) -> None:
-        """Keep what was found of a run, and write it into its folder; the caller holds it."""
+        """Keep what was found of a run, and write it into its folder where that can be; the caller holds it."""
+        self.measured.append(one)
+        if not writable(run.path):
+            return
         made_from = {"weights": run.weights_hash(), "data": self.store.manifest.data_hash}
         add_to(run.path / FILE, {self.split: one.found.to_json()}, {self.split: made_from})
-        self.measured.append(one)
 
     def table(self) -> MissingTable:
         """Put the table together."""

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.errors import RunMismatch, RunMissing, is_out_of_memory
 from dmmsa_cli.files import atomic_path, content_hash, write_json, write_text
 from dmmsa_cli.plain import from_json, from_yaml, read_json
 
@@ -165,6 +165,8 @@ class RunFolder:
         try:
             model.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise RunMismatch(f"{path} does not fit the run's recipe: {_first_lines(error)}", _AGAIN) from error
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
