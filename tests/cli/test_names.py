@@ -163,11 +163,12 @@ def print_training(name):
     progress = SimpleNamespace(log=[line], best_mae=0.5, best_epoch=1)
     view.training(name, 4)(EpochEnd(**line, tally={}, learning_rate=0.1), progress)
     view.console.print(view._draw(name, 1.0, 4, progress))
-    manifest = SimpleNamespace(source={"path": f"x/{name}"}, data_hash="0" * 64)
+    manifest = SimpleNamespace(source={"path": f"x/{name}"}, data_hash="0" * 64, rows={"train": 2})
     store = SimpleNamespace(manifest=manifest, spec=DatasetSpec(name=name, score_range=3.0))
     device = SimpleNamespace(type="cpu")
     facts = {"modalities": "tva", "name": name, "device": device, "precision": "float32", "context": ContextOptions()}
-    view.say(data_note(SimpleNamespace(store=store, **facts)))
+    recipe = SimpleNamespace(data=SimpleNamespace(fraction=1.0), base_seed=1)
+    view.say(data_note(SimpleNamespace(store=store, recipe=recipe, encoder_seed=lambda seed: seed, **facts)))
 
 
 def print_report(name, monkeypatch):

@@ -289,6 +289,13 @@ def test_without_text_there_is_none(opened):
     assert "as context" not in data_note(experiment)
 
 
+def test_the_line_that_opens_a_run_says_how_many_clips_it_trains_on(opened):
+    whole, part = (data_note(opened(*settings).experiment) for settings in ((), ("data.fraction=0.5",)))
+    rows = opened().experiment.store.manifest.rows["train"]
+    assert f", {rows} training clips," in whole
+    assert f", {round(rows / 2)} of {rows} training clips," in part
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
