@@ -18,6 +18,8 @@ from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.runtime import DeviceName, choose_device
 from dmmsa_cli.training.run import RunFolder, finished_runs
 
+EXPORT = "export.json"  # marks a folder that holds a run and all that it stands on
+
 
 def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows: bool = True) -> Fused:
     """Open a finished run with all that its model is made of, in the precision that was settled when it began.
@@ -96,7 +98,7 @@ def _experiment(run: RunFolder, identity: Identity, store: Store, device: Device
         store,
         from_values(run.recipe, f"{run.path / 'recipe.yaml'}"),
         name=run.environment["recipe"],
-        folder=run.path.resolve().parents[2],  # resolved: its folders tell where the encoders lie
+        folder=_folder(run),
         device=choose_device(device),
         precision=identity.precision,
     )
@@ -106,6 +108,12 @@ def _experiment(run: RunFolder, identity: Identity, store: Store, device: Device
             "Point --data-dir at the data of the run, or train again.",
         )
     return experiment
+
+
+def _folder(run: RunFolder) -> Path:
+    """Return where a run's encoders lie: with it where it has been exported, else beside all runs of its dataset."""
+    path = run.path.resolve()
+    return path if (path / EXPORT).exists() else path.parents[2]
 
 
 def _check_encoders(encoders: Encoders, identity: Identity) -> None:

@@ -247,6 +247,13 @@ def copy_description(source: Path, target: Path) -> None:
                 shutil.copyfile(path, target / path.name)
 
 
+def copy_encoder(source: Path, target: Path) -> None:
+    """Copy an encoder with its weights, and nothing else that lies beside it; its fingerprint stays what it is."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted({path for pattern in _FILES for path in source.glob(pattern)}):
+        shutil.copyfile(path, target / path.name)
+
+
 def make_tiny(folder: Path, texts: Sequence[str], options: TinyOptions, *, max_tokens: int, seed: int) -> None:
     """Write a small BERT, with a WordPiece vocabulary learned from `texts` and random weights, as a local folder."""
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

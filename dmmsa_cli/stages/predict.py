@@ -176,8 +176,13 @@ class _Several:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Dataset, recipe, variant and seed of each: the last four parts of its folder's path."""
-        return tuple("/".join(fused.encoders.run.path.resolve().parts[-4:]) for fused in self.fused)
+        """Dataset, recipe, variant and seed of each, as in the path of its folder before it was exported."""
+        return tuple(_name(fused.encoders.run) for fused in self.fused)
+
+
+def _name(run: RunFolder) -> str:
+    facts = run.environment
+    return f"{facts['dataset']}/{facts['recipe']}/{facts['variant']}/seed-{facts['seed']}"
 
 
 def _open(runs: Sequence[RunFolder], data_dir: Path, device: DeviceName) -> _Several:
