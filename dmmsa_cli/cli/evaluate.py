@@ -64,6 +64,7 @@ def evaluate(
         Path | None, typer.Option("--json", metavar="OUT", help="Write fractions, unrounded, as JSON.")
     ] = None,
     device: options.DeviceOption = options.Device.auto,
+    threads: options.Threads = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:

@@ -45,6 +45,7 @@ def predict(
     ] = False,
     split: Annotated[str | None, typer.Option("--split", help="Only this split of the file given to --from.")] = None,
     device: options.DeviceOption = options.Device.auto,
+    threads: options.Threads = None,
     data_dir: options.DataDir = options.DATA,
 ) -> None:
     """Score one's own clips, or words alone, with finished runs; no labels are needed."""
