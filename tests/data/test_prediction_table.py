@@ -72,7 +72,7 @@ def test_a_table_for_people_begins_with_the_mark_by_which_a_spreadsheet_knows_ut
     for mark in (False, True):
         write_predictions(tmp_path / "p.csv", content, mark=mark)
         assert (tmp_path / "p.csv").read_bytes().startswith(b"\xef\xbb\xbfid,text,") == mark
-        assert pd.read_csv(tmp_path / "p.csv", dtype={"y_pred": np.float32}).equals(content)
+        assert pd.read_csv(tmp_path / "p.csv", dtype=dict.fromkeys(["y_true", "y_pred"], np.float32)).equals(content)
 
 
 def test_the_sign_of_a_zero_is_kept(tmp_path):

@@ -352,7 +352,9 @@ def test_its_own_predictions_give_its_own_metrics(table, runs, prepared):
         ({"id": ["a"], "y_true": [1.0]}, "lacks the column y_pred"),
         ({"id": ["a", "a"], "y_true": [1.0, 1.0], "y_pred": [1.0, 1.0]}, "id a is in it twice"),
         ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, None]}, "line 3: y_pred"),
-        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, "x"]}, "line 3: y_pred is 'x'"),
+        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, "x"]}, "line 3: y_pred is x, not a finite number"),
+        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": ["", 1.0]}, r"line 2: y_pred is missing\."),
+        ({"id": ["a", "b", "c"], "y_true": [1.0] * 3, "y_pred": ["nan", "inf", 1]}, r"line 2.*\(2 such rows\)"),
         ({"id": ["a"], "y_true": [3.5], "y_pred": [1.0]}, "beyond the range"),
         ({"id": [], "y_true": [], "y_pred": []}, "no rows"),
     ],
@@ -365,7 +367,50 @@ def test_predictions_that_cant_be_scored(tmp_path, columns, words):
 def test_predictions_of_an_unknown_dataset_or_a_missing_file(tmp_path):
     with pytest.raises(DatasetMissing, match="neither prepared nor one of"):
         evaluate_predictions(tmp_path / "p.csv", "nothing", data_dir=tmp_path)
-    with pytest.raises(InvalidInput, match="can't be read"):
+    with pytest.raises(InvalidInput, match=r"There is no file .*p\.csv"):
+        evaluate_predictions(tmp_path / "p.csv", "mosi", data_dir=tmp_path)
+
+
+PLAIN = "id,y_true,y_pred\na,-1.5,0.25\nb,2,1e-1\nc,0.5,0.5\n"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", ";").replace(".", ","),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", "\t").replace(".", ","),
+        PLAIN.replace("id,y_true,y_pred", "Index,Truth,Prediction"),
+        PLAIN.replace("id,y_true,y_pred", " id , y_true,y_pred "),
+        "\ufeff" + PLAIN,
+        PLAIN.replace("\n", "\r\n"),
+        "y_pred,id,more,y_true\n0.25,a,,-1.5\n1e-1,b,x,2\n0.5,c,,0.5\n",
+    ],
+)
+def test_tables_as_people_have_them_are_read(tmp_path, written):
+    known, path = tmp_path / "known.csv", tmp_path / "p.csv"
+    known.write_text(PLAIN)
+    path.write_bytes(written.encode())
+    expected = evaluate_predictions(known, "mosi", data_dir=tmp_path)
+    assert evaluate_predictions(path, "mosi", data_dir=tmp_path) == expected
+    assert expected[2]["mae"] == pytest.approx((1.75 + 1.9 + 0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (PLAIN.replace("a,", "电影,").encode("gbk"), "is not in UTF-8"),
+        (b"", "can't be read as CSV"),
+        (b"id,y_true,y_pred,y_pred\na,1,1,1\n", "has the column y_pred twice"),
+        (b"id,Index,y_true,y_pred\na,b,1,1\n", "has the column id twice"),
+        (b"a;b;c\n1;2;3\n", r"lacks the columns id, y_true, y_pred; it has a, b, c\."),
+        (b"id,y_true,y_pred\n", "has no rows"),
+    ],
+)
+def test_tables_that_can_not_be_read_say_why(tmp_path, content, words):
+    (tmp_path / "p.csv").write_bytes(content)
+    with pytest.raises(InvalidInput, match=words):
         evaluate_predictions(tmp_path / "p.csv", "mosi", data_dir=tmp_path)
 
 
