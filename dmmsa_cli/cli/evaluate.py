@@ -13,7 +13,7 @@ from dmmsa_cli.cli import options
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
-    from dmmsa_cli.stages.evaluate import Evaluated
+    from dmmsa_cli.stages.evaluation import Evaluated
     from dmmsa_cli.stages.missing import MissingEvaluated
     from dmmsa_cli.training.run import RunFolder
 
@@ -171,7 +171,7 @@ def _evaluate_predictions(
     from dmmsa_cli.cli.scores_view import filled
     from dmmsa_cli.metrics import without_nan
     from dmmsa_cli.reporting.results import COLUMNS, LEGEND
-    from dmmsa_cli.stages.evaluate import Row
+    from dmmsa_cli.stages.evaluation import Row
     from dmmsa_cli.stages.score import evaluate_predictions
 
     spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)

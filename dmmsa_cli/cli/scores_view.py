@@ -15,14 +15,14 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from dmmsa_cli.metrics import Metrics
     from dmmsa_cli.reporting.results import Column
     from dmmsa_cli.reporting.worth import Worths
-    from dmmsa_cli.stages.evaluate import Evaluation, Row
+    from dmmsa_cli.stages.evaluation import Evaluation, Row
 
 
 def show(console: Console, table: Evaluation, worth: Worths) -> None:
     """Print the metrics of all systems, those of emotions, what predictions are worth, and what to know of all that."""
     from dmmsa_cli.metrics import ALL_EMOTIONS
     from dmmsa_cli.reporting.results import COLUMNS, EMOTION_METRICS, LEGEND, emotion_columns
-    from dmmsa_cli.stages.evaluate import MAJORITY, PLAINEST
+    from dmmsa_cli.stages.evaluation import MAJORITY, PLAINEST
 
     spec = table.spec
     synthetic = "SYNTHETIC data, " if spec.synthetic else ""

@@ -39,7 +39,7 @@ def _tiny(experiment: Experiment, seed: int) -> Path:
         "seed": experiment.recipe.base_seed,
         "fraction": len(rows),
     }
-    if len(rows) < len(experiment.store.split("train")) and experiment.recipe.per_seed:
+    if len(rows) < experiment.store.manifest.rows["train"] and experiment.recipe.per_seed:
         facts["rows"] = seed  # each seed has a subset, and so a vocabulary, of its own
     folder = experiment.folder / "encoders" / f"tiny-{digest(facts)}"
     with exclusive(folder.parent, wait=True):

@@ -15,4 +15,5 @@ def used_rows(experiment: Experiment, split: str, seed: int) -> NDArray[np.int64
     The subset goes by the encoders' seed: shared encoders have seen just the rows that the runs on them see.
     """
     fraction = experiment.recipe.data.fraction if split == "train" else 1.0
-    return fraction_of(len(experiment.store.split(split)), fraction, experiment.encoder_seed(seed))
+    rows = experiment.store.manifest.rows[split]  # a run that is opened without its data knows how many there were
+    return fraction_of(rows, fraction, experiment.encoder_seed(seed))

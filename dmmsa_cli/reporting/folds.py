@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
-
 from dmmsa_cli.data.folds import Fold, fold_named
-from dmmsa_cli.metrics import Metrics, Summary, score, summarise
+from dmmsa_cli.experiments.measure import metrics_of_tables
+from dmmsa_cli.metrics import Metrics, Summary, summarise
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.scale import scale
 
@@ -53,10 +52,10 @@ class OnFolds:
 
     def _together(self, seed: int) -> Metrics:
         runs = [run for part in self.parts for run in part.runs if run.seed == seed]
-        table, scores = pd.concat([run.predictions for run in runs]), scale(self.parts[0])
+        tables, scores = (run.predictions for run in runs), scale(self.parts[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an undefined Corr is a dash
-            return score(table["y_true"], table["y_pred"], metrics=scores.metrics, score_range=scores.score_range)
+            return metrics_of_tables(tables, metrics=scores.metrics, score_range=scores.score_range)
 
 
 def on_folds(systems: Sequence[System]) -> list[OnFolds]:

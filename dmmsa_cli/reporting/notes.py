@@ -10,7 +10,7 @@ from dmmsa_cli.reporting.contents import Row
 from dmmsa_cli.reporting.marks import has_marks
 from dmmsa_cli.reporting.published import Ours, Published, PublishedTable
 from dmmsa_cli.reporting.runs import System
-from dmmsa_cli.stages.evaluate import ALL_TRAINING, FUSION_ONLY
+from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
 
 HASH = 12
 SYNTHETIC = "SYNTHETIC data: nothing in this table is a result of the method on real speech."

@@ -17,7 +17,7 @@ from dmmsa_cli.reporting.bootstrap import Side, interval
 from dmmsa_cli.reporting.runs import SPLIT
 from dmmsa_cli.reporting.series.intervals import Foretold, measure
 from dmmsa_cli.reporting.series.scale import Scale
-from dmmsa_cli.stages.evaluate import Evaluation, Row
+from dmmsa_cli.stages.evaluation import Evaluation, Row
 from dmmsa_cli.uncertainty import ECE, Coverage, mean_coverage, reliability
 
 

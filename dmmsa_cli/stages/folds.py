@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dmmsa_cli.data.folds import deal, fold_named, folds_of, open_dataset
 from dmmsa_cli.data.prediction_table import read_predictions
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import DmmsaError, RunMissing
 from dmmsa_cli.experiments.identity import Identity, identity_in
+from dmmsa_cli.experiments.measure import metrics_of_tables
 from dmmsa_cli.experiments.systems import system_titles
 from dmmsa_cli.metrics import Metrics, score
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.evaluate import PLAINEST, Evaluated, Evaluation, Row, evaluate, finished_runs
+from dmmsa_cli.stages.evaluate import evaluate, finished_runs
+from dmmsa_cli.stages.evaluation import PLAINEST, Evaluated, Evaluation, Row
 from dmmsa_cli.training.run import RunFolder
 
 
@@ -106,18 +107,14 @@ def _rows(store: Store, whole: Sequence[_OnFolds]) -> Iterator[Row]:
 
 
 def _together(store: Store, one: _OnFolds) -> Metrics:
-    tables = [read_predictions(run.path / "predictions.csv") for run in one.runs.values()]
-    labels, predicted = (np.concatenate([table[column] for table in tables]) for column in ("y_true", "y_pred"))
-    return _score(store, labels, predicted)
+    tables = (read_predictions(run.path / "predictions.csv") for run in one.runs.values())
+    return metrics_of_tables(tables, metrics=store.spec.metrics, score_range=store.spec.score_range)
 
 
 def _training_mean(stores: Sequence[Store]) -> Row:
     """The plainest predictor there is: of each fold the mean of the labels that it trains on."""
-    labels = [store.split("test").labels["y"] for store in stores]
+    spec, labels = stores[0].spec, [store.split("test").labels["y"] for store in stores]
     means = [store.split("train").labels["y"].mean(dtype=np.float64) for store in stores]
     predicted = [np.full(len(y), mean, np.float32) for y, mean in zip(labels, means, strict=True)]
-    return Row(PLAINEST, [_score(stores[0], np.concatenate(labels), np.concatenate(predicted))])
-
-
-def _score(store: Store, labels: NDArray[np.float32], predicted: NDArray[np.float32]) -> Metrics:
-    return score(labels, predicted, metrics=store.spec.metrics, score_range=store.spec.score_range)
+    found = score(np.concatenate(labels), np.concatenate(predicted), metrics=spec.metrics, score_range=spec.score_range)
+    return Row(PLAINEST, [found])

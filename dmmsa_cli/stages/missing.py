@@ -23,8 +23,9 @@ from dmmsa_cli.experiments.systems import by_system, system_titles
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.evaluate import ALL_TRAINING, FUSION_ONLY, check_once
+from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
 from dmmsa_cli.stages.keeping import add_to
+from dmmsa_cli.stages.systems import check_once
 from dmmsa_cli.training.run import RunFolder
 
 DRAWS = 3  # as often as LNLN's tables average over

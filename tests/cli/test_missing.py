@@ -12,7 +12,7 @@ from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.experiments.robustness import Robustness, presences
 from dmmsa_cli.metrics import score
-from dmmsa_cli.stages.evaluate import ALL_TRAINING, FUSION_ONLY
+from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
 from dmmsa_cli.stages.missing import MissingTable, RobustSystem
 
 METRICS = score([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0], [-1.0, 1.0, 0.5, 1.5, -0.5, 2.0], metrics="mosi", score_range=3.0)

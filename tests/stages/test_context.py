@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, BertModel
 
 from dmmsa_cli.cli.training_view import data_note
 from dmmsa_cli.data.specs import SPLITS
-from dmmsa_cli.errors import Interrupted, InvalidRecipe
+from dmmsa_cli.errors import EncoderUnavailable, Interrupted, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.context import context_remarks
@@ -26,6 +26,7 @@ from dmmsa_cli.layers.text import TinyOptions
 from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.predict import predict
 from dmmsa_cli.training.run import RunFolder
+from tests.interception import no_training
 from tests.training_runs import StopAfter, log, open_mini, prepare_mini, run_fuse, weights
 
 TWO = "text.context.before=2"
@@ -302,6 +303,22 @@ def test_without_text_there_is_none(opened):
 def test_what_can_not_be_is_refused_in_words(opened, setting, words):
     with pytest.raises(InvalidRecipe, match=words):
         opened(TWO, setting, model=TFN)
+
+
+def test_a_tokenizer_that_sets_no_texts_apart_is_refused_before_anything_is_made(prepared, micro, tmp_path):
+    folder = tmp_path / "encoder"
+    encoder = named(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.sep_token = None
+    tokenizer.save_pretrained(folder)
+    experiment = open_mini(prepared, micro, tmp_path / "runs", TWO, *encoder)
+    with (
+        pytest.raises(EncoderUnavailable, match=r"no token that sets texts apart.*text\.context"),
+        no_training() as made,
+    ):
+        run_fuse(experiment)
+    assert made.given == []
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
 
 
 def test_its_study_leaves_out_what_ids_can_not_tell(opened):

@@ -18,9 +18,10 @@ from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.experiments.inputs import labelled
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.metrics import emotion_metrics
-from dmmsa_cli.stages.evaluate import _Table, evaluate
+from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.predict import predict
 from dmmsa_cli.stages.prepare import prepare
+from dmmsa_cli.stages.systems import Systems
 from dmmsa_cli.training.run import RunFolder
 from tests.conftest import MICRO_RECIPE, SPEC, cut
 from tests.training_runs import log, open_mini, prepare_mini, run_fuse, weights
@@ -118,7 +119,7 @@ def test_the_plainest_says_of_each_emotion_what_most_training_clips_have(corpus,
         for name, split in corpus.items()
     }
     store = open_store(prepare_mini(raw, tmp_path) / "mini")
-    plainest = _Table(store, "test")._training_mean().summary.mean
+    plainest = Systems(store, "test")._training_mean().summary.mean
     train, test = raw["train"]["emotions"], raw["test"]["emotions"]
     usual = np.nanmean(train, axis=0) > 0.5
     assert usual.tolist() == [flipped, False, flipped, False, False, False]

@@ -14,7 +14,7 @@ from dmmsa_cli.errors import RunMissing
 from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.metrics import score
-from dmmsa_cli.stages.evaluate import PLAINEST
+from dmmsa_cli.stages.evaluation import PLAINEST
 from dmmsa_cli.stages.folds import evaluate_folds
 from dmmsa_cli.training.run import RunFolder
 from tests.conftest import MICRO_RECIPE

@@ -361,6 +361,15 @@ def test_predictions_and_intervals_need_no_data(copy, prepared, new, tmp_path):
     assert not nowhere.exists()
 
 
+@pytest.mark.parametrize("settings", [(), ("data.fraction=0.5", "pretraining.per_seed=true")])
+def test_predictions_of_words_that_nothing_was_trained_to_read_need_no_data(prepared, micro, new, tmp_path, settings):
+    """The tiny encoder, made of the training rows, lies where it was made; which it is, the run knows without them."""
+    settings = ("text.train_in_fusion=false", "fusion.epochs=1", *settings)
+    run = RunFolder(run_fuse(open_mini(prepared, micro, tmp_path / "runs", *settings), from_scratch=True).folder)
+    with_data, without = (predicted([run], new, tmp_path / "out.csv", data) for data in (prepared, tmp_path / "no"))
+    pd.testing.assert_frame_equal(with_data, without)
+
+
 def test_predictions_need_no_data_where_other_data_lie(copy, corpus, prepared, new, tmp_path):
     fewer = {**corpus, "train": {key: value[:40] for key, value in corpus["train"].items()}}
     other = prepare_mini(fewer, tmp_path)
