@@ -19,6 +19,7 @@ from pyarrow import csv
 
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.files import atomic_path
+from dmmsa_cli.metrics import Metrics, score
 
 COLUMNS = ("id", "text", "y_true", "y_pred")  # of a finished run; columns of its model's heads follow
 MADE_FROM = ("weights", "data")  # hashes of what the predictions were made from, the same in every row
@@ -73,6 +74,18 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if fault := _fault(table):
         raise InvalidInput(f"{path} is damaged: {fault}.")
     return table
+
+
+def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float) -> Metrics:
+    """Return the metrics of several runs' rows together, as if one run had predicted them all: no mean over runs.
+
+    Args:
+        tables: their predictions, with columns y_true and y_pred.
+        metrics: which, as `score` takes it.
+        score_range: of the labels.
+    """
+    whole = pd.concat(tables)
+    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range)
 
 
 def escape_formula(text: str) -> str:

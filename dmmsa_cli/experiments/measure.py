@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
@@ -92,15 +91,3 @@ def metrics_of_scores(
     if given is None or emotions is None or np.isnan(given).all():
         return metrics
     return metrics | emotion_metrics(given, emotions, manifest.emotions, even=even)
-
-
-def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float) -> Metrics:
-    """Return the metrics of several runs' rows together, as if one run had predicted them all: no mean over runs.
-
-    Args:
-        tables: their predictions, with columns y_true and y_pred.
-        metrics: which, as `score` takes it.
-        score_range: of the labels.
-    """
-    whole = pd.concat(tables)
-    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dmmsa_cli.data.folds import Fold, fold_named
-from dmmsa_cli.experiments.measure import metrics_of_tables
+from dmmsa_cli.data.prediction_table import metrics_of_tables
 from dmmsa_cli.metrics import Metrics, Summary, summarise
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.scale import scale

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from dmmsa_cli.data.folds import deal, fold_named, folds_of, open_dataset
-from dmmsa_cli.data.prediction_table import read_predictions
+from dmmsa_cli.data.prediction_table import metrics_of_tables, read_predictions
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import DmmsaError, RunMissing
 from dmmsa_cli.experiments.identity import Identity, identity_in
-from dmmsa_cli.experiments.measure import metrics_of_tables
 from dmmsa_cli.experiments.systems import system_titles
 from dmmsa_cli.metrics import Metrics, score
 from dmmsa_cli.runtime import DeviceName
