@@ -59,6 +59,10 @@ class InvalidRecipe(DmmsaError):
     """A recipe has unknown keys or impossible values; all of them are in the message."""
 
 
+class RecipeMissing(InvalidRecipe):
+    """No such recipe is shipped for the dataset."""
+
+
 class Inapplicable(InvalidRecipe):
     """A recipe is sound, but its model means nothing on this dataset; `what` says why, in one sentence."""
 

@@ -57,7 +57,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
-        partial.chmod(0o666 & ~_umask())  # some writers make files that nobody else may read, whatever was asked for
+        _open_to_others(partial)
         partial.replace(target)
     except BaseException as error:
         with suppress(OSError):
@@ -71,11 +71,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise
 
 
-def _umask() -> int:
-    """Return what the user takes from others; the system tells only who sets it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+_UMASK = os.umask(0o077)  # what the user takes from others; the system tells only who sets it
+os.umask(_UMASK)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give a file that its writer made for its owner alone the modes that others of the user have."""
+    with suppress(OSError):  # not every file system has such modes
+        if path.stat().st_mode & 0o777 == 0o600:
+            path.chmod(0o666 & ~_UMASK)
 
 
 def _remove_stale(folder: Path, name: str | None = None) -> None:

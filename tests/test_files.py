@@ -9,13 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.files import PARTIAL, STALE_SECONDS, atomic_path, exclusive, write_json, write_text
+from dmmsa_cli.files import PARTIAL, STALE_SECONDS, atomic_path, exclusive, write_json
 from dmmsa_cli.plain import read_json
-from dmmsa_cli.training.run import save_tensors
 from tests.plain_values import PLAIN
 
 NAMES = ["metrics.json", "a[b].csv", "odd *?.csv", "x.0123abcd.partial"]
@@ -144,19 +142,29 @@ def test_a_folder_is_no_file_to_write(target):
         pass
 
 
-@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+@pytest.mark.parametrize("mask", ["022", "027", "077"])
 def test_files_have_the_modes_that_the_user_wants(tmp_path, mask):
     """safetensors makes files for their owner alone, which a laboratory's shared folder has no use for."""
-    before = os.umask(mask)
-    try:
-        write_text(tmp_path / "text.txt", "x")
-        save_tensors(tmp_path / "tensors.safetensors", {"a": torch.zeros(1)}, {})
-        with atomic_path(tmp_path / "private") as partial:
-            partial.touch(0o600)
-        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    finally:
-        os.umask(before)
-    assert set(modes.values()) == {0o666 & ~mask}
+    script = f"""
+import os
+os.umask(0o{mask})
+from pathlib import Path
+import torch
+from dmmsa_cli.files import atomic_path, write_text
+from dmmsa_cli.training.run import save_tensors
+folder = Path({str(tmp_path)!r})
+write_text(folder / "text.txt", "x")
+save_tensors(folder / "tensors.safetensors", {{"a": torch.zeros(1)}}, {{}})
+with atomic_path(folder / "private") as partial:
+    partial.touch(0o600)
+with atomic_path(folder / "shared") as partial:
+    partial.touch()
+    partial.chmod(0o664)  # as a folder's own rule may have it
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes.pop("shared") == 0o664
+    assert set(modes.values()) == {0o666 & ~int(mask, 8)}
     assert len(modes) == 3
 
 

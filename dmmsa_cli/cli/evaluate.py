@@ -132,10 +132,6 @@ def _tell(evaluated: Evaluated, level: float | None, json_out: Path | None, *, e
         console.print("Nothing stands together: no system has more than one run.")
     if json_out:
         _write(json_out, [to_json(table, measured) for table, measured in zip(evaluated.tables, worth, strict=True)])
-    if evaluated.read_only:
-        count = len(evaluated.read_only)
-        where = f"the folder of {evaluated.read_only[0]}" if count == 1 else f"the folders of {count} runs"
-        console.print(f"Nothing is kept in {where}, which can't be written; `report` knows only what is kept.")
     _report_left_out(evaluated)
 
 
@@ -153,6 +149,14 @@ def _report_left_out(evaluated: Evaluated | MissingEvaluated) -> None:
     Raises:
         RunMismatch: with every such run.
     """
+    if evaluated.read_only:
+        from dmmsa_cli.cli.console import open_console
+
+        count = len(evaluated.read_only)
+        where = str(evaluated.read_only[0]) if count == 1 else f"{count} runs"
+        open_console().print(
+            f"Nothing is kept in {where}: what can't be written is left as it is, and `report` knows what is kept."
+        )
     left_out = evaluated.left_out
     if len(left_out) == 1 and not evaluated.tables:
         raise left_out[0]

@@ -20,10 +20,11 @@ def export(
     import shlex
 
     from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.reporting.card import card
     from dmmsa_cli.stages.export import export
     from dmmsa_cli.training.run import RunFolder
 
-    report = export(RunFolder(run), out, data_dir=data_dir, force=force)
+    report = export(RunFolder(run), out, data_dir=data_dir, card=card, force=force)
     console = open_console()
     console.print(f"{report.folder}: {report.bytes / 2**20:,.1f} MiB, with README.md as its card.")
     if report.lacking:

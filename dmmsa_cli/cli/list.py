@@ -41,7 +41,7 @@ def list_(
     console = open_console()
     prepared = [one for one in listing.datasets(data_dir) if dataset in (None, one.name)]
     if what in (None, What.datasets):
-        _datasets(console, prepared, data_dir)
+        _datasets(console, prepared, dataset, data_dir)
     if what in (None, What.recipes):
         console.print(end="\n" if what is None else "")
         _recipes(console, prepared, dataset, briefly=what is None)
@@ -50,13 +50,14 @@ def list_(
         _runs(console, runs_dir, dataset)
 
 
-def _datasets(console: Console, prepared: list[Dataset], data_dir: Path) -> None:
+def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, data_dir: Path) -> None:
     from rich.text import Text
 
     from dmmsa_cli.data.specs import MODALITY_NAMES
 
     if not prepared:
-        console.print(f"No dataset is prepared in {data_dir}; `dmmsa prepare toy` makes one.")
+        which = f"{dataset} is not" if dataset else "No dataset is"
+        console.print(f"{which} prepared in {data_dir}; `dmmsa prepare toy` makes a dataset.")
         return
     table = _table("Datasets", "", "train", "valid", "test", "modalities", "")
     for one in prepared:
@@ -70,11 +71,14 @@ def _datasets(console: Console, prepared: list[Dataset], data_dir: Path) -> None
 
 
 def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, briefly: bool) -> None:
+    from dmmsa_cli.data.specs import SPECS
     from dmmsa_cli.stages import listing
 
-    families = [one.recipes for one in prepared] or [f for f in listing.families() if dataset in (None, f)]
-    if dataset is not None and not families:
-        families = [listing.DEFAULT]
+    families = [one.recipes for one in prepared]
+    if dataset is not None and not prepared:
+        families = [SPECS[dataset].recipes if dataset in SPECS else listing.DEFAULT]
+    elif dataset is None and not (briefly and prepared):
+        families = listing.families()
     if briefly:
         table = _table("Recipes (--recipe NAME; what each is for: dmmsa list recipes)", "for", "names")
         for family in dict.fromkeys(families):
@@ -92,7 +96,7 @@ def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:
 
     found = [one for one in listing.runs(runs_dir) if dataset in (None, one.dataset)]
     if not found:
-        console.print(f"There are no runs in {runs_dir}.")
+        console.print(f"There are no runs{f' on {dataset}' if dataset else ''} in {runs_dir}.")
         return
     table = _table(f"Runs in {runs_dir}", "", "finished", "begun (--resume goes on)")
     for one in found:

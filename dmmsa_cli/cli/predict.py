@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from dmmsa_cli.stages.predict import PredictReport
 
 
+LONGEST = 300  # letters of a transcript on the screen
 FEW = 10  # clips whose scores stand on the screen, whether they are written to a file or not
 
 
@@ -116,6 +117,7 @@ def _show(console: Console, report: PredictReport, level: float | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from dmmsa_cli.data.words import printable
     from dmmsa_cli.uncertainty import percent
 
     grid = Table(box=None, padding=(0, 1), pad_edge=False)
@@ -129,5 +131,7 @@ def _show(console: Console, report: PredictReport, level: float | None) -> None:
     for row in report.table.to_dict("records"):
         ends = [] if level is None else [f"[{row['y_low']:.2f}, {row['y_high']:.2f}]"]
         classes = [f"{row[name]:.2f}" for name in report.probabilities]
-        grid.add_row(f"{row['y_pred']:.2f}", row["polarity"], *ends, *classes, Text(row["text"] or row["id"]))
+        grid.add_row(
+            f"{row['y_pred']:.2f}", row["polarity"], *ends, *classes, Text(printable(row["text"] or row["id"], LONGEST))
+        )
     console.print(grid)

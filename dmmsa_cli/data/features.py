@@ -64,6 +64,7 @@ def _chosen(found: Recognised, split: str | None, path: Path) -> dict[Any, Any]:
     """Return the one split that is wanted; else all, but for those without rows where others have some."""
     splits: dict[Any, Any] = found.splits
     if split is not None:
+        split = found.renamed.get(split, split)
         if split not in splits:
             raise InvalidInput(f"{path} has no split {split}.", f"It has {some(map(str, splits))}.")
         return {split: splits[split]}
@@ -75,6 +76,7 @@ def _chosen(found: Recognised, split: str | None, path: Path) -> dict[Any, Any]:
 
 
 def _is_empty(values: object) -> bool:
-    """Whether a split holds lists and arrays without rows, and nothing else."""
-    sizes = [size_of(value) for value in values.values()] if isinstance(values, Mapping) else []
-    return bool(sizes) and all(size == 0 for size in sizes)
+    """Whether a split is nothing, or holds lists and arrays without rows and nothing else."""
+    if not isinstance(values, Mapping):
+        return values is None
+    return all(size_of(value) == 0 for value in values.values())

@@ -108,7 +108,7 @@ def _videos(store: Store, pool: Sequence[Split]) -> list[list[str]]:
         InvalidInput: an id names none.
     """
     ids = [clip for split in pool for clip in split.ids]
-    places = places_of(ids)
+    places = places_of(ids, store.video_form)
     for clip, place in zip(ids, places, strict=True):
         if place is None:
             raise InvalidInput(
@@ -155,7 +155,7 @@ def _manifest(whole: Manifest, fold: Fold, splits: dict[str, Split], emotions: t
     content = f"{whole.data_hash} {DEAL} {fold.number} {fold.folds}"
     return replace(
         whole,
-        spec=replace(whole.spec, name=str(fold)),
+        spec=replace(whole.spec, name=str(fold), split_sizes=None),
         data_hash=hashlib.sha256(content.encode()).hexdigest(),
         rows={name: len(split) for name, split in splits.items()},
         notes={key: value for key, value in whole.notes.items() if not isinstance(value, dict)},  # which are by split

@@ -13,6 +13,7 @@ from itertools import chain
 
 import numpy as np
 
+from dmmsa_cli.data.layouts import WHOLE
 from dmmsa_cli.data.specs import MODALITY_NAMES, SPLITS, DatasetSpec
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.data.validation.faults import some
@@ -102,7 +103,7 @@ def _huge(splits: Mapping[str, Split], modality: str) -> Remark | None:
                 largest = max(largest, peak)
     if not counts:
         return None
-    where = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    where = ", ".join(f"{count:,}" if name == WHOLE else f"{name} {count:,}" for name, count in counts.items())
     return Remark(
         f"Values of {MODALITY_NAMES[modality]} beyond {HUGE:,.0f}, up to {largest:.3g}: {where}. They drown all "
         "others, standardised or not."
@@ -114,12 +115,15 @@ def _told(splits: Mapping[str, Split], counts: Mapping[str, int]) -> str:
     total = sum(counts.values())
     if not total:
         return ""
+    of_how_many = f"{total:,} of {sum(map(len, splits.values())):,}"
+    if set(splits) == {WHOLE}:
+        return of_how_many
     parts = (
         f"{name} all {count:,}" if count == len(splits[name]) else f"{name} {count:,}"
         for name, count in counts.items()
         if count
     )
-    return f"{total:,} of {sum(map(len, splits.values())):,} ({', '.join(parts)})"
+    return f"{of_how_many} ({', '.join(parts)})"
 
 
 # --- splits beside each other -----------------------------------------------------------------------------------------
@@ -150,8 +154,8 @@ def _shared_videos(splits: Mapping[str, Split]) -> Remark | None:
         return None
     tested = sum("test" in held[video] for video in shared)
     return Remark(
-        f"{len(shared):,} of {len(held):,} videos have clips in more than one split ({some(shared)}), {tested:,} of "
-        "them in test: what is learned of a speaker is tested on the same one.",
+        f"{len(shared):,} of {len(held):,} videos have clips in more than one split ({some(shared)}), "
+        + (f"{tested:,} of them in test: a speaker is trained and tested on." if tested else "none of them in test."),
         decides=tested > 0,
     )
 

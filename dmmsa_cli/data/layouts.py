@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from dmmsa_cli.data import memory
 from dmmsa_cli.data.specs import SPLITS, DatasetSpec
 from dmmsa_cli.data.validation import EMOTIONS, FEATURES, LABELS, Layout, check
 from dmmsa_cli.data.validation.faults import some
-from dmmsa_cli.data.validation.values import shape_of
+from dmmsa_cli.data.validation.values import shape_of, size_of
 from dmmsa_cli.data.videos import VIDEO_END
 from dmmsa_cli.data.words import printable
 
@@ -38,6 +39,14 @@ _VALID = ("dev", "val", "validation")
 _ONE_CLIP = "clip"  # the id of a clip that comes without one
 
 
+class Clip(NamedTuple):
+    """A clip of a file whose ids are rows: its split, its row there, and when it starts."""
+
+    split: str
+    row: int
+    start: str
+
+
 @dataclass
 class Recognised:
     """A file in the field's own order."""
@@ -48,6 +57,8 @@ class Recognised:
     """What was read as something else, and how often."""
     remarks: list[str] = field(default_factory=list)
     """What was left out, or recognised."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """What a split is called that the file calls otherwise."""
 
     @property
     def without_splits(self) -> bool:
@@ -75,14 +86,19 @@ def recognise(raw: Any) -> Recognised:  # noqa: ANN401  (a stranger's)
     found = Recognised(raw)
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         return found
-    content = _without_settings(found, raw)
+    content = {name: _bare(values) for name, values in _without_settings(found, raw).items()}
     if _holds_values(content):
         content = _one_clip(found, content) if _is_one_clip(content) else {WHOLE: content}
     else:
         content = _with_usual_names(found, content)
-    clips = Counter[str]()
-    found.splits = {name: _split(found, name, values, clips) for name, values in content.items()}
+    numbers = _clip_numbers(content)
+    found.splits = {name: _split(found, name, values, numbers) for name, values in content.items()}
     return found
+
+
+def _bare(value: Any) -> Any:  # noqa: ANN401
+    """Return what an array without axes holds, as `numpy.load` gives them for texts, None and dicts."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def _holds_values(content: Mapping[str, Any]) -> bool:
@@ -112,6 +128,7 @@ def _with_usual_names(found: Recognised, content: Values) -> Values:
     if "valid" in content or len(names) != 1:
         return content
     found.repairs[f"split {names[0]}: read as valid"] += 1
+    found.renamed[names[0]] = "valid"
     return {"valid" if key == names[0] else key: value for key, value in content.items()}
 
 
@@ -132,26 +149,27 @@ def _is_one_clip(content: Values) -> bool:
 
 def _one_clip(found: Recognised, content: Values) -> Values:
     found.remarks.append("The file holds one clip.")
-    clip = {key: value[None] if isinstance(value, np.ndarray) else [value] for key, value in content.items()}
+    there = {key: value for key, value in content.items() if value is not None}
+    clip = {key: value[None] if isinstance(value, np.ndarray) else [value] for key, value in there.items()}
     return {WHOLE: {"id": [_ONE_CLIP]} | clip}
 
 
 # --- one split --------------------------------------------------------------------------------------------------------
 
 
-def _split(found: Recognised, name: str, values: Any, clips: Counter[str]) -> Any:  # noqa: ANN401
+def _split(found: Recognised, name: str, values: Any, numbers: Mapping[Clip, int]) -> Any:  # noqa: ANN401
     if isinstance(values, list | tuple) and (listed := _examples(values, name)) is not None:
         found.repairs["list of ((words, vision, audio), label, id): read as keys (splits)"] += 1
         values = listed
     if not isinstance(values, dict):
         return values
-    split = dict(values)
+    split = {key: _bare(value) for key, value in values.items()}
     if "labels" in split and _OWN_LABELS not in split:
         split[_OWN_LABELS] = split.pop("labels")
         found.repairs[f"labels: read as {_OWN_LABELS} (splits)"] += 1
     for key in LABELS.values():
         _flatten(found, split, key)
-    _name_clips(found, split, clips)
+    _name_clips(found, name, split, numbers)
     _decode(found, split)
     for key in FEATURES.values():
         _frame(found, split, key)
@@ -167,18 +185,44 @@ def _flatten(found: Recognised, split: Values, key: str) -> None:
         found.repairs[f"{key}: one column read as a vector (splits)"] += 1
 
 
-def _name_clips(found: Recognised, split: Values, clips: Counter[str]) -> None:
-    """Read ids (video, start, end), as MulT has them, as `video$_$number`, counted over all splits of the file."""
-    rows = split.get("id")
+def _rows_of_ids(split: Any) -> list[tuple[str, Any]] | None:  # noqa: ANN401
+    """Return video and start of each clip whose id is a row (video, start, end), as MulT has them; none elsewhere."""
+    rows = split.get("id") if isinstance(split, dict) else None
     shape = shape_of(rows, 2)
-    if shape is None or len(shape) != 2 or shape[1] < 1 or rows is None:
+    if rows is None or shape is None or len(shape) != 2 or shape[1] < 1:
+        return None
+    texts = [[_text(part) for part in row] for row in rows]
+    return [(row[0], row[1] if len(row) > 1 else "") for row in texts]
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _clip_numbers(content: Mapping[str, Any]) -> dict[Clip, int]:
+    """Number the clips of each video over all splits of a file, by their start where all starts are numbers."""
+    clips: dict[str, list[Clip]] = {}
+    for name, split in content.items():
+        for row, (video, start) in enumerate(_rows_of_ids(split) or ()):
+            clips.setdefault(video, []).append(Clip(name, row, start))
+    found: dict[Clip, int] = {}
+    for listed in clips.values():
+        with suppress(ValueError):
+            listed.sort(key=lambda clip: float(clip.start))
+        found |= {clip: number for number, clip in enumerate(listed, 1)}
+    return found
+
+
+def _name_clips(found: Recognised, name: str, split: Values, numbers: Mapping[Clip, int]) -> None:
+    """Read ids (video, start, end) as `video$_$number`."""
+    rows = _rows_of_ids(split)
+    if rows is None:
         return
-    names = []
-    for row in rows:
-        video = row[0].decode("utf-8", "replace") if isinstance(row[0], bytes) else str(row[0])
-        clips[video] += 1
-        names.append(video if shape[1] == 1 else f"{video}{VIDEO_END}{clips[video]}")
-    split["id"] = names
+    alone = shape_of(split["id"], 2) == (len(rows), 1)
+    split["id"] = [
+        video if alone else f"{video}{VIDEO_END}{numbers[Clip(name, row, start)]}"
+        for row, (video, start) in enumerate(rows)
+    ]
     found.repairs["id: rows (video, start, end) read as video and number (splits)"] += 1
 
 
@@ -186,7 +230,7 @@ def _decode(found: Recognised, split: Values) -> None:
     """Read bytes as the UTF-8 that they most likely are."""
     for key in ("id", "raw_text"):
         values = split.get(key)
-        if isinstance(values, np.ndarray | list | tuple) and len(values) and all(isinstance(v, bytes) for v in values):
+        if values is not None and size_of(values) and all(isinstance(value, bytes) for value in values):
             try:
                 split[key] = [value.decode() for value in values]
             except UnicodeDecodeError:
@@ -212,7 +256,7 @@ def _frame(found: Recognised, split: Values, key: str) -> None:
 def _pad(found: Recognised, split: Values, key: str) -> None:
     """Fill sequences of several lengths up with zeros, where they fit into memory so."""
     values = split.get(key)
-    if not isinstance(values, list | tuple) and not (isinstance(values, np.ndarray) and values.dtype == object):
+    if not size_of(values) or values is None or (isinstance(values, np.ndarray) and values.dtype != object):
         return
     rows = [np.asarray(row) if isinstance(row, np.ndarray) else row for row in values]
     if not rows or not all(isinstance(row, np.ndarray) and row.ndim == 2 and row.dtype.kind in "fiub" for row in rows):
@@ -261,6 +305,6 @@ def _example(value: Any) -> tuple[str, Any, Any, float, Any] | None:  # noqa: AN
     if len(inputs) != 3 or label.size != 1 or label.dtype.kind not in "fiub":
         return None
     words, vision, audio = inputs
-    if not isinstance(words, np.ndarray | list | tuple) or not all(isinstance(word, str) for word in words):
+    if size_of(words) is None or not all(isinstance(word, str) for word in words):
         return None
     return " ".join(words), vision, audio, float(label.reshape(())), name

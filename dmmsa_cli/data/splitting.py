@@ -44,6 +44,8 @@ class Shares:
             raise InvalidInput(
                 f"--split {text!r} is not three positive numbers.", "Give shares of train, valid and test: 0.7,0.1,0.2."
             )
+        if not 0 <= seed < 2**63:
+            raise InvalidInput(f"--split-seed {seed} is no seed.", "Give a whole number from 0 on.")
         if by not in get_args(By):
             raise InvalidInput(f"--by {by!r} is neither video nor clip.", "By video, no video is cut.")
         train, valid, test = (part / sum(parts) for part in parts)

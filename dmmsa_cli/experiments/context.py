@@ -20,7 +20,7 @@ def clips_around(experiment: Experiment, ids: Sequence[str]) -> list[Around] | N
     All clips of the split are taken, whatever fraction of them is trained on: transcripts are input, not labels.
     """
     context = experiment.context
-    return around(ids, context.before, context.after) if context.wanted else None
+    return around(ids, context.before, context.after, experiment.store.video_form) if context.wanted else None
 
 
 def check_context(experiment: Experiment, seed: int) -> None:
@@ -49,7 +49,7 @@ def context_remarks(experiment: Experiment, ids: Sequence[str] | None = None) ->
         return []
     if ids is None:
         ids = [name for split in SPLITS for name in experiment.store.split(split).ids]
-    places = places_of(ids)
+    places = places_of(ids, experiment.store.video_form)
     if not any(places):
         return [
             f"Ids name no videos ({FORMS}), so no clip has another for its context: text.context does nothing here."

@@ -11,7 +11,7 @@ from typing import Any
 import dmmsa_cli
 from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.errors import InvalidRecipe, RecipeMissing
 from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions
 from dmmsa_cli.models import MODELS
@@ -138,8 +138,8 @@ def find_recipe(recipe: str | None, family: str) -> Path:
     """Return the file of a recipe.
 
     Args:
-        recipe: a file, or the name of a shipped recipe, of this dataset (`dmmsa`) or of any (`mosi/dmmsa`); none takes
-            `dmmsa`.
+        recipe: a file, or the name of a shipped recipe, of this dataset (`dmmsa`) or of any (`mosi/dmmsa`, or
+            `mosi-dmmsa` as its runs are called); none takes `dmmsa`.
         family: the dataset's folder under `recipes/`; a dataset without one has the default folder.
 
     Raises:
@@ -151,8 +151,11 @@ def find_recipe(recipe: str | None, family: str) -> Path:
         return recipes_folder() / f"{recipe}.yaml"
     path = _folder(family) / f"{recipe or 'dmmsa'}.yaml"
     if not path.exists():
+        called = [one for one in shipped() if one.replace("/", "-", 1) == recipe]  # as runs of it are, by `name_of`
+        if called:
+            return recipes_folder() / f"{called[0]}.yaml"
         known = ", ".join(recipe_names(family))
-        raise InvalidRecipe(
+        raise RecipeMissing(
             f"There is no recipe {recipe} for {family}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
         )
     return path

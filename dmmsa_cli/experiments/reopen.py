@@ -37,7 +37,7 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
         RunMismatch: the dataset has been prepared anew from other data since, or an encoder has other weights.
     """
     if not run.finished:
-        raise _not_finished(run)
+        raise not_finished(run)
     identity = identity_in(run)
     store = _store(run, data_dir, identity, rows=rows)
     experiment = _experiment(run, identity, store, device)
@@ -54,7 +54,7 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
     return Fused(stands_on)
 
 
-def _not_finished(run: RunFolder) -> RunMissing:
+def not_finished(run: RunFolder) -> RunMissing:
     """Say what a folder is, since it is no finished run."""
     if not run.path.exists():
         return RunMissing(

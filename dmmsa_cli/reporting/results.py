@@ -69,7 +69,7 @@ LEGEND = {
     "mosi": "Acc-2 and F1: negative / non-negative, then negative / positive (labels of 0 left out).",
     "sims": (
         "Acc-2 and F1: up to 0, then above. Acc-3: up to -0.1, up to 0.1, above. Acc-5: up to -0.7, -0.1, 0.1, 0.7, "
-        "above. Predictions and labels clipped to the range first, as the field's code does."
+        "above (of a range of 1). Predictions and labels clipped to the range first, as the field's code does."
     ),
 }
 CHOSEN_EPOCH = "Of each run: the epoch with the lowest validation MAE."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from dmmsa_cli.data.store import check_name
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing, why_left_out
 from dmmsa_cli.experiments.identity import check_place
@@ -62,6 +64,7 @@ def evaluate(
     left_out: list[DmmsaError] = []
     measured: list[RunFolder] = []
     tables: dict[str, Systems] = {}
+    found_by_run: dict[Path, pd.DataFrame] = {}
     for run in runs:
         try:
             check_place(run)
@@ -70,8 +73,9 @@ def evaluate(
                 table = tables.setdefault(fused.experiment.dataset, Systems(fused.experiment.store, split, ensemble))
                 table.measure(fused)
                 measured.append(run)
+                found_by_run[run.path] = table.predictions_of_last()
         except Exception as error:  # not only ours: a disk that is full, a file that may not be read
             left_out.append(why_left_out(error))
     read_only = [run.path for run in measured if not writable(run.path)]
     found = [table.evaluation() for table in tables.values() if table.measured]
-    return Evaluated(found, left_out, measured, read_only)
+    return Evaluated(found, left_out, measured, found_by_run, read_only)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dmmsa_cli.data.specs import DatasetSpec
@@ -135,5 +136,7 @@ class Evaluated:
     """Why runs could not be evaluated; none of them stopped the others."""
     runs: list[RunFolder] = field(default_factory=list)
     """Those that could."""
+    tables_of_runs: dict[Path, pd.DataFrame] = field(default_factory=dict)
+    """y_true and y_pred of every clip, by the folder of the run."""
     read_only: list[Path] = field(default_factory=list)
     """Folders of runs that could not be written, so that nothing of what was found is kept there."""

@@ -111,6 +111,8 @@ class MissingEvaluated:
     """One for each dataset."""
     left_out: list[DmmsaError]
     """Why runs could not be evaluated; none of them stopped the others."""
+    read_only: list[Path] = field(default_factory=list)
+    """Folders of runs that could not be written, so that nothing of what was found is kept there."""
 
 
 def evaluate_missing(
@@ -146,6 +148,7 @@ def evaluate_missing(
         raise InvalidInput(f"--draws {draws}: clips have to be corrupted once at least.", f"The protocol has {DRAWS}.")
     left_out: list[DmmsaError] = []
     tables: dict[str, _Table] = {}
+    read_only: list[Path] = []
     told = _Once(remark)
     for run in runs:
         try:
@@ -156,9 +159,10 @@ def evaluate_missing(
                 name, identity = check_once(run, table.measured)
                 found = _measure(fused, rates, draws, split, told, on_pass)
                 table.add(_Measured(identity, name, found, _covers(fused, identity)), run)
+                read_only += [] if writable(run.path) else [run.path]
         except Exception as error:  # not only ours: a disk that is full, a file that may not be read
             left_out.append(why_left_out(error))
-    return MissingEvaluated([table.table() for table in tables.values() if table.measured], left_out)
+    return MissingEvaluated([table.table() for table in tables.values() if table.measured], left_out, read_only)
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -254,11 +258,10 @@ class _Table:
 
     def add(self, one: _Measured, run: RunFolder) -> None:
         """Keep what was found of a run, and write it into its folder where that can be; the caller holds it."""
-        self.measured.append(one)
-        if not writable(run.path):
-            return
         made_from = {"weights": run.weights_hash(), "data": self.store.manifest.data_hash}
-        add_to(run.path / FILE, {self.split: one.found.to_json()}, {self.split: made_from})
+        if writable(run.path):
+            add_to(run.path / FILE, {self.split: one.found.to_json()}, {self.split: made_from})
+        self.measured.append(one)
 
     def table(self) -> MissingTable:
         """Put the table together."""

@@ -21,7 +21,7 @@ from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.experiments.measure import predictions_of
-from dmmsa_cli.experiments.reopen import reopen
+from dmmsa_cli.experiments.reopen import not_finished, reopen
 from dmmsa_cli.experiments.validation import kept_validation
 from dmmsa_cli.experiments.wording import in_words, probability_columns
 from dmmsa_cli.metrics import Scores
@@ -195,6 +195,9 @@ def _open(runs: Sequence[RunFolder], data_dir: Path, device: DeviceName) -> _Sev
     twice = [run for place, run in enumerate(runs) if paths[place] in paths[:place]]
     if twice:
         raise RunMismatch(f"{twice[0].path} is named twice.", "Name each run once.")
+    for run in runs:
+        if not run.finished:
+            raise not_finished(run)
     first, *others = runs
     for other in others:
         _check_alike(first, other)

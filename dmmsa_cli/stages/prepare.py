@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from dmmsa_cli import files
 from dmmsa_cli.data import inspection, sources, summary, toy, unpickling
 from dmmsa_cli.data.layouts import Recognised, checked, recognise
-from dmmsa_cli.data.manifest import Manifest
+from dmmsa_cli.data.manifest import VIDEO_FORM, Manifest
 from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.specs import (
     ALIGNED,
@@ -23,11 +23,13 @@ from dmmsa_cli.data.specs import (
 )
 from dmmsa_cli.data.splitting import Shares, deal_out
 from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
+from dmmsa_cli.data.videos import form_of
 from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
 from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidDataset, InvalidInput, StoreMismatch
 from dmmsa_cli.places import RUNS
 
 ANY_HASH = "any"
+PUBLISHED = "the published file"
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,11 @@ def _way(spec: DatasetSpec, source: str | None, sha256: str | None) -> _Way:
 def _dealt_out(way: _Way, shares: Shares | None) -> _Way:
     """Return a way to the same file in three splits, where these are wanted."""
     if shares is None:
-        return way
+
+        def as_it_is(recorded: dict[str, Any], progress: OnProgress) -> bool:
+            return ("split" not in recorded or way.name == PUBLISHED) and way.same(recorded, progress)
+
+        return replace(way, same=as_it_is)
 
     def same(recorded: dict[str, Any], progress: OnProgress) -> bool:
         return recorded.items() >= shares.record().items() and way.same(recorded, progress)
@@ -209,7 +215,11 @@ def _dealt_out(way: _Way, shares: Shares | None) -> _Way:
         obtained.found.splits = deal_out(obtained.found.splits, shares)
         return replace(obtained, source=obtained.source | shares.record())
 
-    return _Way(way.name, way.look, same, obtain)
+    return _Way(f"{way.name} ({_shares_in_words(shares.record())})", way.look, same, obtain)
+
+
+def _shares_in_words(record: Mapping[str, Any]) -> str:
+    return f"--split {record['split']} --by {record['by']} --split-seed {record['split_seed']}"
 
 
 def _generated(spec: DatasetSpec, source: str | None) -> _Way:
@@ -240,7 +250,7 @@ def _published(spec: DatasetSpec) -> _Way:
         return _read(fetched, spec, {"url": link, "inside": spec.source.path}, progress)
 
     # Whoever names no source takes what is there.
-    return _Way("the published file", look, lambda recorded, _: True, obtain)
+    return _Way(PUBLISHED, look, lambda recorded, _: True, obtain)
 
 
 def _address(spec: DatasetSpec, url: str, sha256: str | None) -> _Way:
@@ -316,6 +326,7 @@ def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -
     if not way.same(store.manifest.source, progress):
         held = store.manifest.source
         origin = held.get("url") or held.get("path") or f"version {held.get('version')} of the generator"
+        origin += f" ({_shares_in_words(held)})" * ("split" in held)
         raise StoreMismatch(f"{folder} holds what was prepared from {origin}, not from {way.name}.", anew)
     if store.spec != spec:
         raise StoreMismatch(f"{folder} was prepared under another description of {spec.name}.", anew)
@@ -330,7 +341,8 @@ def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress
     warnings = list(layout.warnings)
     if spec.source is not None and not obtained.source["published"]:
         warnings.append(f"Not the field's published file: SHA-256 {obtained.source['sha256'][:12]}...")
-    notes = obtained.notes | {"warnings": warnings}
+    ids = [str(name) for split in obtained.found.splits.values() for name in split["id"]]
+    notes = obtained.notes | {"warnings": warnings, VIDEO_FORM: form_of(ids)}
     write_store(folder, obtained.found.splits, layout, obtained.source, notes=notes, progress=progress)
 
 
@@ -367,6 +379,12 @@ def _take_emotions(
     return True
 
 
+def _noted(manifest: Manifest) -> list[str]:
+    """Return the warnings that a store keeps; of split sizes those of an earlier version, which are looked at anew."""
+    warnings: list[str] = manifest.notes.get("warnings", [])
+    return [line for line in warnings if not line.startswith("The split sizes are not the published ones")]
+
+
 def _report(store: Store, *, written: bool) -> PrepareReport:
     manifest = store.manifest
     splits = {name: store.split(name) for name in SPLITS}
@@ -374,7 +392,7 @@ def _report(store: Store, *, written: bool) -> PrepareReport:
     return PrepareReport(
         store=store,
         written=written,
-        warnings=(*manifest.notes.get("warnings", ()), *(remark.text for remark in remarks)),
+        warnings=(*_noted(manifest), *(remark.text for remark in remarks)),
         histogram=summary.histogram_of(store),
         lengths=summary.lengths_of(store),
         emotions=summary.emotions_of(store),

@@ -58,14 +58,22 @@ def _read(path: Path) -> pd.DataFrame:
         ) from error
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}.", needed) from error
-    head = text.partition("\n")[0]
+    head = text.lstrip("\r\n").partition("\n")[0]
     separator = max(_SEPARATORS, key=head.count)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # transcripts may stand beside the numbers
     try:
-        table = pd.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' own among them
-        raise InvalidInput(f"{path} can't be read as CSV: {error}", needed) from error
-    header = next(csv.reader([head.removesuffix("\r")], delimiter=separator))
-    table.columns = pd.Index([_OTHERS.get(name.strip().lower(), name.strip()) for name in header])
+        header, *rows = filter(None, csv.reader(StringIO(text, newline=""), delimiter=separator))
+    except (csv.Error, ValueError) as error:  # ValueError: there is no row at all
+        why = error if isinstance(error, csv.Error) else "it is empty"
+        raise InvalidInput(f"{path} can't be read as CSV: {why}.", needed) from error
+    uneven = next((number for number, row in enumerate(rows, 1) if len(row) != len(header)), None)
+    if uneven is not None:
+        raise InvalidInput(
+            f"{path}, row {uneven}: {len(rows[uneven - 1])} cells under {len(header)} columns.",
+            "Decimal commas want semicolons or tabs between columns, and text with commas wants quotes.",
+        )
+    names = [_OTHERS.get(name.strip().lower(), name.strip()) for name in header]
+    table = pd.DataFrame(rows, columns=pd.Index(names), dtype=str)
     missing = [name for name in NAMES if name not in table]
     if missing:
         found = ", ".join(map(printable, header))
@@ -99,7 +107,7 @@ def _numbers(path: Path, table: pd.DataFrame, name: str) -> NDArray[np.float32]:
         is_what = f"is {printable(value)}, not a finite number" if value else "is missing"
         count = f" ({len(wrong):,} such rows)" if len(wrong) > 1 else ""
         raise InvalidInput(
-            f"{path}, line {wrong[0] + 2}: {name} {is_what}{count}.", "Every clip needs a label and a prediction."
+            f"{path}, row {wrong[0] + 1}: {name} {is_what}{count}.", "Every clip needs a label and a prediction."
         )
     return numbers
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dmmsa_cli.data.inspection import Remark, decisive
@@ -108,6 +109,11 @@ class Systems:
                 heads=heads,
             )
         )
+
+    def predictions_of_last(self) -> pd.DataFrame:
+        """Return labels and predictions, y_true and y_pred, of the run that was measured last."""
+        labels = self.store.split(self.split).labels["y"]
+        return pd.DataFrame({"y_true": labels, "y_pred": self.measured[-1].scores})
 
     def evaluation(self) -> Evaluation:
         """Put the table together."""

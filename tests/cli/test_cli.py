@@ -194,7 +194,7 @@ def test_words_alone_are_printed_with_their_scores(prepared, micro, tmp_path):
     head, *lines = done.stdout.splitlines()
     assert head.split() == ["score", "50", "%", "text"]
     for shown, text in zip(lines, ("what a [bold] film", "no :smile:"), strict=True):
-        assert re.fullmatch(rf" *-?\d\.\d\d +\[-?\d\.\d\d, -?\d\.\d\d\] +{re.escape(text)} *", shown)
+        assert re.fullmatch(rf" *-?\d\.\d\d +\w+ +\[-?\d\.\d\d, -?\d\.\d\d\] +{re.escape(text)} *", shown)
 
 
 def test_predictions_of_its_own_are_scored(evaluated, prepared):

@@ -96,8 +96,8 @@ def _narrow(raw):
         (_texts, "Transcripts without a word (empty, or nan, None, null): 10 of 15 (train 5, test all 5).", False),
         (_silence, "Clips whose audio is zero throughout: 6 of 15 (train 1, test all 5).", False),
         (_huge, "Values of vision beyond 1,000,000, up to 1e+30: valid 2.", False),
-        (_shared, "1 of 5 videos have clips in more than one split (train0), 1 of them in test:", True),
-        (_shared_with_valid, "1 of 6 videos have clips in more than one split (train0), 0 of them in test:", False),
+        (_shared, "1 of 5 videos have clips in more than one split (train0), 1 of them in test: a speaker", True),
+        (_shared_with_valid, "1 of 6 videos have clips in more than one split (train0), none of them in test.", False),
         (_nameless, "Ids name no videos (video$_$clip, video[clip] or video_clip): every clip counts", False),
         (
             _repeated,

@@ -166,6 +166,30 @@ def test_ids_of_video_and_time_name_videos_and_their_clips(plain):
     checked(recognise(plain), SPEC)
 
 
+def test_clips_are_numbered_by_their_start_wherever_they_stand():
+    starts = {"train": ["9.5", "100", "1e1"], "test": ["11", "2"]}
+    raw = {name: {"id": np.array([["v", start, "0"] for start in of], object)} for name, of in starts.items()}
+    raw["valid"] = {"id": np.array([["w", "b", "0"], ["w", "a", "0"]], object)}  # starts that are none: as they stand
+    found = recognise(raw).splits
+    assert found["train"]["id"] == ["v$_$2", "v$_$5", "v$_$3"]
+    assert found["test"]["id"] == ["v$_$4", "v$_$1"]
+    assert found["valid"]["id"] == ["w$_$1", "w$_$2"]
+
+
+def test_arrays_without_axes_are_what_they_hold():
+    """As `numpy.load` gives a text, None or a dict that was saved."""
+    raw = {
+        "id": np.array("film$_$1"),
+        "raw_text": np.array("a film"),
+        "audio": np.ones((4, 3)),
+        "vision": np.array(None),
+    }
+    layout = checked(recognise(raw), SPEC, whole=False)
+    assert layout.rows == {WHOLE: 1}
+    whole = {"train": np.array(make_raw()["train"], object)}
+    assert checked(recognise(whole), SPEC, whole=False).rows == {"train": 6}
+
+
 @pytest.mark.parametrize("listed", [False, True])
 def test_one_vector_a_clip_is_a_sequence_of_one_frame(plain, listed):
     vectors = {name: split["audio"][:, 0].copy() for name, split in plain.items()}
@@ -220,14 +244,17 @@ def test_seven_columns_are_named(plain):
 
 # --- strangers --------------------------------------------------------------------------------------------------------
 
+ARRAYS = [np.array("x"), np.array(None), np.array({}), np.array(1), np.zeros(0), np.zeros((2, 1))]
+ARRAYS += [np.zeros((2, 3), np.int8), np.array([None, "x"], object)]
+KEYS = ["id", "text", "audio", "raw_text", "labels", Y, "config", 1]
+SIMPLE = st.none() | st.integers(-3, 3) | st.floats() | st.text(max_size=3) | st.binary(max_size=3)
 THINGS = st.recursive(
-    st.none() | st.integers(-3, 3) | st.floats() | st.text(max_size=3) | st.binary(max_size=3)
-    | st.sampled_from([np.zeros(0), np.zeros((2, 1)), np.zeros((2, 3), np.int8), np.array([None, "x"], object)]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.tuples(inner, inner, inner)
-    | st.dictionaries(st.sampled_from(["id", "text", "audio", "raw_text", "labels", Y, "config", 1]), inner),
+    SIMPLE | st.sampled_from(ARRAYS),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.tuples(inner, inner, inner) | st.dictionaries(st.sampled_from(KEYS), inner)
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(st.dictionaries(st.sampled_from(["train", "valid", "dev", "test", "id", "audio", "config"]), THINGS) | THINGS)

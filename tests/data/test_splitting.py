@@ -80,6 +80,12 @@ def test_what_can_not_be_dealt_out_is_refused(values, by, words):
         deal_out({WHOLE: values}, Shares.parse("7,1,2", by))
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_that_are_none_are_refused(seed):
+    with pytest.raises(InvalidInput, match="is no seed"):
+        Shares.parse("7,1,2", "video", seed)
+
+
 def test_by_what_nobody_knows_is_refused():
     with pytest.raises(InvalidInput, match="neither video nor clip"):
         Shares.parse("7,1,2", "speaker")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.data.videos import Place, around, names_videos, places_of, videos_of
+from dmmsa_cli.data.videos import Place, around, form_of, names_videos, places_of, videos_of
 
 IDS = ["a$_$3", "b$_$1", "a$_$1", "a$_$10", "b$_$2", "a$_$2"]
 
@@ -67,6 +67,9 @@ def test_the_forms_of_the_field_name_the_same_videos_and_neighbours(form):
     "names",
     [
         [("train", number) for number in range(5)],  # one name with numbers, as of a split, is no video
+        [(split, number) for split in ("Train", "valid", "test") for number in range(5)],  # nor are those of all splits
+        [("one", number) for number in range(5)],
+        [*((f"clip{number}", 1) for number in range(5)), ("clip0", 2)],  # a chance pair among many
         [(f"clip{number}", 1) for number in range(5)],  # and where none has a second clip, nothing is shared
     ],
 )
@@ -80,6 +83,18 @@ def test_names_with_numbers_are_no_videos(form, names):
 def test_one_id_of_no_form_and_none_is_taken_for_a_clip_of_a_video(odd):
     for form in ("{}[{}]", "{}_{}"):
         assert not names_videos([form.format(video, clip) for video in "ab" for clip in (1, 2)] + [odd])
+
+
+@pytest.mark.parametrize(("form", "name"), [("{}$_${}", "$_$"), ("{}[{}]", "[]"), ("{}_{}", "_")])
+def test_the_form_of_a_dataset_holds_for_a_part_of_it_too(form, name):
+    """A file of one film, or a split of one video, can't show by itself what its ids mean."""
+    ids = [form.format(video, number) for video in "ab" for number in (1, 2, 3)]
+    assert form_of(ids) == name
+    film = [form.format("new", number) for number in (1, 2, 3)]
+    assert around(film, 2, 0, name)[2].before == [0, 1]
+    assert videos_of(film, name) == ["new"] * 3
+    assert around(ids, 2, 0, None)[2].before == ()
+    assert places_of(["odd"], name) == [None]
 
 
 @given(

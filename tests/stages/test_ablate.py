@@ -228,6 +228,7 @@ def test_a_recipe_that_is_a_file_has_its_partner_beside_it_and_a_study_its_files
         ("mosi/dmmsa", "mosi", "dmmsa"),
         ("toy/dmmsa", "mosi", "toy-dmmsa"),
         ("default/tiny", "mosi", "default-tiny"),
+        ("default-tiny", "mosi", "default-tiny"),  # as a run of it is called
         ("default/tiny", "mine", "tiny"),  # whose recipes are the default ones
         ("mine/dmmsa.yaml", "mosi", "dmmsa"),
     ],
@@ -238,8 +239,14 @@ def test_runs_of_another_datasets_recipe_are_called_after_both(recipe, family, n
 
 def test_a_partner_lies_beside_the_recipe_wherever_that_is():
     (confede,) = [variant for variant in load_study("comparison").variants if variant.title == "ConFEDE"]
-    beside = [confede.recipe_beside(base) for base in ("dmmsa", "toy/dmmsa", "my/dmmsa.yaml")]
-    assert beside == ["confede", "toy/confede", "my/confede.yaml"]
+    beside = [confede.recipe_beside(base) for base in ("dmmsa", "toy/dmmsa", "toy-dmmsa", "my/dmmsa.yaml")]
+    assert beside == ["confede", "toy/confede", "toy-confede", "my/confede.yaml"]
+
+
+def test_a_partner_that_is_not_shipped_for_a_dataset_stops_no_other(prepared, tmp_path):
+    runs = plan(load_study("systems"), Place("mini", prepared, tmp_path, "cpu"), recipe="minilm")
+    assert runs.jobs
+    assert "There is no recipe minilm-lf-dnn for default" in runs.left_out["LF-DNN"]
 
 
 def test_no_folder_is_planned_twice(place, micro):

@@ -13,15 +13,21 @@ from dmmsa_cli.data.texts import given_texts
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.layers.pretrained import make_tiny
 from dmmsa_cli.layers.text import TinyOptions
-from dmmsa_cli.stages import export as stage
+from dmmsa_cli.reporting.card import card
 from dmmsa_cli.stages.evaluate import evaluate
-from dmmsa_cli.stages.export import export
+from dmmsa_cli.stages.export import export as export_with
 from dmmsa_cli.stages.predict import Wanted, predict, predict_texts
 from dmmsa_cli.training.run import RunFolder
 from tests.stages.test_what_training_is_given import with_text_features
 from tests.training_runs import open_mini, prepare_mini, run_fuse
 
 SHORT = "fusion.epochs=1"
+
+
+def export(run, out, card=card, **more):
+    return export_with(run, out, card=card, **more)
+
+
 TFN = {"name": "tfn", "text_hidden": 8, "audio_hidden": 4, "vision_hidden": 4, "text_width": 4, "fusion_width": 8}
 
 
@@ -89,13 +95,16 @@ def test_it_predicts_elsewhere_what_the_run_did(machine, tmp_path, kind, monkeyp
     assert report.bytes == sum(p.stat().st_size for p in (tmp_path / "handed on").rglob("*") if p.is_file())
 
 
-def test_of_where_it_was_made_it_tells_nothing(machine, tmp_path):
-    run = machine.fuse()
+@pytest.mark.parametrize("kind", [{}, {"encoder": True}, {"encoder": True, "from_scratch": True}])
+def test_of_where_it_was_made_and_what_people_said_it_tells_nothing(machine, tmp_path, corpus, kind):
+    run = machine.fuse("text.train_in_fusion=false", **kind)
     evaluate([run], split="test", data_dir=machine.data, device="cpu")
     export(run, tmp_path / "model", data_dir=machine.data)
     for path in (tmp_path / "model").rglob("*"):
         if path.is_file():
-            assert str(tmp_path).encode() not in path.read_bytes(), path
+            content = path.read_bytes()
+            assert str(tmp_path).encode() not in content, path
+            assert not [text for text in corpus["valid"]["raw_text"] if text.encode() in content], path
             assert stat.S_IMODE(path.stat().st_mode) & 0o044, path
 
 
@@ -128,7 +137,24 @@ def test_an_evaluated_run_gives_intervals_and_results_with_it(machine, tmp_path)
     assert result["dataset"]["name"] == "mini"
     assert f"| {mae:.4f} |" in text
     assert "not a mean\nover seeds" in text
-    assert "not the field's published file" in text
+    assert "(of one's own)" in text
+
+
+def test_results_of_other_weights_are_not_on_the_card(machine, tmp_path):
+    run = machine.fuse()
+    evaluate([run], split="test", data_dir=machine.data, device="cpu")
+    weights = run.path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    export(run, tmp_path / "model", data_dir=machine.data)
+    assert "has not been evaluated" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_model_of_text_features_wants_their_mask(machine, tmp_path):
+    export(machine.fuse("text.source=features", features=True), tmp_path / "model", data_dir=machine.data)
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert "`text`: features (N, T, 3)" in text
+    assert "`text_bert` (N, 3, T)" in text
+    assert "text_lengths" not in text
 
 
 def test_words_alone_are_enough_for_a_model_of_text(machine, tmp_path):
@@ -164,11 +190,10 @@ def test_what_is_there_is_replaced_only_where_that_is_asked_for(machine, tmp_pat
         export(run, tmp_path / "mine", data_dir=machine.data, force=True)
 
 
-def test_an_export_that_fails_leaves_nothing(machine, tmp_path, monkeypatch):
+def test_an_export_that_fails_leaves_nothing(machine, tmp_path):
     run, out = machine.fuse(), tmp_path / "model"
-    monkeypatch.setattr(stage, "card", lambda fused: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export(run, out, data_dir=machine.data)
+        export(run, out, data_dir=machine.data, card=lambda fused: 1 / 0)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("model")]
 
 

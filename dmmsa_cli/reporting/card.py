@@ -13,6 +13,7 @@ from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.metrics import Metrics
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.reporting.results import COLUMNS, LEGEND, metric_name, printed
+from dmmsa_cli.training.run import MADE_FROM
 
 TEST = "test"
 TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -30,7 +31,8 @@ def _facts(fused: Fused) -> dict[str, Any]:
     experiment, facts = fused.experiment, fused.encoders.run.environment
     manifest, spec, metrics = experiment.store.manifest, experiment.store.spec, _metrics(fused)
     reads_words = experiment.has_text_encoder
-    published = "the published file" if manifest.source.get("published") else "not the field's published file"
+    published = "published" if manifest.source.get("published") else "not the field's published file"
+    data = "SYNTHETIC" if spec.synthetic else published if spec.source else "of one's own"
     return {
         "front_matter": yaml.safe_dump(_front_matter(fused, metrics), sort_keys=False, allow_unicode=True),
         "version": __version__,
@@ -46,7 +48,7 @@ def _facts(fused: Fused) -> dict[str, Any]:
         "metrics": [(c.title, printed(c, metrics)) for c in COLUMNS[spec.metrics]] if metrics else [],
         "rows": f"{manifest.rows[TEST]:,}",
         "data_hash": manifest.data_hash[:12],
-        "data": "SYNTHETIC" if spec.synthetic else published,
+        "data": data,
         "seed": fused.encoders.seed,
         "legend": LEGEND[spec.metrics],
         "variant": facts["variant"],
@@ -58,9 +60,13 @@ def _facts(fused: Fused) -> dict[str, Any]:
 
 
 def _metrics(fused: Fused) -> Metrics:
-    """Those of the test split; empty where the run has not been evaluated."""
+    """Those of the test split; empty where the run has not been evaluated with the weights and data that it has."""
+    run = fused.encoders.run
+    now = {"weights": run.weights_hash(), "data": fused.experiment.store.manifest.data_hash}
     try:
-        found = read_json(fused.encoders.run.path / "metrics.json")
+        found = read_json(run.path / "metrics.json")
+        if found[MADE_FROM][TEST] != now:
+            return {}
         return {name: float(value) for name, value in found[TEST]["fused"].items() if value is not None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -88,8 +94,16 @@ def _need(fused: Fused, modality: str) -> str:
     if modality == "t" and experiment.has_text_encoder:
         return "`raw_text`: transcripts, N"
     key = {"t": "text", "v": "vision", "a": "audio"}[modality]
-    shape = f"(N, T, {manifest.widths[modality]}), of which the first {max(1, manifest.longest[modality])} frames count"
-    return f"`{key}`: features {shape}, made as those of {experiment.store.spec.name} were; and `{key}_lengths`, N"
+    shape = f"(N, T, {manifest.widths[modality]})"
+    if modality == "t":
+        return (
+            f"`text`: features {shape}, made as those of {experiment.store.spec.name} were; and `text_bert` (N, 3, T), "
+            "whose second row is the mask"
+        )
+    return (
+        f"`{key}`: features {shape}, made as those of {experiment.store.spec.name} were, of which the first "
+        f"{max(1, manifest.longest[modality])} frames count; and `{key}_lengths`, N"
+    )
 
 
 def _origin(fused: Fused) -> str:
