@@ -326,7 +326,7 @@ def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -
     if not way.same(store.manifest.source, progress):
         held = store.manifest.source
         origin = held.get("url") or held.get("path") or f"version {held.get('version')} of the generator"
-        origin += f" ({_shares_in_words(held)})" * ("split" in held)
+        origin += f" ({_shares_in_words(held)})" if "split" in held else ""
         raise StoreMismatch(f"{folder} holds what was prepared from {origin}, not from {way.name}.", anew)
     if store.spec != spec:
         raise StoreMismatch(f"{folder} was prepared under another description of {spec.name}.", anew)
