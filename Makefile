@@ -126,7 +126,7 @@ ENCODER ?= minilm#   or mpnet, which is of BERT-base's size and comes from the h
 
 real: $(VENV)/.installed  ## The same on real CMU-MOSI transcripts with MiniLM, or ENCODER=mpnet; DMMSA_REAL_DATA names the folder
 	@test -n "$(DMMSA_REAL_DATA)" || { echo 'make real needs DMMSA_REAL_DATA=folder that holds mosi/mosi_text_audio.pkl'; exit 1; }
-	$(MAKE) reproduce DATASETS=mosi OUT=real RECIPE=$(TEXT) FUSED_mosi='$(TEXT) $(TEXT)-confede' FROM_mosi='$(REAL)'
+	$(MAKE) reproduce DATASETS=mosi OUT=real RECIPE=$(TEXT) FUSED_mosi='$(TEXT) $(TEXT)-confede' STUDIES_mosi=objectives FROM_mosi='$(REAL)'
 
 real-per-seed: real  ## Likewise DMMSA and ConFEDE with encoders of their own for every seed
 	set -e; for recipe in $(TEXT) $(TEXT)-confede; do \

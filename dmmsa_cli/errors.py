@@ -59,6 +59,10 @@ class InvalidRecipe(DmmsaError):
     """A recipe has unknown keys or impossible values; all of them are in the message."""
 
 
+class RecipeMissing(InvalidRecipe):
+    """No such recipe is shipped for the dataset."""
+
+
 class Inapplicable(InvalidRecipe):
     """A recipe is sound, but its model means nothing on this dataset; `what` says why, in one sentence."""
 
@@ -115,6 +119,18 @@ def as_dmmsa_error(error: BaseException) -> DmmsaError | None:
             f"{error.strerror or error}{where}", "Look at the path, and whether you may read and write it."
         )
     return None
+
+
+def why_left_out(error: Exception) -> DmmsaError:
+    """Return why one of several runs is left out of what is done with all.
+
+    Raises:
+        Exception: the error itself, where the others would fare no better: a fault of the program, no memory, a stop.
+    """
+    known = as_dmmsa_error(error)
+    if known is None or isinstance(known, OutOfMemory | Interrupted):
+        raise error
+    return known
 
 
 # Where the libraries have no class for it: torch's allocators, sizes that no memory could have, a GPU's libraries.

@@ -57,6 +57,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
+        _open_to_others(partial)
         partial.replace(target)
     except BaseException as error:
         with suppress(OSError):
@@ -68,6 +69,17 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 "nothing half-written was left.",
             ) from error
         raise
+
+
+_UMASK = os.umask(0o077)  # what the user takes from others; the system tells only who sets it
+os.umask(_UMASK)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give a file that its writer made for its owner alone the modes that others of the user have."""
+    with suppress(OSError):  # not every file system has such modes
+        if path.stat().st_mode & 0o777 == 0o600:
+            path.chmod(0o666 & ~_UMASK)
 
 
 def _remove_stale(folder: Path, name: str | None = None) -> None:
@@ -108,8 +120,14 @@ def _content_hash(path: Path, inode: int, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def writable(folder: Path) -> bool:
+    """Whether a folder can be written, or made; an archive that is mounted to be read can't."""
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return os.access(there, os.W_OK)
+
+
 @contextmanager
-def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive(folder: Path, *, wait: bool = False, reading: bool = False) -> Iterator[None]:
     """Hold `folder` for this process; the lock goes with the process, however it ends.
 
     What killed writers left in the folder is removed.
@@ -117,10 +135,14 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Args:
         folder: made if it is missing.
         wait: until another process lets go of it.
+        reading: hold it only to read, so that one which can't be written needs no lock.
 
     Raises:
         FolderBusy: another process holds it, and there is no waiting.
     """
+    if reading and not writable(folder):
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:

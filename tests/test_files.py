@@ -140,3 +140,37 @@ def test_json_of_any_text_is_read_back(tmp_path_factory, value):
 def test_a_folder_is_no_file_to_write(target):
     with pytest.raises(IsADirectoryError), atomic_path(Path(target)):
         pass
+
+
+@pytest.mark.parametrize("mask", ["022", "027", "077"])
+def test_files_have_the_modes_that_the_user_wants(tmp_path, mask):
+    """safetensors makes files for their owner alone, which a laboratory's shared folder has no use for."""
+    script = f"""
+import os
+os.umask(0o{mask})
+from pathlib import Path
+import torch
+from dmmsa_cli.files import atomic_path, write_text
+from dmmsa_cli.training.run import save_tensors
+folder = Path({str(tmp_path)!r})
+write_text(folder / "text.txt", "x")
+save_tensors(folder / "tensors.safetensors", {{"a": torch.zeros(1)}}, {{}})
+with atomic_path(folder / "private") as partial:
+    partial.touch(0o600)
+with atomic_path(folder / "shared") as partial:
+    partial.touch()
+    partial.chmod(0o664)  # as a folder's own rule may have it
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes.pop("shared") == 0o664
+    assert set(modes.values()) == {0o666 & ~int(mask, 8)}
+    assert len(modes) == 3
+
+
+def test_a_folder_that_can_not_be_written_is_held_without_a_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr("dmmsa_cli.files.os.access", lambda path, mode: False)
+    with exclusive(tmp_path, reading=True):
+        assert list(tmp_path.iterdir()) == []
+    with exclusive(tmp_path / "not" / "there", reading=True):
+        assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
-from dmmsa_cli.errors import DmmsaError
+from dmmsa_cli.errors import DmmsaError, as_dmmsa_error
 
 Facts = dict[str, float | int | bool | str | None]
 """What one measure found; units stand in the names."""
@@ -89,7 +89,7 @@ def _answer(pipe: Connection, measure: Callable[..., Facts], arguments: tuple[ob
     except DmmsaError as error:
         answer = error
     except Exception as error:  # it becomes one line for the person at the keyboard; --debug shows the note
-        answer = DmmsaError(f"{type(error).__name__}: {error}")
+        answer = as_dmmsa_error(error) or DmmsaError(f"{type(error).__name__}: {error}")
         answer.add_note(traceback.format_exc())
     pipe.send(answer)
 

@@ -15,7 +15,9 @@ from dmmsa_cli import __version__
 from dmmsa_cli.cli.ablate import ablate
 from dmmsa_cli.cli.bench import bench
 from dmmsa_cli.cli.evaluate import evaluate
+from dmmsa_cli.cli.export import export
 from dmmsa_cli.cli.fuse import fuse
+from dmmsa_cli.cli.list import list_
 from dmmsa_cli.cli.options import spread_lists
 from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
@@ -48,8 +50,9 @@ def _global(
     """Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it."""
 
 
-for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict, report):
+for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict, report, export):
     app.command()(command)
+app.command("list")(list_)
 app.command(hidden=True)(bench)  # for who works on dmmsa
 
 

@@ -28,6 +28,7 @@ def ablate(
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at a time; threads are divided.")] = 1,
     device: options.DeviceOption = options.Device.auto,
     precision: options.PrecisionOption = None,
+    threads: options.Threads = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:

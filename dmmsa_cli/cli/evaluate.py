@@ -64,6 +64,7 @@ def evaluate(
         Path | None, typer.Option("--json", metavar="OUT", help="Write fractions, unrounded, as JSON.")
     ] = None,
     device: options.DeviceOption = options.Device.auto,
+    threads: options.Threads = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
@@ -148,6 +149,14 @@ def _report_left_out(evaluated: Evaluated | MissingEvaluated) -> None:
     Raises:
         RunMismatch: with every such run.
     """
+    if evaluated.read_only:
+        from dmmsa_cli.cli.console import open_console
+
+        count = len(evaluated.read_only)
+        where = str(evaluated.read_only[0]) if count == 1 else f"{count} runs"
+        open_console().print(
+            f"Nothing is kept in {where}: what can't be written is left as it is, and `report` knows what is kept."
+        )
     left_out = evaluated.left_out
     if len(left_out) == 1 and not evaluated.tables:
         raise left_out[0]

@@ -29,12 +29,17 @@ def fuse(
     recipe: options.RecipeName = None,
     settings: options.Settings = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Folder of this variant. Needed with --set.")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Folder of this variant. Needed with --set, --epochs, ..."),
     ] = None,
+    epochs: options.Epochs = None,
+    learning_rate: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with unfinished runs.")] = False,
     force: options.Force = False,
     device: options.DeviceOption = options.Device.auto,
     precision: options.PrecisionOption = None,
+    threads: options.Threads = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
@@ -52,7 +57,12 @@ def fuse(
 
     flags = {"msc": no_msc, "cl": no_cl, "uni": no_uni, "gdwg": no_gdwg}
     dropped = [part for part, drop in flags.items() if drop]
-    variant = name or variant_name(dropped, fraction, from_scratch, changed=bool(settings))
+    schedule = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    changed = bool(settings) or any(value is not None for value in schedule.values())
+    variant = name or variant_name(dropped, fraction, from_scratch, changed=changed)
+    changes = options.recipe_changes(
+        fraction=fraction, precision=precision, dropped=dropped, schedules=["fusion"], schedule=schedule
+    )
     experiments = [
         open_experiment(
             name,
@@ -60,7 +70,7 @@ def fuse(
             runs_dir=runs_dir,
             recipe=recipe,
             settings=settings or (),
-            changes=options.recipe_changes(fraction=fraction, precision=precision, dropped=dropped),
+            changes=changes,
             device=device.value,
         )
         for name in options.datasets(dataset, folds)

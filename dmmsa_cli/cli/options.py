@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,14 @@ def _checked(seeds: list[int] | None) -> list[int] | None:
     return seeds
 
 
+def _take_threads(threads: int | None) -> int | None:
+    """Tell the libraries before any of them is loaded, and every process that this one starts."""
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = str(threads)
+    return threads
+
+
 Dataset = Annotated[str, typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.")]
 RecipeName = Annotated[
     str | None,
@@ -64,6 +73,21 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="auto takes a GPU
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option("--precision", help="auto: bf16 where the hardware computes it. Default: the recipe's."),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", min=1, help="Epochs at most, as the recipe's.")]
+LearningRate = Annotated[
+    float | None, typer.Option("--learning-rate", metavar="RATE", help="The optimiser's, but for groups of its own.")
+]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", min=1, help="Clips a step.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        callback=_take_threads,
+        help="Of the processor. Default: OMP_NUM_THREADS, else one a core.",
+    ),
 ]
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="DMMSA_DATA", metavar="DIR", help="Where prepared datasets lie.")
@@ -95,7 +119,12 @@ def datasets(dataset: str, folds: int | None) -> list[str]:
 
 
 def recipe_changes(
-    *, fraction: float | None = None, precision: Precision | None = None, dropped: Iterable[str] = ()
+    *,
+    fraction: float | None = None,
+    precision: Precision | None = None,
+    dropped: Iterable[str] = (),
+    schedules: Iterable[str] = (),
+    schedule: Mapping[str, float | None] | None = None,
 ) -> dict[str, object]:
     """Return what flags change in the recipe, by dotted path.
 
@@ -103,6 +132,8 @@ def recipe_changes(
         fraction: share of the training rows.
         precision: arithmetic.
         dropped: which parts of DMMSA's objective are left out, of `PARTS`.
+        schedules: paths of the schedules that a command trains by, as `fusion`.
+        schedule: what changes in each of them, where it is not None.
     """
     from dmmsa_cli.experiments.variants import PARTS  # which imports torch
 
@@ -111,6 +142,8 @@ def recipe_changes(
         changes["data.fraction"] = fraction
     if precision is not None:
         changes["precision"] = precision.value
+    for path in schedules:
+        changes |= {f"{path}.{key}": value for key, value in (schedule or {}).items() if value is not None}
     return changes
 
 

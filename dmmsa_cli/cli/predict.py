@@ -16,6 +16,10 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from dmmsa_cli.stages.predict import PredictReport
 
 
+LONGEST = 300  # letters of a transcript on the screen
+FEW = 10  # clips whose scores stand on the screen, whether they are written to a file or not
+
+
 def predict(
     runs: Annotated[
         list[Path],
@@ -42,6 +46,7 @@ def predict(
     ] = False,
     split: Annotated[str | None, typer.Option("--split", help="Only this split of the file given to --from.")] = None,
     device: options.DeviceOption = options.Device.auto,
+    threads: options.Threads = None,
     data_dir: options.DataDir = options.DATA,
 ) -> None:
     """Score one's own clips, or words alone, with finished runs; no labels are needed."""
@@ -62,9 +67,9 @@ def predict(
         texts = read_texts(csv) if csv is not None else given_texts(text or [])
         report = predict_texts(folders, texts, out, data_dir=data_dir, device=device.value, wanted=wanted)
     console = open_console()
-    _tell(console, report)
-    if text:
+    if text or len(report.table) <= FEW:
         _show(console, report, level)
+    _tell(console, report)
 
 
 def _check(source: Path | None, text: list[str] | None, csv: Path | None, out: Path | None, split: str | None) -> None:
@@ -80,6 +85,8 @@ def _check(source: Path | None, text: list[str] | None, csv: Path | None, out: P
         raise InvalidInput(f"{both}.", "Give exactly one of --from FILE, --text WORDS and --csv FILE.")
     if out is None and not text:
         raise InvalidInput(f"{named[0]} needs a file for the predictions.", "Add --out FILE.csv.")
+    if out is not None and (out.is_dir() or out.suffix.lower() != ".csv"):
+        raise InvalidInput(f"--out {out} is no CSV file.", "Name it FILE.csv.")
     if split is not None and source is None:
         raise InvalidInput("--split chooses among the splits of the file given to --from.", "Leave it out.")
 
@@ -92,14 +99,17 @@ def _tell(console: Console, report: PredictReport) -> None:
         console.print(f"! {warning}")
     for what, count in report.repairs.items():
         console.print(f"repaired: {what} ({count})")
-    for modality, count in report.cut.items():
-        name = MODALITY_NAMES[modality]
-        console.print(f"{count} {name} sequences are longer than any the run was trained on, and were cut.")
+    for modality, cut in report.cut.items():
+        clips = "1 clip has" if cut.clips == 1 else f"{cut.clips:,} clips have"
+        console.print(
+            f"{clips} more {MODALITY_NAMES[modality]} than any that the run was trained on: of up to {cut.longest:,} "
+            f"frames the first {cut.limit:,} were judged."
+        )
     if len(report.runs) > 1:
         console.print(f"The mean of the predictions of {len(report.runs)} runs: {', '.join(report.runs)}.")
     if report.out is not None:
         rows = ", ".join(f"{count}" if name == WHOLE else f"{count} {name}" for name, count in report.rows.items())
-        console.print(f"{report.out}: predictions for {rows} clips")
+        console.print(f"{report.out}: predictions for {rows} clip{'s' * (sum(report.rows.values()) != 1)}")
 
 
 def _show(console: Console, report: PredictReport, level: float | None) -> None:
@@ -107,10 +117,12 @@ def _show(console: Console, report: PredictReport, level: float | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from dmmsa_cli.data.words import printable
     from dmmsa_cli.uncertainty import percent
 
     grid = Table(box=None, padding=(0, 1), pad_edge=False)
     grid.add_column("score", justify="right", no_wrap=True)
+    grid.add_column("", no_wrap=True)
     if level is not None:
         grid.add_column(percent(level), no_wrap=True)
     for name in report.probabilities:
@@ -119,5 +131,7 @@ def _show(console: Console, report: PredictReport, level: float | None) -> None:
     for row in report.table.to_dict("records"):
         ends = [] if level is None else [f"[{row['y_low']:.2f}, {row['y_high']:.2f}]"]
         classes = [f"{row[name]:.2f}" for name in report.probabilities]
-        grid.add_row(f"{row['y_pred']:.2f}", *ends, *classes, Text(row["text"]))
+        grid.add_row(
+            f"{row['y_pred']:.2f}", row["polarity"], *ends, *classes, Text(printable(row["text"] or row["id"], LONGEST))
+        )
     console.print(grid)

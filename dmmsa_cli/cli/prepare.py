@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # at run time these are imported where they are used, to keep
     from rich.table import Table
 
     from dmmsa_cli.data.manifest import Manifest
+    from dmmsa_cli.data.splitting import Shares
     from dmmsa_cli.stages.prepare import PrepareReport
 
 BAR_WIDTH = 40
@@ -47,6 +48,16 @@ def prepare(
         str | None,
         typer.Option("--recipe", metavar="NAME|FILE", help="Whose text encoder tells what is near. Default: dmmsa."),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="T,V,T", help="Deal out a file without splits, by these shares: 0.7,0.1,0.2."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="video|clip", help="What --split never cuts. Default: video.")
+    ] = None,
+    split_seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the order that --split draws. Default: 1.")
+    ] = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
@@ -69,10 +80,22 @@ def prepare(
             sha256=sha256,
             emotions_from=emotions_from,
             recipe=recipe,
+            shares=_shares(split, by, split_seed),
             runs_dir=runs_dir,
             progress=progress,
         )
     _show(console, report)
+
+
+def _shares(split: str | None, by: str | None, seed: int | None) -> Shares | None:
+    from dmmsa_cli.data.splitting import SEED, Shares
+    from dmmsa_cli.errors import InvalidInput
+
+    if split is not None:
+        return Shares.parse(split, by or "video", SEED if seed is None else seed)
+    if by is not None or seed is not None:
+        raise InvalidInput("--by and --split-seed say how --split deals out a file.", "Add --split 0.7,0.1,0.2.")
+    return None
 
 
 @contextmanager

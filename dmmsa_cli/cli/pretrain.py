@@ -27,19 +27,25 @@ def pretrain_unimodal(
     recipe: options.RecipeName = None,
     settings: options.Settings = None,
     fraction: options.Fraction = None,
+    epochs: options.Epochs = None,
+    learning_rate: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
     force: options.Force = False,
     device: options.DeviceOption = options.Device.auto,
     precision: options.PrecisionOption = None,
+    threads: options.Threads = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Train one encoder for each modality, with a regression head.
 
     Encoders are shared by all seeds, unless the recipe says pretraining.per_seed. An encoder that is there already is
-    left alone; an unfinished one goes on where it was.
+    left alone; an unfinished one goes on where it was. `fuse` trains on an encoder of other settings where its recipe
+    has them too.
     """
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.training_view import TrainingView, data_note, pretraining_title
+    from dmmsa_cli.data.specs import MODALITY_NAMES
     from dmmsa_cli.experiments.context import context_remarks
     from dmmsa_cli.experiments.experiment import open_experiment
     from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal, wanted_encoders
@@ -50,7 +56,12 @@ def pretrain_unimodal(
         runs_dir=runs_dir,
         recipe=recipe,
         settings=settings or (),
-        changes=options.recipe_changes(fraction=fraction, precision=precision),
+        changes=options.recipe_changes(
+            fraction=fraction,
+            precision=precision,
+            schedules=[f"pretraining.{MODALITY_NAMES[m.value]}" for m in modality or Modality],
+            schedule={"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size},
+        ),
         device=device.value,
     )
     with TrainingView(open_console()) as view:

@@ -59,6 +59,8 @@ def filled(title: str, columns: tuple[Column, ...], systems: Sequence[Row]) -> T
 
 
 def _notes(table: Evaluation) -> list[str]:
+    from dmmsa_cli.reporting.results import CHOSEN_EPOCH
+
     floor = table.notes.get("best_reachable_mae", {}).get(table.split)
     lines = [f"The best reachable MAE on this synthetic split is {floor:.4f}."] if floor is not None else []
     several = [system for system in table.systems if system.summary.runs > 1]
@@ -70,6 +72,7 @@ def _notes(table: Evaluation) -> list[str]:
         what = "'alone': a pretrained encoder with its own head, scored against y."
     else:
         what = "Each clip is predicted by the run that has seen none of its video; no clip of the test split is here."
+    lines += [CHOSEN_EPOCH, *(f"! {remark}" for remark in table.remarks)]
     return [*lines, f"Data {table.data_hash[:12]}. {what}"]
 
 

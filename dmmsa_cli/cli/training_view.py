@@ -15,10 +15,12 @@ from rich.text import Text
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.experiments.experiment import Experiment
+from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
 
 SHOWN_EPOCHS = 8
+KEPT_EPOCHS = 10  # of a training that is over
 
 
 class TrainingView:
@@ -32,6 +34,7 @@ class TrainingView:
         self.console = console
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         self._started = 0.0
+        self._log: list[dict[str, Any]] = []  # of the training that was shown last
         self._first = 0.0  # epochs done when this process began, so that a resumed run's time left is right
 
     def __enter__(self) -> TrainingView:
@@ -51,6 +54,8 @@ class TrainingView:
 
     def report(self, folder: Path, summary: dict[str, Any], *, skipped: bool) -> None:
         """Print what became of one training."""
+        if self._live and not skipped and self._log:
+            self.console.print(_table(_course(self._log, summary["best_epoch"]), summary["best_epoch"]))
         how = "was there already" if skipped else f"trained in {clock(summary['seconds'])}"
         self.say(
             f"{folder}: {how}; best of {summary['epochs']} epochs is {summary['best_epoch']}, "
@@ -65,6 +70,7 @@ class TrainingView:
             done = event.epoch if isinstance(event, EpochEnd) else event.epoch - 1 + event.step / event.steps
             if self._first < 0:
                 self._first = len(progress.log) - isinstance(event, EpochEnd)
+            self._log = progress.log
             if self._live:
                 self._live.update(self._draw(title, done, epochs, progress))
             elif isinstance(event, EpochEnd):
@@ -93,23 +99,36 @@ class TrainingView:
             Text(f"{self._left(done, epochs)} left", style="dim"),
         )
         return (
-            Group(head, self._epochs(progress), Text(_best(progress), style="green")) if progress.log else Group(head)
+            Group(
+                head,
+                _table(progress.log[-SHOWN_EPOCHS:], progress.best_epoch),
+                Text(_best(progress), style="green"),
+            )
+            if progress.log
+            else Group(head)
         )
 
-    def _epochs(self, progress: Progress) -> Table:
-        """The latest epochs, a row each."""
-        latest = progress.log[-SHOWN_EPOCHS:]
-        table = Table(box=None, padding=(0, 1), header_style="dim")
-        table.add_column("epoch", justify="right")
-        for task in latest[-1]["losses"]:
-            table.add_column(task, justify="right")
-        for task in latest[-1]["weights"]:
-            table.add_column(f"λ {task}", justify="right")
-        for name in ("val MAE", "Corr", "s"):
-            table.add_column(name, justify="right")
-        for line in latest:
-            table.add_row(*_cells(line), style="green" if line["epoch"] == progress.best_epoch else "")
-        return table
+
+def _table(epochs: list[dict[str, Any]], best: int) -> Table:
+    """Some epochs, a row each."""
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("epoch", justify="right")
+    for task in epochs[-1]["losses"]:
+        table.add_column(task, justify="right")
+    for task in epochs[-1]["weights"]:
+        table.add_column(f"λ {task}", justify="right")
+    for name in ("val MAE", "Corr", "s"):
+        table.add_column(name, justify="right")
+    for line in epochs:
+        table.add_row(*_cells(line), style="green" if line["epoch"] == best else "")
+    return table
+
+
+def _course(log: list[dict[str, Any]], best: int) -> list[dict[str, Any]]:
+    """Return the epochs that tell how a training went: the first, the last, the best, and some between."""
+    count = min(KEPT_EPOCHS, len(log))
+    chosen = {round(place * (len(log) - 1) / max(1, count - 1)) for place in range(count)}
+    return [line for place, line in enumerate(log) if place in chosen or line["epoch"] == best]
 
 
 def data_note(experiment: Experiment) -> str:
@@ -119,8 +138,11 @@ def data_note(experiment: Experiment) -> str:
     modalities, context = " ".join(experiment.modalities), experiment.context.in_words()
     inputs = f"modalities {modalities}, {context} as context" if context else f"modalities {modalities}"
     kind = "SYNTHETIC data" if experiment.store.spec.synthetic else f"data from {Path(str(source)).name}"
+    used, rows = len(used_rows(experiment, "train", experiment.recipe.base_seed)), manifest.rows["train"]
+    clips = f"{rows:,} training clips" if used == rows else f"{used:,} of {rows:,} training clips"
     return (
-        f"{experiment.store.spec.name}: {kind} ({manifest.data_hash[:12]}), {inputs}; recipe {experiment.name}; "
+        f"{experiment.store.spec.name}: {kind} ({manifest.data_hash[:12]}), {clips}, {inputs}; "
+        f"recipe {experiment.name}; "
         f"{experiment.device.type}, {experiment.precision}"
     )
 

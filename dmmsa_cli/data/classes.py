@@ -42,6 +42,28 @@ NATIVE_RANGE: dict[str, float] = {"mosi": 3.0, "sims": 1.0}
 CLASS_COUNTS: dict[str, tuple[int, ...]] = {metrics: tuple(table) for metrics, table in _EDGES.items()}
 
 
+# As those who label clips call them (CMU-MOSI's and CH-SIMS' annotations); two classes are named after their edge.
+_NAMES: dict[int, tuple[str, ...]] = {
+    3: ("negative", "neutral", "positive"),
+    5: ("negative", "weakly negative", "neutral", "weakly positive", "positive"),
+    7: (
+        *("highly negative", "negative", "weakly negative", "neutral"),
+        *("weakly positive", "positive", "highly positive"),
+    ),
+}
+_TWO = {"mosi": ("negative", "not negative"), "sims": ("not positive", "positive")}
+
+
+def class_names(classes: int, metrics: str) -> tuple[str, ...]:
+    """Return the names of C classes, from the most negative on.
+
+    Args:
+        classes: C, one of `CLASS_COUNTS[metrics]`.
+        metrics: the dataset's metric set, `mosi` or `sims`.
+    """
+    return _TWO[metrics] if classes == 2 else _NAMES[classes]
+
+
 def class_edges(classes: int, metrics: str, score_range: float) -> NDArray[np.float32]:
     """Return the C - 1 float32 edges such that a score's class is the number of edges strictly below it.
 

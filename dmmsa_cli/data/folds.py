@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from dmmsa_cli.data.manifest import Manifest
 from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.data.store import Store, dataset_folder, open_store
-from dmmsa_cli.data.videos import VIDEO_END
+from dmmsa_cli.data.videos import FORMS, places_of
 from dmmsa_cli.errors import InvalidInput
 
 POOL = ("train", "valid")
@@ -90,7 +90,7 @@ def deal(store: Store, fold: Fold) -> Store:
         InvalidInput: ids name no videos, or too few.
     """
     pool = [store.split(name) for name in POOL]
-    videos = [[_video(store, clip) for clip in split.ids] for split in pool]
+    videos = _videos(store, pool)
     parts = _parts(fold, _share_to_validate(videos), sorted({video for split in videos for video in split}))
     emotions = () if store.manifest.pseudo_emotions else store.manifest.emotions
     splits = {}
@@ -101,15 +101,23 @@ def deal(store: Store, fold: Fold) -> Store:
     return Store(store.folder, _manifest(store.manifest, fold, splits, emotions), splits)
 
 
-def _video(store: Store, clip: str) -> str:
-    video, end, _ = clip.partition(VIDEO_END)
-    if not end:
-        raise InvalidInput(
-            f"{store.spec.name} can't be dealt into folds: the id {clip!r} names no video (video{VIDEO_END}clip), and "
-            "clips of one video must not be trained and tested on.",
-            "Prepare it with such ids.",
-        )
-    return video
+def _videos(store: Store, pool: Sequence[Split]) -> list[list[str]]:
+    """Return the video of each clip, by split.
+
+    Raises:
+        InvalidInput: an id names none.
+    """
+    ids = [clip for split in pool for clip in split.ids]
+    places = places_of(ids, store.video_form)
+    for clip, place in zip(ids, places, strict=True):
+        if place is None:
+            raise InvalidInput(
+                f"{store.spec.name} can't be dealt into folds: the id {clip!r} names no video ({FORMS}), and clips of "
+                "one video must not be trained and tested on.",
+                "Prepare it with such ids.",
+            )
+    videos = iter(place.video for place in places if place)
+    return [list(islice(videos, len(split))) for split in pool]
 
 
 def _share_to_validate(videos: Sequence[Sequence[str]]) -> float:
@@ -147,7 +155,7 @@ def _manifest(whole: Manifest, fold: Fold, splits: dict[str, Split], emotions: t
     content = f"{whole.data_hash} {DEAL} {fold.number} {fold.folds}"
     return replace(
         whole,
-        spec=replace(whole.spec, name=str(fold)),
+        spec=replace(whole.spec, name=str(fold), split_sizes=None),
         data_hash=hashlib.sha256(content.encode()).hexdigest(),
         rows={name: len(split) for name, split in splits.items()},
         notes={key: value for key, value in whole.notes.items() if not isinstance(value, dict)},  # which are by split

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dmmsa_cli.data.specs import ALIGNED, MODALITIES, SPLITS, DatasetSpec, to_dict
+from dmmsa_cli.data.videos import FORM_NAMES
 from dmmsa_cli.errors import DatasetMissing, InvalidRecipe, StoreMismatch
 from dmmsa_cli.plain import read_json, shown
 from dmmsa_cli.recipe import parse
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+VIDEO_FORM = "video_form"  # among the notes: in which form ids name videos, or none
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Manifest:
         yield "emotions: not with a hash, or without names", bool(self.emotions) == (self.emotions_hash is not None)
         yield "pseudo_emotions: no record of a dataset and an encoder", self._is_origin(self.pseudo_emotions)
         yield "source: no plain record", all(isinstance(fact, str | int | None) for fact in self.source.values())
+        form = self.notes.get(VIDEO_FORM)
+        yield f"notes.{VIDEO_FORM}: no form of ids", form is None or form in FORM_NAMES
         warnings = self.notes.get("warnings", [])
         yield "notes.warnings: no sentences", isinstance(warnings, list) and all(isinstance(w, str) for w in warnings)
         for key in ("best_reachable_mae", "mean_predictor_mae"):

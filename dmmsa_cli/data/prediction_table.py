@@ -1,7 +1,7 @@
 """Tables of predictions as CSV: whatever a transcript holds, what is read is what was written, to the last bit.
 
-Text is quoted always, since transcripts hold line ends, quotes and commas. Numbers are never quoted, and have as many
-digits as tell every float32 from its neighbours.
+Text is quoted always, since transcripts hold line ends, quotes and commas. Numbers are never quoted, and have the
+fewest digits that tell a float32 from its neighbours: 0.8, not 0.800000012.
 """
 
 from __future__ import annotations
@@ -36,18 +36,20 @@ def alone_column(modality: str) -> str:
     return f"{modality}_alone"
 
 
-def write_predictions(path: Path, table: pd.DataFrame) -> None:
+def write_predictions(path: Path, table: pd.DataFrame, *, mark: bool = False) -> None:
     """Write a table of predictions by rename.
 
     Args:
         path: the file.
         table: columns of text and of numbers, in any order; a number that is missing becomes an empty cell.
+        mark: begin with the mark by which a spreadsheet knows UTF-8; others take it for a letter of the first name.
 
     Raises:
         DiskFull: there is no room.
     """
     columns = [_cells(table[name]) for name in table]
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    encoding = "utf-8-sig" if mark else "utf-8"
+    with atomic_path(path) as partial, partial.open("w", encoding=encoding, newline="") as file:
         file.write(",".join(map(str, table)) + "\n")
         file.writelines(",".join(row) + "\n" for row in zip(*columns, strict=True))
 
@@ -104,7 +106,7 @@ def unescape_formula(text: str) -> str:
 def _cells(column: pd.Series[Any]) -> Iterable[str]:
     values = column.tolist()
     if pd.api.types.is_float_dtype(column):
-        return ("" if math.isnan(value) else f"{value:.9g}" for value in values)
+        return ("" if math.isnan(value) else str(np.float32(value)).removesuffix(".0") for value in values)
     if pd.api.types.is_integer_dtype(column):
         return map(str, values)
     return (_quoted(escape_formula(str(value))) for value in values)

@@ -96,6 +96,8 @@ class Tokens:
     """Id of [UNK]; none where a tokenizer has no such token."""
     special: frozenset[int] = frozenset()
     """Ids of what a tokenizer puts around the words: [CLS], [SEP], padding, and whatever else it keeps for itself."""
+    cut: int = 0
+    """How many transcripts had more tokens than are kept."""
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:

@@ -92,6 +92,11 @@ class Split:
         within = row - int(self._starts[batch])
         return frames[offsets[within] : offsets[within + 1]]
 
+    def frames(self, modality: str) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows' frames in one modality behind each other, (m, F), a batch at a time, not copied."""
+        for offsets, frames in self._sequences(modality):
+            yield frames[offsets[0] : offsets[-1]]
+
     def _sequences(self, modality: str) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         """Per batch: offsets (n + 1,) into frames (m, F)."""
         if modality not in self._frames:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dmmsa_cli.data.manifest import MANIFEST, Manifest, damaged, not_prepared, read_manifest
+from dmmsa_cli.data.manifest import MANIFEST, VIDEO_FORM, Manifest, damaged, not_prepared, read_manifest
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.split import Split, split_schema
-from dmmsa_cli.errors import InvalidInput, StoreMismatch
+from dmmsa_cli.data.videos import form_of
+from dmmsa_cli.errors import InvalidInput, StoreMismatch, is_out_of_memory
 
 DOWNLOADS = "downloads"  # folder inside the data folder, so no dataset's name
 
@@ -35,6 +36,15 @@ class Store:
     def spec(self) -> DatasetSpec:
         """What was known of the dataset before its file was read."""
         return self.manifest.spec
+
+    @property
+    def video_form(self) -> str | None:
+        """The form in which ids name videos, of all its clips together, as `places_of` takes it."""
+        if VIDEO_FORM in self.manifest.notes:
+            form: str | None = self.manifest.notes[VIDEO_FORM]
+            return form
+        # A store, or what a run kept of one, of before this was noted.
+        return form_of(name for split in self._splits.values() for name in split.ids) if self._splits else ""
 
     def split(self, name: str) -> Split:
         """Return one split, always the same object.
@@ -119,6 +129,8 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
     try:
         split = Split(name, mapped_batches(path, split_schema(("y",), manifest.widths, manifest.emotions_in(name))))
     except (OSError, ValueError, pa.ArrowException) as error:
+        if is_out_of_memory(error):
+            raise
         raise damaged(path, str(error), folder.name) from error
     if len(split) != manifest.rows[name]:
         found = f"it has {len(split):,} rows where the manifest says {manifest.rows[name]:,}"

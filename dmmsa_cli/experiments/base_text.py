@@ -12,6 +12,8 @@ from dmmsa_cli.files import PARTIAL, exclusive
 from dmmsa_cli.layers.pretrained import find_encoder, make_tiny
 from dmmsa_cli.recipe import to_dict
 
+KEPT_BASE = "base-text"  # among the encoders of an exported model
+
 
 def base_text(experiment: Experiment, seed: int) -> Path:
     """Return the folder of the text encoder as it is before any training here; a tiny one is made if it is missing.
@@ -25,6 +27,9 @@ def base_text(experiment: Experiment, seed: int) -> Path:
             f"{experiment.dataset} has no transcripts for a text encoder to read.",
             "Use the pickle's own features: --set text.source=features",
         )
+    kept = experiment.folder / "encoders" / KEPT_BASE
+    if kept.exists():
+        return kept
     if experiment.recipe.text.source == "tiny":
         return _tiny(experiment, seed)
     return find_encoder(experiment.recipe.text.encoder or experiment.store.spec.text_encoder)
@@ -42,6 +47,8 @@ def _tiny(experiment: Experiment, seed: int) -> Path:
     if len(rows) < experiment.store.manifest.rows["train"] and experiment.recipe.per_seed:
         facts["rows"] = seed  # each seed has a subset, and so a vocabulary, of its own
     folder = experiment.folder / "encoders" / f"tiny-{digest(facts)}"
+    if folder.exists():  # it came into being by rename
+        return folder
     with exclusive(folder.parent, wait=True):
         if not folder.exists():
             texts = experiment.store.split("train").texts

@@ -17,7 +17,7 @@ from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.context import what_context_decides
 from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import digest
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.training.run import save_tensors
 
@@ -27,11 +27,12 @@ BATCH = 64
 def cached_embeddings(encoders: Encoders, compute: Callable[[], dict[str, Tensor]]) -> Mapping[str, Tensor]:
     """Return the frozen text encoder's output for every split, (N, width) each, computing it where it is missing."""
     path = encoders.experiment.folder / "cache" / f"text-{digest(what_decides_text(encoders))}.safetensors"
-    with exclusive(path.parent, wait=True):  # runs side by side need the same embeddings once
+    with exclusive(path.parent, wait=True, reading=True):  # runs side by side need the same embeddings once
         cached = _read(path)
         if cached is None:
             cached = compute()
-            save_tensors(path, cached, {})
+            if writable(path.parent):
+                save_tensors(path, cached, {})
     return cached
 
 

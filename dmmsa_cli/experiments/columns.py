@@ -73,17 +73,11 @@ def _mean(heads: Sequence[HeadValues]) -> HeadValues:
     return replace(heads[0], values=values.astype(heads[0].values.dtype))
 
 
-def class_columns(values: Mapping[str, HeadValues]) -> tuple[str, ...]:
-    """Return the names of the columns that hold probabilities of classes."""
-    return tuple(name for head in values.values() if head.classes for name in head.names)
-
-
-def columns(values: Mapping[str, HeadValues], *, probabilities: bool) -> dict[str, NDArray[Any]]:
-    """Return the columns of a table; of classes the likeliest (`msc_3`), and their probabilities where wanted."""
+def columns(values: Mapping[str, HeadValues]) -> dict[str, NDArray[Any]]:
+    """Return the columns of a run's own table; of classes the likeliest (`msc_3`) and their probabilities."""
     found: dict[str, NDArray[Any]] = {}
     for name, head in values.items():
         if head.classes:
             found[name] = head.values.argmax(axis=1)
-        if probabilities or not head.classes:
-            found |= dict(zip(head.names, head.values.astype(np.float32).T, strict=True))
+        found |= dict(zip(head.names, head.values.astype(np.float32).T, strict=True))
     return found

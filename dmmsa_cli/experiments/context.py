@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dmmsa_cli.data.specs import SPLITS
-from dmmsa_cli.data.videos import VIDEO_END, Around, around, names_videos, place_of
+from dmmsa_cli.data.videos import FORMS, Around, around, places_of
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.layers.pretrained import tokenize
@@ -20,7 +20,7 @@ def clips_around(experiment: Experiment, ids: Sequence[str]) -> list[Around] | N
     All clips of the split are taken, whatever fraction of them is trained on: transcripts are input, not labels.
     """
     context = experiment.context
-    return around(ids, context.before, context.after) if context.wanted else None
+    return around(ids, context.before, context.after, experiment.store.video_form) if context.wanted else None
 
 
 def check_context(experiment: Experiment, seed: int) -> None:
@@ -49,10 +49,15 @@ def context_remarks(experiment: Experiment, ids: Sequence[str] | None = None) ->
         return []
     if ids is None:
         ids = [name for split in SPLITS for name in experiment.store.split(split).ids]
-    without = sum(place_of(name) is None for name in ids)
+    places = places_of(ids, experiment.store.video_form)
+    if not any(places):
+        return [
+            f"Ids name no videos ({FORMS}), so no clip has another for its context: text.context does nothing here."
+        ]
+    without = sum(place is None or place.number is None for place in places)
     if not without:
         return []
-    form = f"video{VIDEO_END}number"
-    if not names_videos(ids):
-        return [f"Ids name no videos ({form}), so no clip has another for its context: text.context does nothing here."]
-    return [f"{without} of {len(ids)} ids are not {form}: these clips have no context, and are in none (text.context)."]
+    return [
+        f"{without} of {len(ids)} ids name no video, or no number of a clip there: these clips have no context, and "
+        "are in none (text.context)."
+    ]

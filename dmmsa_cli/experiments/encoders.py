@@ -138,7 +138,7 @@ def check_text_features(experiment: Experiment) -> None:
     if "t" not in experiment.store.manifest.widths:
         raise InvalidRecipe(
             f"text.source is features, but the pickle that {experiment.dataset} was prepared from has no `text`.",
-            "Use an encoder: --set text.source=encoder, or --set text.source=tiny",
+            "Use an encoder: --set text.source=encoder, or a recipe that has one, as --recipe default/tiny.",
         )
 
 

@@ -18,7 +18,7 @@ from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import InvalidRecipe
-from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe
+from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe, name_of
 from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import Reading
@@ -161,7 +161,8 @@ def open_experiment(
     chosen = load_recipe(path, settings, changes)
     place = choose_device(device)
     precision = choose_precision(chosen.precision, place)
-    return Experiment(store, chosen, path.stem, runs_dir / dataset, place, precision, recipe_file=path)
+    name = name_of(path, store.spec.recipes)
+    return Experiment(store, chosen, name, runs_dir / dataset, place, precision, recipe_file=path)
 
 
 _LATER = ("before", "after", "missing", "averaging_warmup")  # ends of their keys

@@ -5,6 +5,7 @@ Another way to arrive is a line in `Inputs._of`, and, where it is worth keeping,
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -154,6 +155,13 @@ def tokens(experiment: Experiment, folder: Path, rows: Rows, *, alone: bool = Fa
     """
     context = None if alone else clips_around(experiment, rows.ids)
     found = tokenize(folder, rows.texts, experiment.recipe.text.max_tokens, context)
+    if found.cut:
+        longest = int(found.own_lengths().max())
+        warnings.warn(
+            f"{experiment.dataset}: {found.cut:,} of {len(rows):,} transcripts are longer than {longest} "
+            "tokens, and are cut there (text.max_tokens, and what the encoder reads at most).",
+            stacklevel=2,
+        )
     # In a row one more group is a little more attention, which a CPU begins in no time: less than any padding costs.
     return replace(found, waste=0.0) if experiment.device.type == "cpu" and encodes_rows(folder) else found
 

@@ -102,7 +102,7 @@ def check_text(experiment: Experiment, folder: Path | None) -> None:
         raise Inapplicable(
             "Text comes as features (text.source: features), each of them made of the complete transcript: a word left "
             "out would still speak through its neighbours, so nothing can be said of missing words.",
-            "Use an encoder: --set text.source=encoder, or --set text.source=tiny",
+            "Use an encoder: --set text.source=encoder, or a recipe that has one, as --recipe default/tiny.",
         )
     if folder is not None:
         with_unknown(tokenize(folder, [], experiment.recipe.text.max_tokens), _NOWHERE)

@@ -11,7 +11,7 @@ from typing import Any
 import dmmsa_cli
 from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.errors import InvalidRecipe, RecipeMissing
 from dmmsa_cli.layers.sequence import SequenceOptions
 from dmmsa_cli.layers.text import TextOptions
 from dmmsa_cli.models import MODELS
@@ -127,15 +127,19 @@ def recipes_folder() -> Path:
 
 
 def is_file(name: str) -> bool:
-    """Whether what stands for a recipe or study is a file of one's own, and not the name of a shipped one."""
-    return name.endswith((".yaml", ".yml")) or "/" in name
+    """Whether what stands for a recipe or study is a file of one's own, and not the name of a shipped one.
+
+    A shipped one may be named with its dataset: `mosi/dmmsa`.
+    """
+    return name.endswith((".yaml", ".yml")) or ("/" in name and name not in shipped())
 
 
 def find_recipe(recipe: str | None, family: str) -> Path:
     """Return the file of a recipe.
 
     Args:
-        recipe: a file, or the name of a shipped recipe; none takes `dmmsa`.
+        recipe: a file, or the name of a shipped recipe, of this dataset (`dmmsa`) or of any (`mosi/dmmsa`, or
+            `mosi-dmmsa` as its runs are called); none takes `dmmsa`.
         family: the dataset's folder under `recipes/`; a dataset without one has the default folder.
 
     Raises:
@@ -143,13 +147,30 @@ def find_recipe(recipe: str | None, family: str) -> Path:
     """
     if recipe is not None and is_file(recipe):
         return Path(recipe)
+    if recipe is not None and "/" in recipe:
+        return recipes_folder() / f"{recipe}.yaml"
     path = _folder(family) / f"{recipe or 'dmmsa'}.yaml"
     if not path.exists():
+        called = [one for one in shipped() if one.replace("/", "-", 1) == recipe]  # as runs of it are, by `name_of`
+        if called:
+            return recipes_folder() / f"{called[0]}.yaml"
         known = ", ".join(recipe_names(family))
-        raise InvalidRecipe(
+        raise RecipeMissing(
             f"There is no recipe {recipe} for {family}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
         )
     return path
+
+
+def name_of(path: Path, family: str) -> str:
+    """Return what the runs of a recipe are called after: its file, and the dataset that it is shipped for if another.
+
+    Args:
+        path: the recipe's file.
+        family: the dataset's folder under `recipes/`.
+    """
+    folder = path.resolve().parent
+    foreign = folder.parent == recipes_folder().resolve() and folder != _folder(family).resolve()
+    return f"{folder.name}-{path.stem}" if foreign else path.stem
 
 
 def recipe_names(family: str) -> list[str]:
@@ -187,12 +208,13 @@ def _read_on(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if not found:
         raise InvalidRecipe(
             f"Recipe {path} stands on {base}, which is neither beside it nor shipped.",
-            f"base: NAME, of a recipe beside it, or one of {', '.join(_shipped())}.",
+            f"base: NAME, of a recipe beside it, or one of {', '.join(shipped())}.",
         )
     return _laid_over(_read_on(found[0], (*above, path.resolve())), values)
 
 
-def _shipped() -> list[str]:
+def shipped() -> list[str]:
+    """Return the names of all recipes that are shipped, each with its dataset's: `mosi/dmmsa`."""
     folder = recipes_folder()
     return sorted(f"{p.parent.name}/{p.stem}" for p in folder.glob("*/*.yaml") if p.parent.name != "studies")
 

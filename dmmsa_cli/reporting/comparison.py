@@ -132,8 +132,10 @@ def interval_in_words(comparison: Comparison) -> str:
     than = second + "'s" if second.isalnum() else f"that of {second}"
     count, drawn = comparison.drawn
     few = "" if count >= FEW_DRAWN else ", too few to trust it"
-    seeds = len(common_seeds(comparison.first, comparison.second))
-    spread = f"sd over {seeds} seeds {main.seeds_sd:.4f}" if seeds > 1 else "one seed"
+    seeds = common_seeds(comparison.first, comparison.second)
+    alike = set(comparison.first.seeds) == set(comparison.second.seeds)  # else a table's rows are over other runs
+    which = "" if alike else f" that both have ({', '.join(map(str, seeds))})"
+    spread = f"sd over {len(seeds)} seeds{which} {main.seeds_sd:.4f}" if len(seeds) > 1 else f"one seed{which}"
     return (
         f"{comparison.first_label}'s MAE is {_relation(main.value)} {than} "
         f"(95 % interval over {count} {drawn}{few}: {_signed(main.low)} to {_signed(main.high)}; {spread})"

@@ -67,8 +67,12 @@ def emotions_of(metrics: Iterable[str]) -> tuple[str, ...]:
 EMOTIONS_LEGEND = "Emotions: accuracy, then weighted F1, of present against absent, over clips of which it is known."
 LEGEND = {
     "mosi": "Acc-2 and F1: negative / non-negative, then negative / positive (labels of 0 left out).",
-    "sims": "Predictions and labels clipped to the range first, as the field's code does.",
+    "sims": (
+        "Acc-2 and F1: up to 0, then above. Acc-3: up to -0.1, up to 0.1, above. Acc-5: up to -0.7, -0.1, 0.1, 0.7, "
+        "above (of a range of 1). Predictions and labels clipped to the range first, as the field's code does."
+    ),
 }
+CHOSEN_EPOCH = "Of each run: the epoch with the lowest validation MAE."
 
 _NAMES = {"mae": "MAE", "corr": "Corr", "has0": " (neg. / non-neg.)", "non0": " (neg. / pos.)"}
 

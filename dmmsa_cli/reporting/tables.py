@@ -24,7 +24,15 @@ from dmmsa_cli.reporting.missing import Robust, about_protocol, by_grid, rate_na
 from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.paper_tables import published_table
 from dmmsa_cli.reporting.published import load_published
-from dmmsa_cli.reporting.results import COLUMNS, EMOTIONS_LEGEND, LEGEND, Column, emotion_columns, emotions_of
+from dmmsa_cli.reporting.results import (
+    CHOSEN_EPOCH,
+    COLUMNS,
+    EMOTIONS_LEGEND,
+    LEGEND,
+    Column,
+    emotion_columns,
+    emotions_of,
+)
 from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.standing import about_departures, from_name, from_variant
@@ -300,6 +308,7 @@ def _own_table(
             *(about_control(systems) if legend is None else []),  # which is about the score
             *notes.about_marks(marked, among),
             *notes.about_spread(marked),
+            CHOSEN_EPOCH,
             *notes.about_data(systems),
             *notes.about_machines(marked),
             *notes.about_collapse(marked),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dmmsa_cli.data.videos import names_videos, video_of
+from dmmsa_cli.data.videos import names_videos, videos_of
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.reporting.bootstrap import LEVEL as OVER_VIDEOS
 from dmmsa_cli.reporting.bootstrap import Side, interval
@@ -69,7 +69,7 @@ def worths(table: Evaluation, level: float) -> Worths:
         for row in table.systems
         if row.predicted is not None
     )
-    videos = len(set(map(video_of, table.ids))) if names_videos(table.ids) else None
+    videos = len(set(videos_of(table.ids))) if names_videos(table.ids) else None
     return Worths(level, rows, " ".join(problems), scores, videos)
 
 
@@ -137,6 +137,6 @@ def _calibration(table: Evaluation, row: Row, scores: Scale) -> dict[str, float]
 
 def _over_videos(table: Evaluation, row: Row, scores: Scale) -> dict[str, tuple[float, float]]:
     assert row.predicted is not None  # the caller has looked
-    clips = pd.DataFrame({"id": table.ids, "video": [video_of(one) for one in table.ids], "y_true": table.labels})
+    clips = pd.DataFrame({"id": table.ids, "video": videos_of(table.ids), "y_true": table.labels})
     side = Side(clips, scores.clip(row.predicted.scores), scores)
     return {metric: interval(side, metric) for metric in side.statistics()} if clips["video"].nunique() > 1 else {}

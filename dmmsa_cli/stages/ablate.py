@@ -19,7 +19,15 @@ import torch
 
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import Inapplicable, Interrupted, InvalidInput, InvalidRecipe, RunMismatch, as_dmmsa_error
+from dmmsa_cli.errors import (
+    Inapplicable,
+    Interrupted,
+    InvalidInput,
+    InvalidRecipe,
+    RecipeMissing,
+    RunMismatch,
+    as_dmmsa_error,
+)
 from dmmsa_cli.experiments.experiment import Experiment, open_experiment
 from dmmsa_cli.experiments.studies import Study, Variant
 from dmmsa_cli.runtime import DeviceName
@@ -145,6 +153,10 @@ def _checked(job: Job) -> Experiment:
         check(experiment, job.variant.name, job.seed)
     except Inapplicable:
         raise
+    except RecipeMissing as error:
+        if isinstance(job.variant.recipe, dict):  # a partner that is not shipped for the dataset, of a variant of many
+            raise Inapplicable(error.what, error.remedy) from error
+        raise RecipeMissing(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     except InvalidRecipe as error:
         raise InvalidRecipe(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     except InvalidInput as error:

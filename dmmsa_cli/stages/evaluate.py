@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from dmmsa_cli.data.store import check_name
-from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing
+from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing, why_left_out
 from dmmsa_cli.experiments.identity import check_place
 from dmmsa_cli.experiments.reopen import reopen
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import Evaluated
 from dmmsa_cli.stages.systems import Systems
-from dmmsa_cli.training.run import RunFolder, by_seed
+from dmmsa_cli.training.run import RunFolder, finished_runs
 
 # --- which runs -----------------------------------------------------------------------------------------------------
 
@@ -39,25 +41,13 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
     return found
 
 
-def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
-    """Return the finished runs of fused models at or below some folders, each once."""
-    folders = {
-        path.parent.resolve(): path.parent  # a folder that two places lead to is one
-        for root in roots
-        for depth in range(5)  # from a run's own folder to one of runs of many datasets; links on the way are followed
-        for path in root.glob("*/" * depth + "summary.json")
-        if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
-    }
-    return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
-
-
 # --- evaluating -----------------------------------------------------------------------------------------------------
 
 
 def evaluate(
     runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto", ensemble: bool = False
 ) -> Evaluated:
-    """Evaluate finished runs one at a time, and write metrics.json and predictions into each.
+    """Evaluate finished runs one at a time, and write metrics.json and predictions into each that can be written.
 
     Predictions of the validation split are written too, where they are not there yet: intervals are made from them.
 
@@ -74,14 +64,18 @@ def evaluate(
     left_out: list[DmmsaError] = []
     measured: list[RunFolder] = []
     tables: dict[str, Systems] = {}
+    found_by_run: dict[Path, pd.DataFrame] = {}
     for run in runs:
         try:
             check_place(run)
-            with exclusive(run.path):  # no `fuse --force` replaces the weights meanwhile
+            with exclusive(run.path, reading=True):  # no `fuse --force` replaces the weights meanwhile
                 fused = reopen(run, data_dir=data_dir, device=device)
                 table = tables.setdefault(fused.experiment.dataset, Systems(fused.experiment.store, split, ensemble))
                 table.measure(fused)
                 measured.append(run)
-        except DmmsaError as error:
-            left_out.append(error)
-    return Evaluated([table.evaluation() for table in tables.values() if table.measured], left_out, measured)
+                found_by_run[run.path] = table.predictions_of_last()
+        except Exception as error:  # not only ours: a disk that is full, a file that may not be read
+            left_out.append(why_left_out(error))
+    read_only = [run.path for run in measured if not writable(run.path)]
+    found = [table.evaluation() for table in tables.values() if table.measured]
+    return Evaluated(found, left_out, measured, found_by_run, read_only)

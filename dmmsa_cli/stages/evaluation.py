@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dmmsa_cli.data.specs import DatasetSpec
@@ -76,6 +78,9 @@ class Evaluation:
     """Where its rows are those that the folds of a dataset test on: how many folds. None of the dataset's test split
     is among them."""
 
+    remarks: tuple[str, ...] = ()
+    """What decides how these numbers have to be read (`data/inspection.py`)."""
+
     @property
     def where(self) -> str:
         """Name the rows."""
@@ -95,6 +100,7 @@ class Evaluation:
             "split": self.split if self.folds is None else f"{self.folds} folds of train and valid",
             "rows": self.rows,
             "data_hash": self.data_hash,
+            "remarks": list(self.remarks),
             "systems": [
                 {
                     "system": system.title,
@@ -130,3 +136,7 @@ class Evaluated:
     """Why runs could not be evaluated; none of them stopped the others."""
     runs: list[RunFolder] = field(default_factory=list)
     """Those that could."""
+    tables_of_runs: dict[Path, pd.DataFrame] = field(default_factory=dict)
+    """y_true and y_pred of every clip, by the folder of the run."""
+    read_only: list[Path] = field(default_factory=list)
+    """Folders of runs that could not be written, so that nothing of what was found is kept there."""

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dmmsa_cli.data.folds import deal, fold_named, folds_of, open_dataset
-from dmmsa_cli.data.prediction_table import metrics_of_tables, read_predictions
+from dmmsa_cli.data.prediction_table import metrics_of_tables
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import DmmsaError, RunMissing
 from dmmsa_cli.experiments.identity import Identity, identity_in
 from dmmsa_cli.experiments.systems import system_titles
 from dmmsa_cli.metrics import Metrics, score
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.evaluate import evaluate, finished_runs
+from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.evaluation import PLAINEST, Evaluated, Evaluation, Row
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import RunFolder, finished_runs
 
 
 def evaluate_folds(
@@ -60,9 +61,9 @@ def evaluate_folds(
         data_hash=base.manifest.data_hash,
         source=base.manifest.source,
         notes={},
-        systems=[_training_mean(stores), *_rows(base, whole)],
+        systems=[_training_mean(stores), *_rows(base, whole, found.tables_of_runs)],
     )
-    return Evaluated([table], [*found.left_out, *lacking], found.runs)
+    return Evaluated([table], [*found.left_out, *lacking], found.runs, read_only=found.read_only)
 
 
 @dataclass
@@ -96,18 +97,18 @@ def _whole(runs: Sequence[RunFolder], folds: int) -> tuple[list[_OnFolds], list[
     return [one for one in found.values() if len(one.runs) == folds], lacking
 
 
-def _rows(store: Store, whole: Sequence[_OnFolds]) -> Iterator[Row]:
+def _rows(store: Store, whole: Sequence[_OnFolds], tables: Mapping[Path, pd.DataFrame]) -> Iterator[Row]:
     systems: Mapping[tuple[str, str], list[_OnFolds]] = defaultdict(list)
     for one in whole:
         systems[one.name, one.identity.across_folds].append(one)
     for title, seeds in zip(system_titles(list(systems.values())), systems.values(), strict=True):
         by_seed = sorted(seeds, key=lambda one: one.identity.seed)
-        yield Row(title, [_together(store, one) for one in by_seed], [one.identity.seed for one in by_seed])
+        yield Row(title, [_together(store, one, tables) for one in by_seed], [one.identity.seed for one in by_seed])
 
 
-def _together(store: Store, one: _OnFolds) -> Metrics:
-    tables = (read_predictions(run.path / "predictions.csv") for run in one.runs.values())
-    return metrics_of_tables(tables, metrics=store.spec.metrics, score_range=store.spec.score_range)
+def _together(store: Store, one: _OnFolds, tables: Mapping[Path, pd.DataFrame]) -> Metrics:
+    own = (tables[run.path] for run in one.runs.values())
+    return metrics_of_tables(own, metrics=store.spec.metrics, score_range=store.spec.score_range)
 
 
 def _training_mean(stores: Sequence[Store]) -> Row:

@@ -16,7 +16,7 @@ from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.columns import columns, head_values
 from dmmsa_cli.experiments.measure import predictions_of
 from dmmsa_cli.experiments.validation import kept_validation
-from dmmsa_cli.files import write_json
+from dmmsa_cli.files import writable, write_json
 from dmmsa_cli.metrics import Metrics, Scores, without_nan
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.training.inference import Predictions
@@ -30,12 +30,15 @@ def predictions_table(fused: Fused, split: str, predictions: Predictions) -> pd.
     rows = fused.experiment.store.split(split)
     return pd.DataFrame(
         {"id": rows.ids, "text": rows.texts, "y_true": rows.labels["y"], "y_pred": predictions.scores}
-        | columns(head_values(fused.objective.heads, predictions), probabilities=True)
+        | columns(head_values(fused.objective.heads, predictions))
     )
 
 
 def keep_validation(fused: Fused, model: nn.Module) -> Scores:
-    """Return a run's predictions of the validation split, (M,), as its folder keeps them; made where they are not."""
+    """Return a run's predictions of the validation split, (M,), as its folder keeps them; made where they are not.
+
+    A folder that can't be written keeps nothing.
+    """
     run, rows = fused.encoders.run, fused.experiment.store.split(VALIDATION)
     try:
         kept = kept_validation(run, weights=run.weights_hash())
@@ -44,7 +47,8 @@ def keep_validation(fused: Fused, model: nn.Module) -> Scores:
     except (RunMissing, RunMismatch):
         pass
     predictions = predictions_of(fused.experiment, model, fused.inputs.split(VALIDATION).whole())
-    _write_predictions(fused, VALIDATION, predictions)
+    if writable(run.path):
+        _write_predictions(fused, VALIDATION, predictions)
     return predictions.scores
 
 
@@ -52,6 +56,8 @@ def write_run(
     fused: Fused, split: str, metrics: dict[str, Metrics], predictions: Predictions, alone: Mapping[str, Scores]
 ) -> None:
     """Write what was found, and the hashes of the weights and data that it was found with; the caller holds the run.
+
+    Into a folder that can't be written nothing is.
 
     Args:
         fused: the run.
@@ -61,6 +67,8 @@ def write_run(
         alone: of each pretrained encoder, (N,), by the same names.
     """
     run = fused.encoders.run
+    if not writable(run.path):
+        return
     made_from = _write_predictions(fused, split, predictions, alone)
     if predictions.cosine is not None:
         cosine = predictions.cosine.round(6).tolist()

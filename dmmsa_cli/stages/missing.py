@@ -12,7 +12,7 @@ from dmmsa_cli.data.missing import Gaps
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.views import View
-from dmmsa_cli.errors import DmmsaError, InvalidInput
+from dmmsa_cli.errors import DmmsaError, InvalidInput, why_left_out
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.identity import Identity, check_place
 from dmmsa_cli.experiments.measure import metrics_of
@@ -20,7 +20,7 @@ from dmmsa_cli.experiments.missing import Incomplete, gaps_of_draw
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.experiments.robustness import FILE, Robustness, presences
 from dmmsa_cli.experiments.systems import by_system, system_titles
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
@@ -111,6 +111,8 @@ class MissingEvaluated:
     """One for each dataset."""
     left_out: list[DmmsaError]
     """Why runs could not be evaluated; none of them stopped the others."""
+    read_only: list[Path] = field(default_factory=list)
+    """Folders of runs that could not be written, so that nothing of what was found is kept there."""
 
 
 def evaluate_missing(
@@ -146,19 +148,21 @@ def evaluate_missing(
         raise InvalidInput(f"--draws {draws}: clips have to be corrupted once at least.", f"The protocol has {DRAWS}.")
     left_out: list[DmmsaError] = []
     tables: dict[str, _Table] = {}
+    read_only: list[Path] = []
     told = _Once(remark)
     for run in runs:
         try:
             check_place(run)
-            with exclusive(run.path):  # no `fuse --force` replaces the weights meanwhile
+            with exclusive(run.path, reading=True):  # no `fuse --force` replaces the weights meanwhile
                 fused = reopen(run, data_dir=data_dir, device=device)
                 table = tables.setdefault(fused.experiment.dataset, _Table(fused.experiment.store, split, draws))
                 name, identity = check_once(run, table.measured)
                 found = _measure(fused, rates, draws, split, told, on_pass)
                 table.add(_Measured(identity, name, found, _covers(fused, identity)), run)
-        except DmmsaError as error:
-            left_out.append(error)
-    return MissingEvaluated([table.table() for table in tables.values() if table.measured], left_out)
+                read_only += [] if writable(run.path) else [run.path]
+        except Exception as error:  # not only ours: a disk that is full, a file that may not be read
+            left_out.append(why_left_out(error))
+    return MissingEvaluated([table.table() for table in tables.values() if table.measured], left_out, read_only)
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -253,9 +257,10 @@ class _Table:
     measured: list[_Measured] = field(default_factory=list)
 
     def add(self, one: _Measured, run: RunFolder) -> None:
-        """Keep what was found of a run, and write it into its folder; the caller holds it."""
+        """Keep what was found of a run, and write it into its folder where that can be; the caller holds it."""
         made_from = {"weights": run.weights_hash(), "data": self.store.manifest.data_hash}
-        add_to(run.path / FILE, {self.split: one.found.to_json()}, {self.split: made_from})
+        if writable(run.path):
+            add_to(run.path / FILE, {self.split: one.found.to_json()}, {self.split: made_from})
         self.measured.append(one)
 
     def table(self) -> MissingTable:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dmmsa_cli.data.features import Features, read_features
+from dmmsa_cli.data.inspection import inspect
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.build import Fused
-from dmmsa_cli.experiments.columns import HeadValues, class_columns, columns, head_values, mean_scores, mean_values
+from dmmsa_cli.experiments.columns import HeadValues, head_values, mean_scores, mean_values
 from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.experiments.measure import predictions_of
-from dmmsa_cli.experiments.reopen import reopen
+from dmmsa_cli.experiments.reopen import not_finished, reopen
 from dmmsa_cli.experiments.validation import kept_validation
+from dmmsa_cli.experiments.wording import in_words, probability_columns
 from dmmsa_cli.metrics import Scores
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.training.run import RunFolder
@@ -36,6 +38,17 @@ class Wanted:
     """Of intervals, `y_low` and `y_high`; none without."""
     probabilities: bool = False
     """Whether each class of a classification has a column."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sequences of a modality that are longer than the run's positions, of which the rest is not looked at."""
+
+    clips: int
+    longest: int
+    """Frames that the longest of them has."""
+    limit: int
+    """Frames that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class PredictReport:
     """Which runs' mean they are: dataset, recipe, variant and seed of each."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What was repaired in the features, and how often."""
-    cut: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, Cut] = field(default_factory=dict)
     """Sequences that were longer than a run has positions, by modality."""
     warnings: tuple[str, ...] = ()
     """What the reader should know of the file: labels that can't be used, characters that were replaced, ids that do
@@ -90,12 +103,12 @@ def predict(
         RunMissing, RunMismatch: runs can't be used, are not of one dataset, or do not hold what intervals need.
     """
     several = _open(runs, data_dir, device)
-    features = read_features(source, replace(several.first.experiment.store.spec, split_sizes=None))
+    features = read_features(source, several.first.experiment.store.spec, split)
     for fused in several.fused:
         _check_modalities(fused.experiment, features, source, fused.encoders.run)
-    splits = _chosen(features, split, source)
+    splits = features.splits
     table, classes = _predicted(several, splits, wanted or Wanted())
-    write_predictions(out, table)
+    write_predictions(out, table, mark=True)
     return PredictReport(
         rows={name: len(rows) for name, rows in splits.items()},
         table=table,
@@ -104,7 +117,7 @@ def predict(
         runs=several.names,
         repairs=features.repairs,
         cut=_cut(several, splits),
-        warnings=(*features.layout.warnings, *_no_context(several, splits)),
+        warnings=(*features.layout.warnings, *_remarks(several, splits), *_no_context(several, splits)),
     )
 
 
@@ -136,14 +149,14 @@ def predict_texts(
         _check_words_alone(fused)
     table, classes = _predicted(several, {texts.name: texts}, wanted or Wanted())
     if out is not None:
-        write_predictions(out, table)
+        write_predictions(out, table, mark=True)
     return PredictReport(
         rows={texts.name: len(texts)},
         table=table,
         probabilities=classes,
         out=out,
         runs=several.names,
-        warnings=_no_context(several, {texts.name: texts}),
+        warnings=(*_remarks(several, {texts.name: texts}), *_no_context(several, {texts.name: texts})),
     )
 
 
@@ -163,8 +176,13 @@ class _Several:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Dataset, recipe, variant and seed of each: the last four parts of its folder's path."""
-        return tuple("/".join(fused.encoders.run.path.resolve().parts[-4:]) for fused in self.fused)
+        """Dataset, recipe, variant and seed of each, as in the path of its folder before it was exported."""
+        return tuple(_name(fused.encoders.run) for fused in self.fused)
+
+
+def _name(run: RunFolder) -> str:
+    facts = run.environment
+    return f"{facts['dataset']}/{facts['recipe']}/{facts['variant']}/seed-{facts['seed']}"
 
 
 def _open(runs: Sequence[RunFolder], data_dir: Path, device: DeviceName) -> _Several:
@@ -177,6 +195,9 @@ def _open(runs: Sequence[RunFolder], data_dir: Path, device: DeviceName) -> _Sev
     twice = [run for place, run in enumerate(runs) if paths[place] in paths[:place]]
     if twice:
         raise RunMismatch(f"{twice[0].path} is named twice.", "Name each run once.")
+    for run in runs:
+        if not run.finished:
+            raise not_finished(run)
     first, *others = runs
     for other in others:
         _check_alike(first, other)
@@ -203,20 +224,23 @@ def _predicted(several: _Several, splits: Mapping[str, Split], wanted: Wanted) -
     One run's model goes over all splits after the other, so that no two are in memory.
     """
     distance = None if wanted.level is None else _distance(several, wanted.level)
+    spec = several.first.experiment.store.spec
     by_run = [_one_run(fused, splits) for fused in several.fused]
     tables, classes = [], tuple[str, ...]()
     for name, rows in splits.items():
         scores = mean_scores([said[name][0] for said in by_run])
         values = mean_values([said[name][1] for said in by_run])
-        classes = class_columns(values) if wanted.probabilities else ()
-        table = pd.DataFrame({"split": [name] * len(rows), "id": rows.ids, "text": rows.texts, "y_pred": scores})
-        if distance is not None:
-            table["y_low"], table["y_high"] = interval(scores, distance, _range(several))
+        classes = probability_columns(values, spec) if wanted.probabilities else ()
+        table = pd.DataFrame({"split": [name] * len(rows), "id": rows.ids, "text": rows.texts})
         if "y" in rows.labels:
             table["y_true"] = rows.labels["y"]
+        table["y_pred"] = scores
+        if distance is not None:
+            table["y_low"], table["y_high"] = interval(scores, distance, _range(several))
+        table = table.assign(**in_words(scores, values, spec, probabilities=wanted.probabilities))
         if len(several.fused) > 1:
             table["runs"], table["mean_of"] = len(several.fused), " ".join(several.names)
-        tables.append(table.assign(**columns(values, probabilities=wanted.probabilities)))
+        tables.append(table)
     if wanted.probabilities and not classes:
         several_have = "the runs have no classes in common" if len(several.fused) > 1 else "the run tells no classes"
         raise InvalidInput(f"--probabilities: {several_have}.", "Leave it out, or name runs that learned MSC.")
@@ -267,14 +291,6 @@ def _check_words_alone(fused: Fused) -> None:
         )
 
 
-def _chosen(features: Features, split: str | None, source: Path) -> dict[str, Split]:
-    if split is None:
-        return features.splits
-    if split not in features.splits:
-        raise InvalidInput(f"{source} has no split {split}.", f"It has {', '.join(features.splits)}.")
-    return {split: features.splits[split]}
-
-
 def _check_modalities(experiment: Experiment, features: Features, source: Path, run: RunFolder) -> None:
     """Hold the file's modalities and widths against the run's, and name every difference."""
     layout, manifest = features.layout, experiment.store.manifest
@@ -296,6 +312,15 @@ def _check_modalities(experiment: Experiment, features: Features, source: Path, 
         )
 
 
+def _remarks(several: _Several, splits: Mapping[str, Split]) -> list[str]:
+    """Say what is odd about the clips, in what a run reads of them."""
+    experiments = [fused.experiment for fused in several.fused]
+    widths = {m for one in experiments for m in one.modalities if not (m == "t" and one.has_text_encoder)}
+    ordered = [m for m in MODALITY_NAMES if m in widths]
+    words = any(one.has_text_encoder for one in experiments)
+    return [remark.text for remark in inspect(splits, ordered, transcripts=words)]
+
+
 def _no_context(several: _Several, splits: Mapping[str, Split]) -> tuple[str, ...]:
     """Say, once for all runs, which clips of a file have no others around them."""
     ids = [name for rows in splits.values() for name in rows.ids]
@@ -303,13 +328,14 @@ def _no_context(several: _Several, splits: Mapping[str, Split]) -> tuple[str, ..
     return tuple(found)
 
 
-def _cut(several: _Several, splits: Mapping[str, Split]) -> dict[str, int]:
+def _cut(several: _Several, splits: Mapping[str, Split]) -> dict[str, Cut]:
     experiment = several.first.experiment
-    longest = experiment.store.manifest.longest
     modalities = {m for fused in several.fused for m in fused.experiment.modalities if m != "t"}
-    counts = {
-        m: sum(int(np.sum(rows.lengths(m) > max(1, longest[m]))) for rows in splits.values())
-        for m in MODALITY_NAMES
-        if m in modalities
-    }
-    return {m: count for m, count in counts.items() if count}
+    found: dict[str, Cut] = {}
+    for m in (name for name in MODALITY_NAMES if name in modalities):
+        limit = max(1, experiment.store.manifest.longest[m])
+        lengths = np.concatenate([rows.lengths(m) for rows in splits.values()])
+        clips = int(np.sum(lengths > limit))
+        if clips:
+            found[m] = Cut(clips, int(lengths.max()), limit)
+    return found

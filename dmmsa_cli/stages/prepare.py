@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dmmsa_cli import files
-from dmmsa_cli.data import sources, summary, toy, unpickling, validation
-from dmmsa_cli.data.manifest import Manifest
+from dmmsa_cli.data import inspection, sources, summary, toy, unpickling
+from dmmsa_cli.data.layouts import Recognised, checked, recognise
+from dmmsa_cli.data.manifest import VIDEO_FORM, Manifest
 from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.specs import (
     ALIGNED,
     DRIVE_FOLDER,
     SPECS,
+    SPLITS,
     DatasetSpec,
     load_spec,
 )
+from dmmsa_cli.data.splitting import Shares, deal_out
 from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
+from dmmsa_cli.data.videos import form_of
 from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
-from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidInput, StoreMismatch
+from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidDataset, InvalidInput, StoreMismatch
 from dmmsa_cli.places import RUNS
 
 ANY_HASH = "any"
+PUBLISHED = "the published file"
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def prepare(
     sha256: str | None = None,
     emotions_from: str | None = None,
     recipe: str | None = None,
+    shares: Shares | None = None,
     runs_dir: Path = RUNS,
     progress: OnProgress = silent,
 ) -> PrepareReport:
@@ -80,16 +86,17 @@ def prepare(
         emotions_from: a prepared dataset whose emotions its training clips take, each those of the nearest transcript
             of the same polarity; what there was before stays as it is.
         recipe: whose text encoder says what is near; none takes the dataset's `dmmsa`.
+        shares: how a file without splits is dealt out.
         runs_dir: where runs lie, and the encoders that are made for them.
         progress: called with what is being done, how far, and out of how much.
 
     Raises:
         DmmsaError: whatever is wrong with the arguments, the way to the file, the file, the store or the disk.
     """
-    _check_arguments(name, source, sha256, emotions_from, recipe)
+    _check_arguments(name, source, sha256, emotions_from, recipe, shares)
     folder = dataset_folder(data_dir, name + ALIGNED if aligned else name)
     spec = _spec(name, folder, spec_file, aligned)
-    way = _way(spec, source, sha256)
+    way = _dealt_out(_way(spec, source, sha256), shares)
     if emotions_from is not None:
         _look_at_origin(dataset_folder(data_dir, emotions_from), recipe, spec)
     written = force or _present(folder, way, spec, progress) is None
@@ -103,7 +110,12 @@ def prepare(
 
 
 def _check_arguments(
-    name: str, source: str | None, sha256: str | None, emotions_from: str | None, recipe: str | None
+    name: str,
+    source: str | None,
+    sha256: str | None,
+    emotions_from: str | None,
+    recipe: str | None,
+    shares: Shares | None,
 ) -> None:
     check_name(name)
     if sha256 is not None and sha256 != ANY_HASH and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
@@ -112,6 +124,8 @@ def _check_arguments(
         raise InvalidInput("--recipe says which text encoder --emotions-from uses.", "Add --emotions-from DATASET.")
     if sha256 is not None and source is None:
         raise InvalidInput("--sha256 belongs to a file given with --from.", "Add --from FILE or URL.")
+    if shares is not None and source is None:
+        raise InvalidInput("--split deals out a file given with --from.", "Add --from FILE or URL.")
 
 
 def _spec(name: str, folder: Path, spec_file: Path | None, aligned: bool) -> DatasetSpec:
@@ -148,9 +162,9 @@ def _spec_of_store(name: str, folder: Path) -> DatasetSpec:
 
 @dataclass(frozen=True)
 class _Obtained:
-    """Splits as unpickled or made, the manifest's record of where they came from, and its other notes."""
+    """Splits as recognised or made, the manifest's record of where they came from, and its other notes."""
 
-    raw: Any
+    found: Recognised
     source: dict[str, Any]
     notes: dict[str, Any]
 
@@ -182,6 +196,32 @@ def _way(spec: DatasetSpec, source: str | None, sha256: str | None) -> _Way:
     return _local_file(spec, Path(source).expanduser().resolve(), sha256)
 
 
+def _dealt_out(way: _Way, shares: Shares | None) -> _Way:
+    """Return a way to the same file in three splits, where these are wanted."""
+    if shares is None:
+
+        def as_it_is(recorded: dict[str, Any], progress: OnProgress) -> bool:
+            return ("split" not in recorded or way.name == PUBLISHED) and way.same(recorded, progress)
+
+        return replace(way, same=as_it_is)
+
+    def same(recorded: dict[str, Any], progress: OnProgress) -> bool:
+        return recorded.items() >= shares.record().items() and way.same(recorded, progress)
+
+    def obtain(into: Path, progress: OnProgress) -> _Obtained:
+        obtained = way.obtain(into, progress)
+        if not obtained.found.without_splits:
+            raise InvalidInput(f"--split: {way.name} has splits of its own.", "Leave --split out.")
+        obtained.found.splits = deal_out(obtained.found.splits, shares)
+        return replace(obtained, source=obtained.source | shares.record())
+
+    return _Way(f"{way.name} ({_shares_in_words(shares.record())})", way.look, same, obtain)
+
+
+def _shares_in_words(record: Mapping[str, Any]) -> str:
+    return f"--split {record['split']} --by {record['by']} --split-seed {record['split_seed']}"
+
+
 def _generated(spec: DatasetSpec, source: str | None) -> _Way:
     if source is not None:
         raise InvalidInput(f"{spec.name} is made by a generator, not read from a file.", "Leave out --from.")
@@ -189,7 +229,7 @@ def _generated(spec: DatasetSpec, source: str | None) -> _Way:
 
     def obtain(into: Path, progress: OnProgress) -> _Obtained:
         raw, notes = toy.generate()
-        return _Obtained(raw, record, notes)
+        return _Obtained(Recognised(raw), record, notes)
 
     name = f"version {toy.VERSION} of the generator"
     return _Way(name, _nothing, lambda recorded, _: recorded == record, obtain)
@@ -210,7 +250,7 @@ def _published(spec: DatasetSpec) -> _Way:
         return _read(fetched, spec, {"url": link, "inside": spec.source.path}, progress)
 
     # Whoever names no source takes what is there.
-    return _Way("the published file", look, lambda recorded, _: True, obtain)
+    return _Way(PUBLISHED, look, lambda recorded, _: True, obtain)
 
 
 def _address(spec: DatasetSpec, url: str, sha256: str | None) -> _Way:
@@ -264,9 +304,9 @@ def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], pr
     published = spec.source is not None and fetched.sha256 == spec.source.sha256
     record = where | _identity(fetched.path) | {"sha256": fetched.sha256, "published": published}
     progress("read", 0, None)
-    raw = unpickling.load(fetched.path)
+    found = recognise(unpickling.load(fetched.path))
     progress("read", 1, 1)
-    return _Obtained(raw, record, {})
+    return _Obtained(found, record, {})
 
 
 # --- the store --------------------------------------------------------------------------------------------------
@@ -286,6 +326,7 @@ def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -
     if not way.same(store.manifest.source, progress):
         held = store.manifest.source
         origin = held.get("url") or held.get("path") or f"version {held.get('version')} of the generator"
+        origin += f" ({_shares_in_words(held)})" if "split" in held else ""
         raise StoreMismatch(f"{folder} holds what was prepared from {origin}, not from {way.name}.", anew)
     if store.spec != spec:
         raise StoreMismatch(f"{folder} was prepared under another description of {spec.name}.", anew)
@@ -294,12 +335,15 @@ def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -
 
 def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress: OnProgress) -> None:
     obtained = way.obtain(downloads, progress)
-    layout = validation.check(obtained.raw, spec)
+    if obtained.found.without_splits:
+        raise InvalidDataset("The file has no splits.", "Deal it out: --split 0.7,0.1,0.2 (of videos; --by clip).")
+    layout = checked(obtained.found, spec)
     warnings = list(layout.warnings)
     if spec.source is not None and not obtained.source["published"]:
         warnings.append(f"Not the field's published file: SHA-256 {obtained.source['sha256'][:12]}...")
-    notes = obtained.notes | {"warnings": warnings}
-    write_store(folder, obtained.raw, layout, obtained.source, notes=notes, progress=progress)
+    ids = [str(name) for split in obtained.found.splits.values() for name in split["id"]]
+    notes = obtained.notes | {"warnings": warnings, VIDEO_FORM: form_of(ids)}
+    write_store(folder, obtained.found.splits, layout, obtained.source, notes=notes, progress=progress)
 
 
 def _look_at_origin(folder: Path, recipe: str | None, spec: DatasetSpec) -> None:
@@ -335,11 +379,20 @@ def _take_emotions(
     return True
 
 
+def _noted(manifest: Manifest) -> list[str]:
+    """Return the warnings that a store keeps; of split sizes those of an earlier version, which are looked at anew."""
+    warnings: list[str] = manifest.notes.get("warnings", [])
+    return [line for line in warnings if not line.startswith("The split sizes are not the published ones")]
+
+
 def _report(store: Store, *, written: bool) -> PrepareReport:
+    manifest = store.manifest
+    splits = {name: store.split(name) for name in SPLITS}
+    remarks = inspection.inspect_dataset(splits, store.spec, manifest.widths, transcripts=manifest.transcripts)
     return PrepareReport(
         store=store,
         written=written,
-        warnings=tuple(store.manifest.notes.get("warnings", ())),
+        warnings=(*_noted(manifest), *(remark.text for remark in remarks)),
         histogram=summary.histogram_of(store),
         lengths=summary.lengths_of(store),
         emotions=summary.emotions_of(store),

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from dmmsa_cli.data.specs import MODALITY_NAMES
+from dmmsa_cli.data.inspection import Remark, decisive
+from dmmsa_cli.data.specs import MODALITY_NAMES, SPLITS
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import RunMismatch
@@ -108,6 +110,11 @@ class Systems:
             )
         )
 
+    def predictions_of_last(self) -> pd.DataFrame:
+        """Return labels and predictions, y_true and y_pred, of the run that was measured last."""
+        labels = self.store.split(self.split).labels["y"]
+        return pd.DataFrame({"y_true": labels, "y_pred": self.measured[-1].scores})
+
     def evaluation(self) -> Evaluation:
         """Put the table together."""
         manifest = self.store.manifest
@@ -123,8 +130,14 @@ class Systems:
             labels=self.store.split(self.split).labels["y"],
             validation_labels=self.store.split(VALIDATION).labels["y"],
             emotions=manifest.emotions,
+            remarks=tuple(remark.text for remark in self._remarks() if remark.decides),
             systems=[self._training_mean(), *self._encoders_alone(systems), *self._fused(systems)],
         )
+
+    def _remarks(self) -> list[Remark]:
+        store = self.store
+        splits = {name: store.split(name) for name in SPLITS}
+        return decisive(splits, store.spec, transcripts=store.manifest.transcripts)
 
     def _score(self, predictions: Predictions, heads: Mapping[str, Head] | None = None) -> Metrics:
         return metrics_of_predictions(self.store, predictions, self._labels, heads)

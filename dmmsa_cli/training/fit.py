@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dmmsa_cli.data.views import EpochBatches
-from dmmsa_cli.errors import Interrupted, RunMismatch
+from dmmsa_cli.errors import Interrupted, RunMismatch, is_out_of_memory
 from dmmsa_cli.metrics import without_nan
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder
@@ -168,6 +168,8 @@ def _resume(state: Training, run: RunFolder, identity: str) -> Progress:
         state.load(checkpoint.tensors, checkpoint.facts["counters"])
         progress = Progress(**checkpoint.facts["progress"])
     except (KeyError, RuntimeError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise RunMismatch(
             f"The checkpoint in {run.path} does not fit its recipe: {error}", "Replace the run with --force."
         ) from error

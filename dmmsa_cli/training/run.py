@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dmmsa_cli.errors import RunMismatch, RunMissing
+from dmmsa_cli.errors import RunMismatch, RunMissing, is_out_of_memory
 from dmmsa_cli.files import atomic_path, content_hash, write_json, write_text
 from dmmsa_cli.plain import from_json, from_yaml, read_json
 
@@ -165,6 +165,8 @@ class RunFolder:
         try:
             model.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise RunMismatch(f"{path} does not fit the run's recipe: {_first_lines(error)}", _AGAIN) from error
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -201,6 +203,18 @@ def by_seed(folder: Path) -> tuple[str, int]:
     """Return a key that sorts folders of runs by where they lie, and then by their seeds as numbers."""
     number = folder.name.removeprefix("seed-")
     return str(folder.parent), int(number) if number.isdigit() else 0
+
+
+def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
+    """Return the finished runs of fused models at or below some folders, each once."""
+    folders = {
+        path.parent.resolve(): path.parent  # a folder that two places lead to is one
+        for root in roots
+        for depth in range(5)  # from a run's own folder to one of runs of many datasets; links on the way are followed
+        for path in root.glob("*/" * depth + "summary.json")
+        if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
+    }
+    return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
 
 
 _AGAIN = "Run it again with --force, which replaces it."

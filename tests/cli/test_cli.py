@@ -3,18 +3,21 @@
 import inspect
 import json
 import os
+import pickle
 import re
+import shlex
 import subprocess
 import sys
 import time
 
 import pytest
+import yaml
 
 from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.options import spread_lists
 from dmmsa_cli.uncertainty import LEVEL
 
-COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report"]
+COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report", "list", "export"]
 
 
 def dmmsa(*arguments, cwd=None, **environment):
@@ -96,6 +99,52 @@ def test_fuse_prints_a_line_an_epoch_and_what_comes_next(trained):
     assert (cwd / "runs/mini/micro/full/seed-12/summary.json").exists()
 
 
+def test_what_is_changed_most_often_has_options_of_its_own(trained, prepared, micro):
+    cwd, _ = trained
+    places = ("--dataset", "mini", "--recipe", micro, "--seed", "1", "--data-dir", prepared, "--device", "cpu")
+    more = ("--epochs", "2", "--learning-rate", "0.002", "--batch-size", "7", "--threads", "1")
+    unnamed = dmmsa("fuse", *places, *more, cwd=cwd)
+    assert unnamed.returncode == 1
+    assert "Add --name NAME." in unnamed.stderr
+    done = dmmsa("fuse", *places, *more, "--name", "short", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    run = cwd / "runs/mini/micro/short/seed-1"
+    fusion = yaml.safe_load((run / "recipe.yaml").read_text())["fusion"]
+    assert (fusion["epochs"], fusion["learning_rate"], fusion["batch_size"]) == (2, 0.002, 7)
+    assert json.loads((run / "environment.json").read_text())["threads"] == 1
+    before = set(cwd.glob("runs/mini/encoders/vision-*"))
+    places = [part for part in places if part not in ("--seed", "1")]
+    done = dmmsa("pretrain-unimodal", *places, "--modality", "v", "--epochs", "1", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    (made,) = set(cwd.glob("runs/mini/encoders/vision-*")) - before
+    assert yaml.safe_load((made / "recipe.yaml").read_text())["schedule"]["epochs"] == 1
+
+
+def test_what_is_there_is_listed(trained, prepared):
+    cwd, _ = trained
+    told = dmmsa("list", "--data-dir", prepared, cwd=cwd).stdout
+    assert re.search(r"mini +\d+ +24 +24 +text, vision, audio", told)
+    assert "data of one's own" in told
+    assert re.search(r"mini/micro/full +seed 1 12", told)
+    told = dmmsa("list", "recipes", "--dataset", "toy", cwd=cwd).stdout
+    assert re.search(r"toy/dmmsa +DMMSA on the synthetic corpus", told)
+
+
+def test_a_run_is_exported_and_used_without_anything_else(trained, prepared, tmp_path, corpus):
+    cwd, _ = trained
+    run = "runs/mini/micro/full/seed-1"
+    done = dmmsa("export", run, "--out", tmp_path / "a model", "--data-dir", prepared, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    command = re.search(r"Next: (dmmsa predict .*) --from FILE.pkl --out predictions.csv", done.stdout)
+    clips = {key: value[:2] for key, value in corpus["test"].items()}
+    (tmp_path / "clips.pkl").write_bytes(pickle.dumps(clips))
+    arguments = [*shlex.split(command[1])[1:], "--from", "clips.pkl", "--out", "p.csv"]
+    done = dmmsa(*arguments, cwd=tmp_path, HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert "p.csv: predictions for 2 clips" in done.stdout
+    assert re.search(r"-?\d\.\d\d +(negative|neutral|positive) ", done.stdout)
+
+
 @pytest.fixture(scope="module")
 def evaluated(trained, prepared):
     """The same folder with the run evaluated, and what that printed."""
@@ -145,7 +194,7 @@ def test_words_alone_are_printed_with_their_scores(prepared, micro, tmp_path):
     head, *lines = done.stdout.splitlines()
     assert head.split() == ["score", "50", "%", "text"]
     for shown, text in zip(lines, ("what a [bold] film", "no :smile:"), strict=True):
-        assert re.fullmatch(rf" *-?\d\.\d\d +\[-?\d\.\d\d, -?\d\.\d\d\] +{re.escape(text)} *", shown)
+        assert re.fullmatch(rf" *-?\d\.\d\d +\w+ +\[-?\d\.\d\d, -?\d\.\d\d\] +{re.escape(text)} *", shown)
 
 
 def test_predictions_of_its_own_are_scored(evaluated, prepared):
@@ -180,7 +229,7 @@ ERRORS = {
     "a run that is not there": (["evaluate", "nothing"], ["There is no finished run in", "nothing"]),
     "an encoder that can't be had": (
         ["fuse", "--dataset", "mini", "--seed", "1"],
-        ["bert-base-uncased", "Ways out", "text.source=tiny"],
+        ["bert-base-uncased", "Ways out", "--recipe default/tiny"],
     ),
     "a device that is not there": (
         ["fuse", "--dataset", "mini", "--recipe", "MICRO", "--device", "mps"],

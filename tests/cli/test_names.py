@@ -24,6 +24,7 @@ from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.reporting.worth import Worth, Worths
 from dmmsa_cli.stages.ablate import Outcome, Step
 from dmmsa_cli.stages.missing import MissingTable, RobustSystem
+from dmmsa_cli.stages.predict import Cut
 from dmmsa_cli.training.loop import EpochEnd
 from dmmsa_cli.uncertainty import Coverage
 
@@ -51,7 +52,7 @@ def print_evaluation(name):
     ]
     spec = DatasetSpec(name=name, score_range=3.0)
     table = SimpleNamespace(
-        spec=spec, split=name, where=name, folds=None, rows=3, systems=rows, notes={}, data_hash="0"
+        spec=spec, split=name, where=name, folds=None, rows=3, systems=rows, notes={}, remarks=(name,), data_hash="0"
     )
     covered = Coverage(0.9, 0.9, 1.0, 0.9, 0.8, (0.5,) * 7, (1,) * 7)
     worth = tuple(Worth(row, covered, {name: 0.1}, {"mae": (0.1, 0.2)}) for row in rows)
@@ -74,14 +75,22 @@ def print_scored_predictions(name, monkeypatch):
 
 
 def print_prediction(name, monkeypatch):
-    found = {"warnings": [name], "repairs": {name: 1}, "cut": {"a": 2}, "rows": {name: 3}, "runs": (name, name)}
-    done = SimpleNamespace(out=Path(name), **found)
+    found = {
+        "warnings": [name],
+        "repairs": {name: 1},
+        "cut": {"a": Cut(clips=2, longest=30, limit=20)},
+        "rows": {name: 3},
+        "runs": (name, name),
+    }
+    table = pd.DataFrame({"y_pred": [0.5] * 11, "text": name, "polarity": "positive"})
+    done = SimpleNamespace(out=Path(name), table=table, **found)
     monkeypatch.setattr("dmmsa_cli.stages.predict.predict", lambda *_, **__: done)
     predict.predict([Path("run")], Path("x.pkl"), out=Path("out.csv"), device=options.Device.cpu, data_dir=Path("data"))
 
 
 def print_words(name, monkeypatch):
     table = pd.DataFrame({"y_pred": [0.5], "y_low": [0.0], "y_high": [1.0], name: [0.25], "text": [name]})
+    table["polarity"] = "positive"
     found = {"warnings": [name], "repairs": {}, "cut": {}, "rows": {"all": 1}, "runs": ("one",), "out": None}
     done = SimpleNamespace(table=table, probabilities=(name,), **found)
     monkeypatch.setattr("dmmsa_cli.stages.predict.predict_texts", lambda *_, **__: done)
@@ -154,11 +163,12 @@ def print_training(name):
     progress = SimpleNamespace(log=[line], best_mae=0.5, best_epoch=1)
     view.training(name, 4)(EpochEnd(**line, tally={}, learning_rate=0.1), progress)
     view.console.print(view._draw(name, 1.0, 4, progress))
-    manifest = SimpleNamespace(source={"path": f"x/{name}"}, data_hash="0" * 64)
+    manifest = SimpleNamespace(source={"path": f"x/{name}"}, data_hash="0" * 64, rows={"train": 2})
     store = SimpleNamespace(manifest=manifest, spec=DatasetSpec(name=name, score_range=3.0))
     device = SimpleNamespace(type="cpu")
     facts = {"modalities": "tva", "name": name, "device": device, "precision": "float32", "context": ContextOptions()}
-    view.say(data_note(SimpleNamespace(store=store, **facts)))
+    recipe = SimpleNamespace(data=SimpleNamespace(fraction=1.0), base_seed=1)
+    view.say(data_note(SimpleNamespace(store=store, recipe=recipe, encoder_seed=lambda seed: seed, **facts)))
 
 
 def print_report(name, monkeypatch):
@@ -222,4 +232,4 @@ def test_predict_says_all_that_it_has_to_say(monkeypatch, capsys):
     print_prediction("this", monkeypatch)
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == ["! this", "repaired: this (1)"]
-    assert len(said) == 5  # what was cut, whose mean it is, and where it lies
+    assert len(said) == 6  # what was cut (two lines), whose mean it is, and where it lies

@@ -67,6 +67,14 @@ def test_one_awkward_clip_among_others(tmp_path, text):
     assert read["id"].tolist() == ["a", "b" + text, "c"]
 
 
+def test_a_table_for_people_begins_with_the_mark_by_which_a_spreadsheet_knows_utf_8(tmp_path):
+    content = table(["a"], ["电影"], [0.5], [1e-30])
+    for mark in (False, True):
+        write_predictions(tmp_path / "p.csv", content, mark=mark)
+        assert (tmp_path / "p.csv").read_bytes().startswith(b"\xef\xbb\xbfid,text,") == mark
+        assert pd.read_csv(tmp_path / "p.csv", dtype=dict.fromkeys(["y_true", "y_pred"], np.float32)).equals(content)
+
+
 def test_the_sign_of_a_zero_is_kept(tmp_path):
     write_predictions(tmp_path / "p.csv", table(["a"], ["b"], [-0.0], [0.0], uni_T_s=np.float32([-0.0])))
     read = read_predictions(tmp_path / "p.csv")
@@ -92,7 +100,7 @@ def test_other_readers_see_the_same_but_for_the_apostrophe(tmp_path):
     rows = list(csv.reader(io.StringIO((tmp_path / "p.csv").read_text(encoding="utf-8"))))
     assert rows == [
         ["id", "text", "y_true", "y_pred"],
-        ["'-a", texts[0], "1", "-0.100000001"],
+        ["'-a", texts[0], "1", "-0.1"],
         ["b", "'=1+1", "2", "2"],
         ["007", "'Cause", "3", "3"],
     ]

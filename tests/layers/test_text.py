@@ -259,7 +259,7 @@ def test_a_damaged_configuration_is_refused_in_words(tmp_path, config):
 def test_a_folder_that_is_not_there_is_named(name):
     with pytest.raises(EncoderUnavailable, match="There is no folder") as refused:
         find_encoder(name)
-    assert "--set text.source=tiny" in str(refused.value)
+    assert "--recipe default/tiny" in str(refused.value)
 
 
 def test_a_local_folder_is_taken_as_it_is(encoder_folder):
@@ -376,7 +376,7 @@ def test_an_encoder_is_fetched_once_and_then_found_offline(hub, encoder_folder, 
 def assert_ways_out(process, name):
     assert process.returncode == 3, process.stderr
     assert f"The text encoder {name} is not on this machine and can't be fetched from the hub" in process.stdout
-    for way in ("text.encoder=", "text.source=features", "minilm", "text.source=tiny", "HF_ENDPOINT"):
+    for way in ("text.encoder=", "text.source=features", "default/minilm", "default/tiny", "HF_ENDPOINT"):
         assert way in process.stdout
     assert "Traceback" not in process.stderr
 

@@ -222,7 +222,15 @@ def test_only_seeds_that_both_have_are_used(tmp_path):
     found = only(tmp_path)
     first, second = ({run.seed: run.metrics["mae"] for run in one.runs} for one in (found.first, found.second))
     assert found.differences["mae"].value == pytest.approx(np.mean([first[s] - second[s] for s in (12, 123)]))
-    assert f"sd over 2 seeds {found.differences['mae'].seeds_sd:.4f}" in found.sentence
+    assert f"sd over 2 seeds that both have (12, 123) {found.differences['mae'].seeds_sd:.4f}" in found.sentence
+
+
+def test_a_single_seed_that_both_have_is_named(tmp_path):
+    """The table's row of the first is over two."""
+    for seed in (1, 12):
+        write_run(tmp_path, seed=seed)
+    write_run(tmp_path, seed=12, variant="no-msc", changes=NO_MSC)
+    assert "; one seed that both have (12)): " in only(tmp_path).sentence
 
 
 def _without_a_seed_in_common(folder):

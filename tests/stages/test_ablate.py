@@ -13,7 +13,7 @@ import yaml
 
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe
-from dmmsa_cli.experiments.recipes import find_recipe, load_recipe
+from dmmsa_cli.experiments.recipes import find_recipe, load_recipe, name_of, recipes_folder
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job, start_method
@@ -214,9 +214,39 @@ def test_a_recipe_that_is_a_file_has_its_partner_beside_it_and_a_study_its_files
     assert variant.recipe_beside(f"mine/dmmsa{suffix}") == f"mine/confede{suffix}"
     assert find_recipe(f"dmmsa{suffix}", "mosi") == Path(f"dmmsa{suffix}")
     assert find_recipe("mine/dmmsa", "mosi") == Path("mine/dmmsa")
+    assert find_recipe("toy/dmmsa", "mosi") == recipes_folder() / "toy" / "dmmsa.yaml"
+
     study = tmp_path / f"study{suffix}"
     study.write_text(yaml.safe_dump({"title": "x", "variants": [{"name": "full", "recipe": f"wide{suffix}"}]}))
     assert load_study(str(study)).variants[0].recipe == str(tmp_path / f"wide{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "family", "name"),
+    [
+        ("dmmsa", "mosi", "dmmsa"),
+        ("mosi/dmmsa", "mosi", "dmmsa"),
+        ("toy/dmmsa", "mosi", "toy-dmmsa"),
+        ("default/tiny", "mosi", "default-tiny"),
+        ("default-tiny", "mosi", "default-tiny"),  # as a run of it is called
+        ("default/tiny", "mine", "tiny"),  # whose recipes are the default ones
+        ("mine/dmmsa.yaml", "mosi", "dmmsa"),
+    ],
+)
+def test_runs_of_another_datasets_recipe_are_called_after_both(recipe, family, name):
+    assert name_of(find_recipe(recipe, family), family) == name
+
+
+def test_a_partner_lies_beside_the_recipe_wherever_that_is():
+    (confede,) = [variant for variant in load_study("comparison").variants if variant.title == "ConFEDE"]
+    beside = [confede.recipe_beside(base) for base in ("dmmsa", "toy/dmmsa", "toy-dmmsa", "my/dmmsa.yaml")]
+    assert beside == ["confede", "toy/confede", "toy-confede", "my/confede.yaml"]
+
+
+def test_a_partner_that_is_not_shipped_for_a_dataset_stops_no_other(prepared, tmp_path):
+    runs = plan(load_study("systems"), Place("mini", prepared, tmp_path, "cpu"), recipe="minilm")
+    assert runs.jobs
+    assert "There is no recipe minilm-lf-dnn for default" in runs.left_out["LF-DNN"]
 
 
 def test_no_folder_is_planned_twice(place, micro):

@@ -241,7 +241,7 @@ def test_a_file_to_predict_gives_its_own_clips_around_each(run, prepared, corpus
 def test_ids_that_name_no_videos_are_told_and_context_is_empty(run, prepared, corpus, tmp_path, opened):
     bare = renamed({"test": corpus["test"]}, lambda name: name.replace("$_$", "-"))
     _, report = predicted(run, prepared, bare, tmp_path)
-    assert [line for line in report.warnings if "Ids name no videos (video$_$number)" in line]
+    assert [line for line in report.warnings if "Ids name no videos (video$_$clip, video[clip] or video_clip)" in line]
     data = prepare_mini(renamed(corpus, lambda name: name.replace("$_$", "-")), tmp_path)
     fused = opened(TWO, ALONG, data=data)
     tokens = fused.inputs.split("train").inputs["t"]
@@ -260,7 +260,7 @@ def test_some_ids_without_a_number_are_counted(opened, corpus, tmp_path):
     (line,) = context_remarks(opened(TWO, data=data).experiment)
     without = sum("$_$3" in name for split in corpus.values() for name in split["id"])
     total = sum(len(split["id"]) for split in corpus.values())
-    assert line.startswith(f"{without} of {total} ids are not video$_$number: ")
+    assert line.startswith(f"{without} of {total} ids name no video, or no number of a clip there: ")
 
 
 def test_stopped_and_resumed_it_is_bit_for_bit_the_same(prepared, micro, tmp_path):
@@ -287,6 +287,13 @@ def test_without_text_there_is_none(opened):
     experiment = opened(TWO, "data.modalities=[v, a]").experiment
     assert not experiment.context.wanted
     assert "as context" not in data_note(experiment)
+
+
+def test_the_line_that_opens_a_run_says_how_many_clips_it_trains_on(opened):
+    whole, part = (data_note(opened(*settings).experiment) for settings in ((), ("data.fraction=0.5",)))
+    rows = opened().experiment.store.manifest.rows["train"]
+    assert f", {rows} training clips," in whole
+    assert f", {round(rows / 2)} of {rows} training clips," in part
 
 
 @pytest.mark.parametrize(
@@ -333,5 +340,5 @@ def test_its_study_leaves_out_what_ids_can_not_tell(opened):
     assert not any(variant.missing_on(store) for variant in study.variants)
     bare = copy.copy(store.split("train"))
     bare.ids = ["one", "two"]
-    bare = replace(store, _splits={"train": bare})
+    bare = replace(store, manifest=replace(store.manifest, notes={}), _splits={"train": bare})
     assert [bool(variant.missing_on(bare)) for variant in study.variants] == [False, True, True, True, True]

@@ -1,23 +1,27 @@
 """Evaluating runs, and anybody's predictions."""
 
+import errno
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from dmmsa_cli.cli.scores_view import _notes
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import DatasetMissing, FolderBusy, InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.metrics import score
+from dmmsa_cli.stages import keeping, systems
 from dmmsa_cli.stages.evaluate import evaluate, find_runs
 from dmmsa_cli.stages.score import evaluate_predictions
 from dmmsa_cli.training.run import RunFolder
 from tests.conftest import MICRO_RECIPE
-from tests.training_runs import open_mini, run_fuse
+from tests.training_runs import open_mini, prepare_mini, run_fuse
 
 FUSION = MICRO_RECIPE["fusion"]
 
@@ -89,7 +93,7 @@ def test_the_json_has_the_published_column_names_and_no_nan(table):
     text = json.dumps(table.to_json(), allow_nan=False)
     whole = json.loads(text)
     fused = whole["systems"][4]
-    assert whole.keys() == {"dataset", "synthetic", "split", "rows", "data_hash", "systems"}
+    assert whole.keys() == {"dataset", "synthetic", "split", "rows", "data_hash", "remarks", "systems"}
     assert all(s.keys() == {"system", "seeds", "sd_covers", "mean", "sd", "runs"} for s in whole["systems"])
     assert (whole["dataset"], whole["synthetic"], whole["split"], whole["rows"]) == ("mini", False, "test", 24)
     assert [run["mae"] for run in fused["runs"]] == pytest.approx([run["mae"] for run in table.systems[4].runs])
@@ -97,6 +101,19 @@ def test_the_json_has_the_published_column_names_and_no_nan(table):
     assert {"acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7", "mae", "corr"} == fused["mean"].keys()
     assert json.loads(text)["systems"][0]["mean"]["corr"] is None
     assert "fusion only" in fused["sd_covers"]
+
+
+def test_what_decides_how_numbers_are_read_stands_with_them(micro, corpus, tmp_path):
+    """Here: clips of one video that are trained and tested on."""
+    shared = {name: {**split, "id": list(split["id"])} for name, split in corpus.items()}
+    video = shared["train"]["id"][0].split("$_$")[0]
+    shared["test"]["id"] = [f"{video}$_${900 + n}" for n in range(len(shared["test"]["id"]))]
+    data = prepare_mini(shared, tmp_path)
+    run = open_mini(data, micro, tmp_path / "leaking", "fusion.epochs=1")
+    (table,) = evaluate([RunFolder(run_fuse(run, from_scratch=True).folder)], split="test", data_dir=data).tables
+    assert [line for line in table.remarks if line.startswith("1 of ") and "more than one split" in line]
+    assert table.to_json()["remarks"] == list(table.remarks)
+    assert "! 1 of" in " ".join(_notes(table))
 
 
 def test_other_splits_keep_files_of_their_own(runs, prepared):
@@ -151,6 +168,48 @@ def test_a_damaged_run_is_told_and_stops_no_other(copy, prepared, name):
         (why,) = outcome.left_out
         assert isinstance(why, RunMismatch)
         assert name in str(why)
+
+
+def test_what_the_system_refuses_is_told_and_stops_no_other(copy, prepared, monkeypatch):
+    write = keeping.write_predictions
+
+    def refuse(path, table):
+        if path.parent.name == "seed-12":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        write(path, table)
+
+    monkeypatch.setattr(keeping, "write_predictions", refuse)
+    outcome = evaluated(copy, prepared)
+    assert seeds(outcome) == {"micro full, t+v+a": [1], "micro no-msc, t+v+a": [1]}
+    (why,) = outcome.left_out
+    assert "Input/output error" in why.what
+    assert "predictions" in why.what
+
+
+def test_want_of_memory_stops_all(copy, prepared, monkeypatch):
+    monkeypatch.setattr(systems, "predictions_of", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        evaluated(copy, prepared)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_an_archive_that_can_not_be_written_is_evaluated_and_left_as_it_is(copy, prepared, monkeypatch, cached):
+    known = evaluated(copy, prepared)
+    if not cached:
+        shutil.rmtree(copy / "mini" / "cache")
+    for name in ("metrics.json", "predictions.csv", "predictions-valid.csv"):
+        (copy / "mini" / "micro" / "full" / "seed-1" / name).unlink()
+
+    def content():
+        return {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+
+    before = content()
+    monkeypatch.setattr("dmmsa_cli.files.os.access", lambda path, mode: copy not in (Path(path), *Path(path).parents))
+    found = evaluated(copy, prepared)
+    assert content() == before
+    assert found.tables[0].to_json() == known.tables[0].to_json()
+    assert found.read_only == [run.path for run in found.runs]
+    assert known.read_only == []
 
 
 def test_a_run_on_other_data_is_told_and_stops_no_other(copy, prepared):
@@ -292,8 +351,10 @@ def test_its_own_predictions_give_its_own_metrics(table, runs, prepared):
     [
         ({"id": ["a"], "y_true": [1.0]}, "lacks the column y_pred"),
         ({"id": ["a", "a"], "y_true": [1.0, 1.0], "y_pred": [1.0, 1.0]}, "id a is in it twice"),
-        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, None]}, "line 3: y_pred"),
-        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, "x"]}, "line 3: y_pred is 'x'"),
+        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, None]}, "row 2: y_pred"),
+        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": [1.0, "x"]}, "row 2: y_pred is x, not a finite number"),
+        ({"id": ["a", "b"], "y_true": [1.0, 1.0], "y_pred": ["", 1.0]}, r"row 1: y_pred is missing\."),
+        ({"id": ["a", "b", "c"], "y_true": [1.0] * 3, "y_pred": ["nan", "inf", 1]}, r"row 1.*\(2 such rows\)"),
         ({"id": ["a"], "y_true": [3.5], "y_pred": [1.0]}, "beyond the range"),
         ({"id": [], "y_true": [], "y_pred": []}, "no rows"),
     ],
@@ -306,7 +367,53 @@ def test_predictions_that_cant_be_scored(tmp_path, columns, words):
 def test_predictions_of_an_unknown_dataset_or_a_missing_file(tmp_path):
     with pytest.raises(DatasetMissing, match="neither prepared nor one of"):
         evaluate_predictions(tmp_path / "p.csv", "nothing", data_dir=tmp_path)
-    with pytest.raises(InvalidInput, match="can't be read"):
+    with pytest.raises(InvalidInput, match=r"There is no file .*p\.csv"):
+        evaluate_predictions(tmp_path / "p.csv", "mosi", data_dir=tmp_path)
+
+
+PLAIN = "id,y_true,y_pred\na,-1.5,0.25\nb,2,1e-1\nc,0.5,0.5\n"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", ";").replace(".", ","),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", "\t").replace(".", ","),
+        PLAIN.replace("id,y_true,y_pred", "Index,Truth,Prediction"),
+        PLAIN.replace("id,y_true,y_pred", " id , y_true,y_pred "),
+        "\ufeff" + PLAIN,
+        PLAIN.replace("\n", "\r\n"),
+        "\r\n\n" + PLAIN,
+        "y_pred,id,more,y_true\n0.25,a,,-1.5\n1e-1,b,x,2\n0.5,c,,0.5\n",
+    ],
+)
+def test_tables_as_people_have_them_are_read(tmp_path, written):
+    known, path = tmp_path / "known.csv", tmp_path / "p.csv"
+    known.write_text(PLAIN)
+    path.write_bytes(written.encode())
+    expected = evaluate_predictions(known, "mosi", data_dir=tmp_path)
+    assert evaluate_predictions(path, "mosi", data_dir=tmp_path) == expected
+    assert expected[2]["mae"] == pytest.approx((1.75 + 1.9 + 0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (PLAIN.replace("a,", "电影,").encode("gbk"), "is not in UTF-8"),
+        (b"", "can't be read as CSV"),
+        (b"id,y_true,y_pred,y_pred\na,1,1,1\n", "has the column y_pred twice"),
+        (b"id,y_true,y_pred\na,1,5,2,5\n", r"row 1: 5 cells under 3 columns"),
+        (b"\n\n", "can't be read as CSV: it is empty"),
+        (b"id,Index,y_true,y_pred\na,b,1,1\n", "has the column id twice"),
+        (b"a;b;c\n1;2;3\n", r"lacks the columns id, y_true, y_pred; it has a, b, c\."),
+        (b"id,y_true,y_pred\n", "has no rows"),
+    ],
+)
+def test_tables_that_can_not_be_read_say_why(tmp_path, content, words):
+    (tmp_path / "p.csv").write_bytes(content)
+    with pytest.raises(InvalidInput, match=words):
         evaluate_predictions(tmp_path / "p.csv", "mosi", data_dir=tmp_path)
 
 

@@ -67,6 +67,22 @@ def test_metrics_are_of_all_clips_together(prepared, runs):
         assert metrics["mae"] == pytest.approx(np.abs(together["y_true"] - together["y_pred"].clip(-3, 3)).mean())
 
 
+def test_an_archive_that_can_not_be_written_gives_the_same_and_keeps_nothing(prepared, runs, monkeypatch):
+    known = across(prepared, runs)
+    for path in runs.rglob("predictions*.csv"):
+        path.unlink()
+
+    def content():
+        return {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+
+    before = content()
+    monkeypatch.setattr("dmmsa_cli.files.os.access", lambda path, mode: runs not in (Path(path), *Path(path).parents))
+    found = across(prepared, runs)
+    assert content() == before
+    assert found.tables[0].to_json() == known.tables[0].to_json()
+    assert sorted(found.read_only) == sorted(run.path for run in found.runs)
+
+
 def test_the_clips_are_those_of_train_and_valid_with_their_labels(prepared, runs):
     across(prepared, runs)
     pool = [open_store(prepared / "mini").split(name) for name in ("train", "valid")]

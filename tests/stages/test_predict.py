@@ -1,14 +1,16 @@
 """Scores for one's own features."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import InvalidInput, RunMissing, UnsafePickle
 from dmmsa_cli.stages.evaluate import evaluate
-from dmmsa_cli.stages.predict import predict
+from dmmsa_cli.stages.predict import Cut, predict
 from dmmsa_cli.training.run import RunFolder
 from tests.training_runs import open_mini, run_fuse
 
@@ -40,7 +42,7 @@ def test_new_clips_get_what_evaluation_gave_them(run, prepared, corpus, tmp_path
     assert list(told["id"]) == list(known["id"])
     assert "y_true" not in told
     np.testing.assert_allclose(told["y_pred"], known["y_pred"], atol=1e-5)
-    assert set(told) >= {"split", "id", "text", "y_pred", "msc_3", "uni_T_s"}
+    assert set(told) >= {"split", "id", "text", "y_pred", "polarity", "class_3", "class_3_of_score", "text_similar"}
 
 
 def test_clips_whose_labels_are_unknown_are_unlabelled(run, prepared, corpus, tmp_path):
@@ -87,7 +89,8 @@ def test_sequences_longer_than_the_run_knows_are_cut_and_counted(run, prepared, 
     split = unlabelled(corpus["test"])
     long = {**split, "audio": np.tile(split["audio"], (1, 3, 1)) + 0.1, "audio_lengths": [120] * 24}
     report = predict([run], save(tmp_path / "long.pkl", long), tmp_path / "out.csv", data_dir=prepared, device="cpu")
-    assert report.cut == {"a": 24}
+    limit = open_store(prepared / "mini").manifest.longest["a"]
+    assert report.cut == {"a": Cut(clips=24, longest=120, limit=limit)}
 
 
 def test_a_pickle_that_would_run_code_is_refused(run, prepared, tmp_path):
@@ -103,6 +106,52 @@ def test_a_pickle_that_would_run_code_is_refused(run, prepared, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_unfinished_run_predicts_nothing(prepared, tmp_path):
-    with pytest.raises(RunMissing):
-        predict([RunFolder(tmp_path)], tmp_path / "new.pkl", tmp_path / "out.csv", data_dir=prepared)
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("nothing", "There is no run .*nothing"),
+        ("empty", "empty holds no run"),
+        ("begun/seed-1", "The run in .*seed-1 has not finished"),
+        ("runs", r"is no run, but a folder of runs.*Name the one below it: .*seed-1"),
+    ],
+)
+def test_what_is_no_finished_run_is_told_what_it_is(run, prepared, tmp_path, folder, words):
+    (tmp_path / "empty").mkdir()
+    begun = tmp_path / "begun" / "seed-1"
+    begun.mkdir(parents=True)
+    (begun / "recipe.yaml").write_text("")
+    place = run.path.parents[3] if folder == "runs" else tmp_path / folder
+    with pytest.raises(RunMissing) as told:
+        predict([RunFolder(place)], tmp_path / "new.pkl", tmp_path / "out.csv", data_dir=prepared)
+    assert re.search(words, f"{told.value.what} {told.value.remedy}")
+
+
+def test_a_single_clip_and_empty_splits_are_what_people_have(run, prepared, corpus, tmp_path):
+    """MMSA-FET writes all three splits, whichever have clips, and its settings beside them."""
+    split = unlabelled(corpus["test"])
+    empty = {key: value[:0] for key, value in split.items()}
+    one = {key: value[:1] for key, value in split.items()}
+    source = save(
+        tmp_path / "fet.pkl", {"train": empty, "valid": empty, "test": one, "config": {"audio": {"tool": "x"}}}
+    )
+    report = predict([run], source, tmp_path / "out.csv", data_dir=prepared, device="cpu")
+    assert report.rows == {"test": 1}
+    assert [line for line in report.warnings if "config holds no clips" in line]
+    assert [line for line in report.warnings if "left out: train, valid" in line]
+    whole = predict(
+        [run], save(tmp_path / "w.pkl", {"test": split}), tmp_path / "w.csv", data_dir=prepared, device="cpu"
+    )
+    np.testing.assert_allclose(report.table["y_pred"], whole.table["y_pred"][:1], atol=1e-5)
+
+
+def test_clips_without_words_are_told(run, prepared, corpus, tmp_path):
+    split = unlabelled(corpus["test"]) | {"raw_text": [""] * 24}
+    report = predict([run], save(tmp_path / "w.pkl", split), tmp_path / "w.csv", data_dir=prepared, device="cpu")
+    assert "Transcripts without a word (empty, or nan, None, null): 24 of 24." in report.warnings
+
+
+def test_transcripts_that_are_cut_are_told(run, prepared, corpus, tmp_path):
+    words = list(corpus["test"]["raw_text"])
+    split = unlabelled(corpus["test"]) | {"raw_text": [words[0] * 300, *words[1:]]}
+    with pytest.warns(UserWarning, match="mini: 1 of 24 transcripts are longer than"):
+        predict([run], save(tmp_path / "w.pkl", split), tmp_path / "w.csv", data_dir=prepared, device="cpu")

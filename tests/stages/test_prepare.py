@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import typer
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -26,6 +27,7 @@ from dmmsa_cli.cli.prepare import prepare as command
 from dmmsa_cli.data import sources, toy
 from dmmsa_cli.data.manifest import Manifest
 from dmmsa_cli.data.specs import SPECS, Source
+from dmmsa_cli.data.splitting import Shares
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import (
     DamagedPickle,
@@ -41,6 +43,7 @@ from dmmsa_cli.errors import (
 )
 from dmmsa_cli.stages import prepare as stage
 from dmmsa_cli.stages.prepare import prepare
+from tests.conftest import SPEC
 from tests.plain_values import PLAIN
 
 OWN_SPEC = "score_range: 3\nunimodal_labels: true\nmodalities: [t, v, a]\n"
@@ -141,11 +144,31 @@ def test_another_source_needs_force(data, pickled, corpus, tmp_path):
     assert report.manifest.rows == {"train": 600, "valid": 300, "test": 150}
 
 
+def test_a_file_without_splits_is_dealt_out(tmp_path, corpus):
+    whole = {key: np.concatenate([np.asarray(split[key]) for split in corpus.values()]) for key in corpus["train"]}
+    (tmp_path / "whole.pkl").write_bytes(pickle.dumps(whole))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SPEC))
+    given = {"data_dir": tmp_path / "data", "source": str(tmp_path / "whole.pkl"), "spec_file": tmp_path / "mine.yaml"}
+    with pytest.raises(InvalidDataset, match="has no splits"):
+        prepare("mine", **given)
+    report = prepare("mine", **given, shares=Shares.parse("7,1,2"))
+    assert sum(report.manifest.rows.values()) == len(whole["id"])
+    assert min(report.manifest.rows.values()) > 0
+    assert not [line for line in report.warnings if "more than one split" in line]
+    assert not prepare("mine", **given, shares=Shares.parse("0.7,0.1,0.2")).written
+    for other in (Shares.parse("8,1,1"), Shares.parse("7,1,2", seed=2), None):
+        with pytest.raises(StoreMismatch, match=r"whole\.pkl \(--split 0\.7,0\.1,0\.2 --by video"):
+            prepare("mine", **given, shares=other)
+    (tmp_path / "split.pkl").write_bytes(pickle.dumps(corpus))
+    with pytest.raises(InvalidInput, match="has splits of its own"):
+        prepare("other", **given | {"source": str(tmp_path / "split.pkl")}, shares=Shares.parse("7,1,2"))
+
+
 def test_a_file_that_is_not_the_published_one_is_taken_and_told(data, pickled):
     report = prepare("mosi", data_dir=data, source=str(pickled))
     assert not report.manifest.source["published"]
     assert any("published file" in warning for warning in report.warnings)
-    assert any("train 600 (published: 1284)" in warning for warning in report.warnings)
+    assert any("train 600 (published: 1,284)" in warning for warning in report.warnings)
 
 
 def test_the_published_file_is_known_by_its_hash(data, pickled, monkeypatch):

@@ -23,7 +23,10 @@ from dmmsa_cli.uncertainty import ECE, LEVEL
 from tests.stages.test_what_training_is_given import with_text_features
 from tests.training_runs import open_mini, prepare_mini, run_fuse
 
-FEATURES = [f"uni_{m}_{kind}" for kind in "sd" for m in "TVA"]
+IN_WORDS = [f"{m}_{kind}" for kind in ("similar", "dissimilar") for m in ("text", "vision", "audio")]
+CLASSES = ["polarity", "class_3", "class_3_of_score"]
+NAMES = ["negative", "neutral", "positive"]
+PROBABILITIES = [f"class_3_{name}" for name in NAMES]
 TOGETHER = "micro changed, t+v+a: 2 runs together (mean of predictions)"
 
 
@@ -83,19 +86,19 @@ def rows(table):
 
 def test_without_being_asked_a_run_has_the_columns_that_it_had(trained, prepared, new, tmp_path):
     table = predicted(both(trained)[:1], new, tmp_path / "one.csv", prepared)
-    assert list(table) == ["split", "id", "text", "y_pred", "msc_3", *FEATURES]
+    assert list(table) == ["split", "id", "text", "y_pred", *CLASSES, *IN_WORDS]
 
 
 def test_together_is_the_mean_of_what_each_run_says(trained, prepared, new, tmp_path):
     single = [predicted([run], new, tmp_path / "one.csv", prepared, probabilities=True) for run in both(trained)]
     together = predicted(both(trained), new, tmp_path / "two.csv", prepared, probabilities=True)
-    for name in ("y_pred", *FEATURES, "msc_3_0", "msc_3_1", "msc_3_2"):
+    for name in ("y_pred", *IN_WORDS, *PROBABILITIES):
         mean = (single[0][name].to_numpy(np.float64) + single[1][name].to_numpy(np.float64)) / 2
         np.testing.assert_allclose(together[name], mean, atol=1e-6)
         assert np.abs(single[0][name] - single[1][name]).max() > 1e-4  # or it would be the mean by chance
-    classes = together[["msc_3_0", "msc_3_1", "msc_3_2"]].to_numpy()
+    classes = together[PROBABILITIES].to_numpy()
     np.testing.assert_allclose(classes.sum(axis=1), 1, atol=1e-6)
-    assert together["msc_3"].tolist() == classes.argmax(axis=1).tolist()
+    assert together["class_3"].tolist() == [NAMES[place] for place in classes.argmax(axis=1)]
 
 
 def test_the_csv_says_which_runs_a_mean_is_of(trained, prepared, new, tmp_path):
@@ -109,7 +112,7 @@ def test_the_csv_says_which_runs_a_mean_is_of(trained, prepared, new, tmp_path):
 
 def test_heads_that_not_all_runs_have_alike_are_left_out(trained, prepared, new, tmp_path):
     table = predicted([both(trained)[0], words(trained)[0]], new, tmp_path / "two.csv", prepared)
-    assert list(table) == ["split", "id", "text", "y_pred", "runs", "mean_of", "msc_3"]
+    assert list(table) == ["split", "id", "text", "y_pred", *CLASSES, "runs", "mean_of"]
 
 
 def edit(run, **changes):

@@ -6,6 +6,7 @@
     sequences.py   features, their lengths, the mask of text
     labels.py      scores
     emotions.py    which emotions are present
+    remarks.py     what is no fault, and should be known
     values.py      what a stranger's value is: an array, a list of lists, numbers
     faults.py      what is collected on the way, and the table of it
 

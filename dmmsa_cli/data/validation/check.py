@@ -10,6 +10,7 @@ from dmmsa_cli.data.validation.emotions import find_emotions, usable_emotions
 from dmmsa_cli.data.validation.faults import Fault, Findings, invalid, some
 from dmmsa_cli.data.validation.labels import find_labels, usable_labels
 from dmmsa_cli.data.validation.layout import FEATURES, LABELS, Layout
+from dmmsa_cli.data.validation.remarks import remark
 from dmmsa_cli.data.validation.sequences import find_widths, is_everywhere
 from dmmsa_cli.data.validation.strings import Splits, check_strings, is_encodable
 from dmmsa_cli.data.validation.values import size_of
@@ -39,9 +40,13 @@ def check(raw: Any, spec: DatasetSpec, *, whole: bool = True) -> Layout:  # noqa
     labels = (find_labels if whole else usable_labels)(findings, splits, rows, modalities, spec)
     emotions = (find_emotions if whole else usable_emotions)(findings, splits, rows, spec.emotions)
     if splits and not modalities:
-        findings.add("all", "-", "none of raw_text, text, vision, audio is there")
+        keys = dict.fromkeys(str(key) for split in splits.values() for key in split)
+        findings.add("all", "-", f"none of raw_text, text, vision, audio is there; the file has {some(keys, most=12)}")
     findings.raise_faults()
-    _compare_with_spec(findings, spec, rows, modalities)
+    absent = [FEATURES[m] for m in spec.modalities if m not in modalities]
+    if absent:
+        findings.warnings.append(f"Not in this file: {', '.join(absent)}.")
+    remark(findings, splits, rows, modalities=modalities, labels=labels, widths=widths)
     if whole and spec.unimodal_labels and len(labels) < 2:
         findings.warnings.append("No unimodal labels in this file.")
     return Layout(
@@ -83,16 +88,3 @@ def _count_rows(findings: Findings, name: str, split: Mapping[str, Any]) -> int:
                 findings.add(name, key, "has no rows")
             return size
     return 0
-
-
-def _compare_with_spec(
-    findings: Findings, spec: DatasetSpec, rows: Mapping[str, int], modalities: tuple[str, ...]
-) -> None:
-    """Say in what a sound file differs from what is known of the dataset."""
-    expected = spec.split_sizes
-    if expected is not None and dict(expected) != dict(rows):
-        sizes = ", ".join(f"{name} {rows[name]} (published: {expected[name]})" for name in rows)
-        findings.warnings.append(f"The split sizes are not the published ones: {sizes}.")
-    absent = [FEATURES[m] for m in spec.modalities if m not in modalities]
-    if absent:
-        findings.warnings.append(f"Not in this file: {', '.join(absent)}.")

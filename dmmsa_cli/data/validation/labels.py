@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmmsa_cli.data.specs import DatasetSpec
-from dmmsa_cli.data.validation.faults import Findings, Report, counted, sentence
-from dmmsa_cli.data.validation.layout import LABELS
+from dmmsa_cli.data.validation.faults import Findings, Report, counted, sentence, some
+from dmmsa_cli.data.validation.layout import EMOTIONS, LABELS
 from dmmsa_cli.data.validation.sequences import is_everywhere
 from dmmsa_cli.data.validation.strings import Splits
-from dmmsa_cli.data.validation.values import check_count, vector
+from dmmsa_cli.data.validation.values import check_count, shape_of, vector
 
+COLUMNS = ("sentiment", "happy", "sad", "anger", "surprise", "disgust", "fear")  # of CMU-MOSEI's labels
+COLUMNS_IN_WORDS = (
+    f"CMU-MOSEI's labels have these columns: {', '.join(COLUMNS)}. Keep column 0, the others as `{EMOTIONS}`"
+)
 ROUNDING = 1e-6  # how far, as a share of R, a label may lie outside for having been float32
 
 
@@ -26,8 +30,8 @@ def find_labels(
     for key in found:
         findings.take(_look(splits, rows, LABELS[key], spec.score_range))
     if "y" not in found:
-        for name in splits:
-            findings.add(name, LABELS["y"], "is missing")
+        for name, split in splits.items():
+            findings.add(name, LABELS["y"], f"is missing; the split has {some(map(str, split), most=12)}")
         return ()
     absent = [LABELS[key] for key in wanted[1:] if key not in found]
     if 1 < len(found) < len(wanted):
@@ -66,6 +70,10 @@ def _look(splits: Splits, rows: Mapping[str, int], key: str, limit: float) -> Fi
     for name, split in splits.items():
         values = split.get(key)
         if values is None or not check_count(values, rows[name], findings.at(name, key)):
+            continue
+        shape = shape_of(values, 2)
+        if shape is not None and len(shape) == 2 and shape[1] == len(COLUMNS):
+            findings.add(name, key, f"has shape {shape} where (rows,) should be; {COLUMNS_IN_WORDS}")
             continue
         scores = vector(values, findings.at(name, key))
         if scores is None:

@@ -122,9 +122,6 @@ def _check_listed(values: list[Any] | tuple[Any, ...], row: Shape, report: Repor
         except (TypeError, ValueError, OverflowError) as error:
             report(f"rows from {start} on make no array of numbers: {error}")
             return False
-        except MemoryError:
-            report(f"rows from {start} on take more memory than there is")
-            return False
     return True
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from dmmsa_cli.data.videos import names_videos, video_of
+from dmmsa_cli.data.videos import names_videos, videos_of
 from dmmsa_cli.metrics import Scores
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.predictions import predictions
@@ -45,7 +45,7 @@ def measure(scores: Scale, ids: Sequence[str], test: Foretold, validation: Foret
     found = coverage(
         test.labels,
         interval(test.predictions, distance, whole),
-        videos=pd.factorize(np.array([video_of(one) for one in ids], object))[0],
+        videos=pd.factorize(np.array(videos_of(ids), object))[0],
         bins=scores.classes(test.labels, scores.finest),
         count=scores.finest,
         level=level,

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dmmsa_cli.data.prediction_table import alone_column
-from dmmsa_cli.data.videos import video_of
+from dmmsa_cli.data.videos import videos_of
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.reporting.runs import Run, System
 from dmmsa_cli.reporting.series.scale import scale
@@ -55,7 +55,7 @@ def _clips_of(run: Run, alone: str | None) -> pd.DataFrame:
     table = run.predictions.sort_values("id", kind="stable", ignore_index=True)
     if alone:
         table = table.assign(y_pred=table[alone_column(alone)])
-    return table.assign(seed=run.seed, video=table["id"].map(video_of))[
+    return table.assign(seed=run.seed, video=videos_of(table["id"]))[
         ["seed", "id", "video", "text", "y_true", "y_pred"]
     ]
 

@@ -1,0 +1,120 @@
+"""`dmmsa list`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dmmsa_cli.cli import options
+
+if TYPE_CHECKING:  # imported where it is used, to keep --help quick
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from dmmsa_cli.stages.listing import Dataset
+
+
+class What(StrEnum):
+    """What to list."""
+
+    datasets = "datasets"
+    recipes = "recipes"
+    runs = "runs"
+
+
+def list_(
+    what: Annotated[What | None, typer.Argument(help="Only these. Default: all, of recipes the names.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Of this dataset alone.")
+    ] = None,
+    data_dir: options.DataDir = options.DATA,
+    runs_dir: options.RunsDir = options.RUNS,
+) -> None:
+    """Show which datasets are prepared, which recipes are shipped for them, and which runs there are."""
+    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.stages import listing
+
+    console = open_console()
+    prepared = [one for one in listing.datasets(data_dir) if dataset in (None, one.name)]
+    if what in (None, What.datasets):
+        _datasets(console, prepared, dataset, data_dir)
+    if what in (None, What.recipes):
+        console.print(end="\n" if what is None else "")
+        _recipes(console, prepared, dataset, briefly=what is None)
+    if what in (None, What.runs):
+        console.print(end="\n" if what is None else "")
+        _runs(console, runs_dir, dataset)
+
+
+def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, data_dir: Path) -> None:
+    from rich.text import Text
+
+    from dmmsa_cli.data.specs import MODALITY_NAMES
+
+    if not prepared:
+        which = f"{dataset} is not" if dataset else "No dataset is"
+        console.print(f"{which} prepared in {data_dir}; `dmmsa prepare toy` makes a dataset.")
+        return
+    table = _table("Datasets", "", "train", "valid", "test", "modalities", "")
+    for one in prepared:
+        if one.manifest is None:
+            table.add_row(one.name, "", "", "", "", Text(one.fault, "red"))
+            continue
+        rows = [f"{count:,}" for count in one.manifest.rows.values()]
+        names = ", ".join(MODALITY_NAMES[m] for m in one.manifest.modalities)
+        table.add_row(one.name, *rows, names, "SYNTHETIC" if one.manifest.spec.synthetic else "")
+    console.print(table)
+
+
+def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, briefly: bool) -> None:
+    from dmmsa_cli.data.specs import SPECS
+    from dmmsa_cli.stages import listing
+
+    families = [one.recipes for one in prepared]
+    if dataset is not None and not prepared:
+        families = [SPECS[dataset].recipes if dataset in SPECS else listing.DEFAULT]
+    elif dataset is None and not (briefly and prepared):
+        families = listing.families()
+    if briefly:
+        table = _table("Recipes (--recipe NAME; what each is for: dmmsa list recipes)", "for", "names")
+        for family in dict.fromkeys(families):
+            names = ", ".join(one.name for one in listing.recipes([family]))
+            table.add_row("data of one's own" if family == listing.DEFAULT else family, names)
+    else:
+        table = _table("Recipes (--recipe NAME)", "", "what it is for")
+        for one in listing.recipes(families):
+            table.add_row(f"{one.family}/{one.name}", one.about)
+    console.print(table)
+
+
+def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:
+    from dmmsa_cli.stages import listing
+
+    found = [one for one in listing.runs(runs_dir) if dataset in (None, one.dataset)]
+    if not found:
+        console.print(f"There are no runs{f' on {dataset}' if dataset else ''} in {runs_dir}.")
+        return
+    table = _table(f"Runs in {runs_dir}", "", "finished", "begun (--resume goes on)")
+    for one in found:
+        seeds = [
+            " ".join(str(seed) for seed, state in one.seeds.items() if state == wanted)
+            for wanted in ("finished", "begun")
+        ]
+        table.add_row(f"{one.dataset}/{one.recipe}/{one.variant}", *(f"seed {part}" if part else "" for part in seeds))
+    console.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("train", "valid", "test") else "left")
+    return table
