@@ -122,8 +122,8 @@ def _content_hash(path: Path, inode: int, size: int, changed: int) -> str:
 
 def writable(folder: Path) -> bool:
     """Whether a folder can be written, or made; an archive that is mounted to be read can't."""
-    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    return os.access(there, os.W_OK)
+    nearest = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return os.access(nearest, os.W_OK)
 
 
 @contextmanager

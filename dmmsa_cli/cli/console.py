@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -11,3 +15,13 @@ def open_console(*, stderr: bool = False) -> Console:
     Lines for other programs, in a file or a pipe, stay in one piece where they are printed with `soft_wrap`.
     """
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def plain_table(title: str, *columns: str, numbers: Collection[str] = ()) -> Table:
+    """Return a table without a frame, whose columns of numbers stand to the right."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left")
+    return table

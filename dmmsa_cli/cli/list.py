@@ -13,7 +13,6 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from pathlib import Path
 
     from rich.console import Console
-    from rich.table import Table
 
     from dmmsa_cli.stages.listing import Dataset
 
@@ -53,13 +52,14 @@ def list_(
 def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, data_dir: Path) -> None:
     from rich.text import Text
 
-    from dmmsa_cli.data.specs import MODALITY_NAMES
+    from dmmsa_cli.cli.console import plain_table
+    from dmmsa_cli.data.specs import MODALITY_NAMES, SPLITS
 
     if not prepared:
         which = f"{dataset} is not" if dataset else "No dataset is"
         console.print(f"{which} prepared in {data_dir}; `dmmsa prepare toy` makes a dataset.")
         return
-    table = _table("Datasets", "", "train", "valid", "test", "modalities", "")
+    table = plain_table("Datasets", "", *SPLITS, "modalities", "", numbers=SPLITS)
     for one in prepared:
         if one.manifest is None:
             table.add_row(one.name, "", "", "", "", Text(one.fault, "red"))
@@ -71,6 +71,7 @@ def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, da
 
 
 def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, briefly: bool) -> None:
+    from dmmsa_cli.cli.console import plain_table
     from dmmsa_cli.data.specs import SPECS
     from dmmsa_cli.stages import listing
 
@@ -80,25 +81,26 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
     elif dataset is None and not (briefly and prepared):
         families = listing.families()
     if briefly:
-        table = _table("Recipes (--recipe NAME; what each is for: dmmsa list recipes)", "for", "names")
+        table = plain_table("Recipes (--recipe NAME; what each is for: dmmsa list recipes)", "for", "names")
         for family in dict.fromkeys(families):
             names = ", ".join(one.name for one in listing.recipes([family]))
             table.add_row("data of one's own" if family == listing.DEFAULT else family, names)
     else:
-        table = _table("Recipes (--recipe NAME)", "", "what it is for")
+        table = plain_table("Recipes (--recipe NAME)", "", "what it is for")
         for one in listing.recipes(families):
             table.add_row(f"{one.family}/{one.name}", one.about)
     console.print(table)
 
 
 def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:
+    from dmmsa_cli.cli.console import plain_table
     from dmmsa_cli.stages import listing
 
     found = [one for one in listing.runs(runs_dir) if dataset in (None, one.dataset)]
     if not found:
         console.print(f"There are no runs{f' on {dataset}' if dataset else ''} in {runs_dir}.")
         return
-    table = _table(f"Runs in {runs_dir}", "", "finished", "begun (--resume goes on)")
+    table = plain_table(f"Runs in {runs_dir}", "", "finished", "begun (--resume goes on)")
     for one in found:
         seeds = [
             " ".join(str(seed) for seed, state in one.seeds.items() if state == wanted)
@@ -106,15 +108,3 @@ def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:
         ]
         table.add_row(f"{one.dataset}/{one.recipe}/{one.variant}", *(f"seed {part}" if part else "" for part in seeds))
     console.print(table)
-
-
-def _table(title: str, *columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-    )
-    for column in columns:
-        table.add_column(column, justify="right" if column in ("train", "valid", "test") else "left")
-    return table

@@ -153,15 +153,9 @@ def _show_best(console: Console, report: PrepareReport) -> None:
 
 def _table(title: str, *columns: str) -> Table:
     """Make a plain table: the first column to the left, numbers to the right."""
-    from rich import box
-    from rich.table import Table
+    from dmmsa_cli.cli.console import plain_table
 
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-    )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
+    return plain_table(title, *columns, numbers=columns[1:])
 
 
 def _splits(report: PrepareReport) -> Table:

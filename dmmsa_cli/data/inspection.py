@@ -85,13 +85,13 @@ def decisive(splits: Mapping[str, Split], spec: DatasetSpec, *, transcripts: boo
 
 def _without_words(splits: Mapping[str, Split]) -> Remark | None:
     empty = {name: [text.strip().lower() in NO_WORDS for text in split.texts] for name, split in splits.items()}
-    told = _told(splits, {name: sum(rows) for name, rows in empty.items()})
-    return Remark(f"Transcripts without a word (empty, or nan, None, null): {told}.") if told else None
+    clips = _counted(splits, {name: sum(rows) for name, rows in empty.items()})
+    return Remark(f"Transcripts without a word (empty, or nan, None, null): {clips}.") if clips else None
 
 
 def _without_frames(splits: Mapping[str, Split], modality: str) -> Remark | None:
-    told = _told(splits, {name: int(np.sum(split.lengths(modality) == 0)) for name, split in splits.items()})
-    return Remark(f"Clips whose {MODALITY_NAMES[modality]} is zero throughout: {told}.") if told else None
+    clips = _counted(splits, {name: int(np.sum(split.lengths(modality) == 0)) for name, split in splits.items()})
+    return Remark(f"Clips whose {MODALITY_NAMES[modality]} is zero throughout: {clips}.") if clips else None
 
 
 def _huge(splits: Mapping[str, Split], modality: str) -> Remark | None:
@@ -110,7 +110,7 @@ def _huge(splits: Mapping[str, Split], modality: str) -> Remark | None:
     )
 
 
-def _told(splits: Mapping[str, Split], counts: Mapping[str, int]) -> str:
+def _counted(splits: Mapping[str, Split], counts: Mapping[str, int]) -> str:
     """Say how many clips are concerned, of how many, by split; nothing where none is."""
     total = sum(counts.values())
     if not total:
@@ -162,18 +162,18 @@ def _shared_videos(splits: Mapping[str, Split]) -> Remark | None:
 
 def _repeated(splits: Mapping[str, Split]) -> Remark | None:
     """Clips of the other splits that training clips are again, word for word and to the score."""
-    known = set(_said(splits["train"]))
-    counts = {name: sum(one in known for one in _said(splits[name])) for name in SPLITS if name != "train"}
-    told = ", ".join(f"{name} {count:,} of {len(splits[name]):,}" for name, count in counts.items() if count)
-    if not told:
+    known = set(_words_and_scores(splits["train"]))
+    counts = {name: sum(one in known for one in _words_and_scores(splits[name])) for name in SPLITS if name != "train"}
+    clips = ", ".join(f"{name} {count:,} of {len(splits[name]):,}" for name, count in counts.items() if count)
+    if not clips:
         return None
     return Remark(
-        f"Clips that repeat a training clip, its words and its score (of {TELLING} letters or more): {told}.",
+        f"Clips that repeat a training clip, its words and its score (of {TELLING} letters or more): {clips}.",
         decides=counts["test"] >= REPEATED * len(splits["test"]),
     )
 
 
-def _said(split: Split) -> Iterator[tuple[str, float]]:
+def _words_and_scores(split: Split) -> Iterator[tuple[str, float]]:
     for text, score in zip(split.texts, split.labels["y"].tolist(), strict=True):
         words = " ".join(text.lower().split())
         if len(words) >= TELLING:

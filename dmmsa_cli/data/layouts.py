@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -37,14 +37,6 @@ _OWN_LABELS = LABELS["y"]
 _KEYS = {"id", "raw_text", "labels", "text_bert", EMOTIONS, *FEATURES.values(), *LABELS.values()}
 _VALID = ("dev", "val", "validation")
 _ONE_CLIP = "clip"  # the id of a clip that comes without one
-
-
-class Clip(NamedTuple):
-    """A clip of a file whose ids are rows: its split, its row there, and when it starts."""
-
-    split: str
-    row: int
-    start: str
 
 
 @dataclass
@@ -91,8 +83,8 @@ def recognise(raw: Any) -> Recognised:  # noqa: ANN401  (a stranger's)
         content = _one_clip(found, content) if _is_one_clip(content) else {WHOLE: content}
     else:
         content = _with_usual_names(found, content)
-    numbers = _clip_numbers(content)
-    found.splits = {name: _split(found, name, values, numbers) for name, values in content.items()}
+    names = _names_by_time(content)
+    found.splits = {name: _split(found, name, values, names.get(name)) for name, values in content.items()}
     return found
 
 
@@ -149,15 +141,18 @@ def _is_one_clip(content: Values) -> bool:
 
 def _one_clip(found: Recognised, content: Values) -> Values:
     found.remarks.append("The file holds one clip.")
-    there = {key: value for key, value in content.items() if value is not None}
-    clip = {key: value[None] if isinstance(value, np.ndarray) else [value] for key, value in there.items()}
+    clip = {
+        key: value[None] if isinstance(value, np.ndarray) else [value]
+        for key, value in content.items()
+        if value is not None
+    }
     return {WHOLE: {"id": [_ONE_CLIP]} | clip}
 
 
 # --- one split --------------------------------------------------------------------------------------------------------
 
 
-def _split(found: Recognised, name: str, values: Any, numbers: Mapping[Clip, int]) -> Any:  # noqa: ANN401
+def _split(found: Recognised, name: str, values: Any, ids: list[str] | None) -> Any:  # noqa: ANN401
     if isinstance(values, list | tuple) and (listed := _examples(values, name)) is not None:
         found.repairs["list of ((words, vision, audio), label, id): read as keys (splits)"] += 1
         values = listed
@@ -169,7 +164,9 @@ def _split(found: Recognised, name: str, values: Any, numbers: Mapping[Clip, int
         found.repairs[f"labels: read as {_OWN_LABELS} (splits)"] += 1
     for key in LABELS.values():
         _flatten(found, split, key)
-    _name_clips(found, name, split, numbers)
+    if ids is not None:
+        split["id"] = ids
+        found.repairs["id: rows (video, start, end) read as video and number (splits)"] += 1
     _decode(found, split)
     for key in FEATURES.values():
         _frame(found, split, key)
@@ -185,45 +182,36 @@ def _flatten(found: Recognised, split: Values, key: str) -> None:
         found.repairs[f"{key}: one column read as a vector (splits)"] += 1
 
 
-def _rows_of_ids(split: Any) -> list[tuple[str, Any]] | None:  # noqa: ANN401
-    """Return video and start of each clip whose id is a row (video, start, end), as MulT has them; none elsewhere."""
+def _names_by_time(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Name the clips of splits whose ids are rows (video, start, end), as MulT has them, `video$_$number`.
+
+    Numbers go by the start where all starts of a video are numbers, over all splits of the file.
+
+    Returns:
+        By split, of those that have such ids.
+    """
+    rows = {name: found for name, split in content.items() if (found := _rows_of_ids(split)) is not None}
+    clips: dict[str, list[tuple[str, str, int]]] = {}
+    for name, ids in rows.items():
+        for place, (video, *more) in enumerate(ids):
+            clips.setdefault(video, []).append((more[0] if more else "", name, place))
+    names = {name: [""] * len(ids) for name, ids in rows.items()}
+    for video, listed in clips.items():
+        with suppress(ValueError):
+            listed.sort(key=lambda clip: float(clip[0]))
+        for number, (_, name, place) in enumerate(listed, 1):
+            alone = len(rows[name][place]) == 1
+            names[name][place] = video if alone else f"{video}{VIDEO_END}{number}"
+    return names
+
+
+def _rows_of_ids(split: Any) -> list[list[str]] | None:  # noqa: ANN401
+    """Return ids that are rows of texts, each with one at least; none elsewhere."""
     rows = split.get("id") if isinstance(split, dict) else None
     shape = shape_of(rows, 2)
     if rows is None or shape is None or len(shape) != 2 or shape[1] < 1:
         return None
-    texts = [[_text(part) for part in row] for row in rows]
-    return [(row[0], row[1] if len(row) > 1 else "") for row in texts]
-
-
-def _text(value: Any) -> str:  # noqa: ANN401
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _clip_numbers(content: Mapping[str, Any]) -> dict[Clip, int]:
-    """Number the clips of each video over all splits of a file, by their start where all starts are numbers."""
-    clips: dict[str, list[Clip]] = {}
-    for name, split in content.items():
-        for row, (video, start) in enumerate(_rows_of_ids(split) or ()):
-            clips.setdefault(video, []).append(Clip(name, row, start))
-    found: dict[Clip, int] = {}
-    for listed in clips.values():
-        with suppress(ValueError):
-            listed.sort(key=lambda clip: float(clip.start))
-        found |= {clip: number for number, clip in enumerate(listed, 1)}
-    return found
-
-
-def _name_clips(found: Recognised, name: str, split: Values, numbers: Mapping[Clip, int]) -> None:
-    """Read ids (video, start, end) as `video$_$number`."""
-    rows = _rows_of_ids(split)
-    if rows is None:
-        return
-    alone = shape_of(split["id"], 2) == (len(rows), 1)
-    split["id"] = [
-        video if alone else f"{video}{VIDEO_END}{numbers[Clip(name, row, start)]}"
-        for row, (video, start) in enumerate(rows)
-    ]
-    found.repairs["id: rows (video, start, end) read as video and number (splits)"] += 1
+    return [[part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in row] for row in rows]
 
 
 def _decode(found: Recognised, split: Values) -> None:

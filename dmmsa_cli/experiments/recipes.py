@@ -151,9 +151,9 @@ def find_recipe(recipe: str | None, family: str) -> Path:
         return recipes_folder() / f"{recipe}.yaml"
     path = _folder(family) / f"{recipe or 'dmmsa'}.yaml"
     if not path.exists():
-        called = [one for one in shipped() if one.replace("/", "-", 1) == recipe]  # as runs of it are, by `name_of`
-        if called:
-            return recipes_folder() / f"{called[0]}.yaml"
+        foreign = shipped_as(recipe or "")
+        if foreign is not None:
+            return recipes_folder() / foreign[0] / f"{foreign[1]}.yaml"
         known = ", ".join(recipe_names(family))
         raise RecipeMissing(
             f"There is no recipe {recipe} for {family}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
@@ -171,6 +171,11 @@ def name_of(path: Path, family: str) -> str:
     folder = path.resolve().parent
     foreign = folder.parent == recipes_folder().resolve() and folder != _folder(family).resolve()
     return f"{folder.name}-{path.stem}" if foreign else path.stem
+
+
+def shipped_as(name: str) -> tuple[str, str] | None:
+    """Return dataset and name of the shipped recipe whose runs `name_of` calls so elsewhere; none without one."""
+    return next(((one[0], one[1]) for one in (key.split("/") for key in shipped()) if "-".join(one) == name), None)
 
 
 def recipe_names(family: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import Inapplicable, InvalidRecipe
-from dmmsa_cli.experiments.recipes import is_file, recipes_folder, shipped
+from dmmsa_cli.experiments.recipes import is_file, recipes_folder, shipped_as
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import parse, read_yaml
 
@@ -54,9 +54,9 @@ class Variant:
         if self.recipe is None or isinstance(self.recipe, str):
             return self.recipe or base
         path = Path(base)
-        foreign = [one.split("/") for one in shipped() if one.replace("/", "-", 1) == base]
-        if path.stem not in self.recipe and foreign and foreign[0][1] in self.recipe:
-            return f"{foreign[0][0]}-{self.recipe[foreign[0][1]]}"
+        foreign = shipped_as(base)
+        if path.stem not in self.recipe and foreign and foreign[1] in self.recipe:
+            return f"{foreign[0]}-{self.recipe[foreign[1]]}"
         if path.stem not in self.recipe:
             raise Inapplicable(
                 f"The study names no recipe beside {base}.", f"It knows {', '.join(self.recipe)} for {self.title}."

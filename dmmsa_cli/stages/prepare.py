@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dmmsa_cli import files
-from dmmsa_cli.data import inspection, sources, summary, toy, unpickling
-from dmmsa_cli.data.layouts import Recognised, checked, recognise
+from dmmsa_cli.data import inspection, summary
+from dmmsa_cli.data.layouts import checked
 from dmmsa_cli.data.manifest import VIDEO_FORM, Manifest
 from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.specs import (
     ALIGNED,
-    DRIVE_FOLDER,
     SPECS,
     SPLITS,
     DatasetSpec,
     load_spec,
 )
-from dmmsa_cli.data.splitting import Shares, deal_out
+from dmmsa_cli.data.splitting import Shares
 from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
 from dmmsa_cli.data.videos import form_of
 from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
-from dmmsa_cli.errors import DatasetMissing, HashMismatch, InvalidDataset, InvalidInput, StoreMismatch
+from dmmsa_cli.errors import DatasetMissing, InvalidDataset, InvalidInput, StoreMismatch
 from dmmsa_cli.places import RUNS
-
-ANY_HASH = "any"
-PUBLISHED = "the published file"
+from dmmsa_cli.stages.ways import ANY_HASH, Way, shares_in_words, way_to
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ def prepare(
     _check_arguments(name, source, sha256, emotions_from, recipe, shares)
     folder = dataset_folder(data_dir, name + ALIGNED if aligned else name)
     spec = _spec(name, folder, spec_file, aligned)
-    way = _dealt_out(_way(spec, source, sha256), shares)
+    way = way_to(spec, source, sha256, shares)
     if emotions_from is not None:
         _look_at_origin(dataset_folder(data_dir, emotions_from), recipe, spec)
     written = force or _present(folder, way, spec, progress) is None
@@ -157,162 +152,10 @@ def _spec_of_store(name: str, folder: Path) -> DatasetSpec:
         ) from error
 
 
-# --- ways to a file ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Obtained:
-    """Splits as recognised or made, the manifest's record of where they came from, and its other notes."""
-
-    found: Recognised
-    source: dict[str, Any]
-    notes: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Way:
-    """Where a dataset comes from.
-
-    Attributes:
-        name: the same, in words.
-        look: raise at once if it can't be.
-        same: whether a store's record of its source is of this one.
-        obtain: get it, given the folder of downloads.
-    """
-
-    name: str
-    look: Callable[[], None]
-    same: Callable[[dict[str, Any], OnProgress], bool]
-    obtain: Callable[[Path, OnProgress], _Obtained]
-
-
-def _way(spec: DatasetSpec, source: str | None, sha256: str | None) -> _Way:
-    if spec.synthetic:
-        return _generated(spec, source)
-    if source is None:
-        return _published(spec)
-    if re.match(r"https?://", source):
-        return _address(spec, source, sha256)
-    return _local_file(spec, Path(source).expanduser().resolve(), sha256)
-
-
-def _dealt_out(way: _Way, shares: Shares | None) -> _Way:
-    """Return a way to the same file in three splits, where these are wanted."""
-    if shares is None:
-
-        def as_it_is(recorded: dict[str, Any], progress: OnProgress) -> bool:
-            return ("split" not in recorded or way.name == PUBLISHED) and way.same(recorded, progress)
-
-        return replace(way, same=as_it_is)
-
-    def same(recorded: dict[str, Any], progress: OnProgress) -> bool:
-        return recorded.items() >= shares.record().items() and way.same(recorded, progress)
-
-    def obtain(into: Path, progress: OnProgress) -> _Obtained:
-        obtained = way.obtain(into, progress)
-        if not obtained.found.without_splits:
-            raise InvalidInput(f"--split: {way.name} has splits of its own.", "Leave --split out.")
-        obtained.found.splits = deal_out(obtained.found.splits, shares)
-        return replace(obtained, source=obtained.source | shares.record())
-
-    return _Way(f"{way.name} ({_shares_in_words(shares.record())})", way.look, same, obtain)
-
-
-def _shares_in_words(record: Mapping[str, Any]) -> str:
-    return f"--split {record['split']} --by {record['by']} --split-seed {record['split_seed']}"
-
-
-def _generated(spec: DatasetSpec, source: str | None) -> _Way:
-    if source is not None:
-        raise InvalidInput(f"{spec.name} is made by a generator, not read from a file.", "Leave out --from.")
-    record = {"generator": spec.name, "version": toy.VERSION, "seed": toy.SEED, "published": False}
-
-    def obtain(into: Path, progress: OnProgress) -> _Obtained:
-        raw, notes = toy.generate()
-        return _Obtained(Recognised(raw), record, notes)
-
-    name = f"version {toy.VERSION} of the generator"
-    return _Way(name, _nothing, lambda recorded, _: recorded == record, obtain)
-
-
-def _published(spec: DatasetSpec) -> _Way:
-    def look() -> None:
-        if spec.source is None:
-            raise InvalidInput(
-                f"{spec.name} is published nowhere that dmmsa knows.",
-                f"Give its file: dmmsa prepare {spec.name} --from FILE",
-            )
-
-    def obtain(into: Path, progress: OnProgress) -> _Obtained:
-        assert spec.source is not None  # `look` came first
-        fetched = sources.fetch(spec, into, progress)
-        link = sources.DRIVE_LINK.format(id=DRIVE_FOLDER)
-        return _read(fetched, spec, {"url": link, "inside": spec.source.path}, progress)
-
-    # Whoever names no source takes what is there.
-    return _Way(PUBLISHED, look, lambda recorded, _: True, obtain)
-
-
-def _address(spec: DatasetSpec, url: str, sha256: str | None) -> _Way:
-    expected = sha256.lower() if sha256 else spec.source.sha256 if spec.source else None
-    expected = None if expected == ANY_HASH else expected
-
-    def same(recorded: dict[str, Any], _: OnProgress) -> bool:
-        return recorded.get("url") == url and expected in (None, recorded.get("sha256"))
-
-    def obtain(into: Path, progress: OnProgress) -> _Obtained:
-        fetched = sources.fetch_url(url, into / spec.name, expected, progress)
-        return _read(fetched, spec, {"url": url}, progress)
-
-    return _Way(url, _nothing, same, obtain)
-
-
-def _local_file(spec: DatasetSpec, path: Path, sha256: str | None) -> _Way:
-    def look() -> None:
-        if not path.is_file():
-            raise InvalidInput(f"There is no file {path}.", "Check the path given to --from.")
-
-    def same(recorded: dict[str, Any], progress: OnProgress) -> bool:
-        look()
-        if recorded.items() >= _identity(path).items():
-            return True
-        return bool(recorded.get("sha256") == sources.hash_file(path, progress))
-
-    def obtain(into: Path, progress: OnProgress) -> _Obtained:
-        found = sources.hash_file(path, progress)
-        if sha256 not in (None, ANY_HASH) and found != str(sha256).lower():
-            raise HashMismatch(
-                f"{path} is not the file that --sha256 names.\n  expected {sha256}\n  found    {found}",
-                "Fetch or copy it again, or leave out --sha256.",
-            )
-        return _read(sources.Fetched(path, found), spec, {}, progress)
-
-    return _Way(str(path), look, same, obtain)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _identity(path: Path) -> dict[str, Any]:
-    """Tell a file from others, and from itself changed, without reading it."""
-    state = path.stat()
-    return {"path": str(path), "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
-
-
-def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], progress: OnProgress) -> _Obtained:
-    published = spec.source is not None and fetched.sha256 == spec.source.sha256
-    record = where | _identity(fetched.path) | {"sha256": fetched.sha256, "published": published}
-    progress("read", 0, None)
-    found = recognise(unpickling.load(fetched.path))
-    progress("read", 1, 1)
-    return _Obtained(found, record, {})
-
-
 # --- the store --------------------------------------------------------------------------------------------------
 
 
-def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -> Store | None:
+def _present(folder: Path, way: Way, spec: DatasetSpec, progress: OnProgress) -> Store | None:
     """Open the store of an earlier run; None if there is none.
 
     Raises:
@@ -326,14 +169,14 @@ def _present(folder: Path, way: _Way, spec: DatasetSpec, progress: OnProgress) -
     if not way.same(store.manifest.source, progress):
         held = store.manifest.source
         origin = held.get("url") or held.get("path") or f"version {held.get('version')} of the generator"
-        origin += f" ({_shares_in_words(held)})" if "split" in held else ""
+        origin += f" ({shares_in_words(held)})" if "split" in held else ""
         raise StoreMismatch(f"{folder} holds what was prepared from {origin}, not from {way.name}.", anew)
     if store.spec != spec:
         raise StoreMismatch(f"{folder} was prepared under another description of {spec.name}.", anew)
     return store
 
 
-def _write(folder: Path, spec: DatasetSpec, way: _Way, downloads: Path, progress: OnProgress) -> None:
+def _write(folder: Path, spec: DatasetSpec, way: Way, downloads: Path, progress: OnProgress) -> None:
     obtained = way.obtain(downloads, progress)
     if obtained.found.without_splits:
         raise InvalidDataset("The file has no splits.", "Deal it out: --split 0.7,0.1,0.2 (of videos; --by clip).")

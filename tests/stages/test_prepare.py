@@ -41,7 +41,7 @@ from dmmsa_cli.errors import (
     StoreMismatch,
     UnsafePickle,
 )
-from dmmsa_cli.stages import prepare as stage
+from dmmsa_cli.stages import ways
 from dmmsa_cli.stages.prepare import prepare
 from tests.conftest import SPEC
 from tests.plain_values import PLAIN
@@ -98,7 +98,7 @@ def no_rereading(monkeypatch):
 
     def switch_on():
         monkeypatch.setattr(sources, "hash_file", forbid)
-        monkeypatch.setattr(stage.unpickling, "load", forbid)
+        monkeypatch.setattr(ways.unpickling, "load", forbid)
 
     return switch_on
 
