@@ -16,7 +16,7 @@ from dmmsa_cli.data.specs import SPLITS
 from dmmsa_cli.errors import EncoderUnavailable, Interrupted, InvalidRecipe
 from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
-from dmmsa_cli.experiments.context import context_remarks
+from dmmsa_cli.experiments.context import clips_around, context_remarks
 from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.inputs import unimodal_view
 from dmmsa_cli.experiments.pseudo_emotions import embedding
@@ -253,6 +253,15 @@ def test_ids_that_name_no_videos_are_told_and_context_is_empty(run, prepared, co
     assert remarks == [line for line in heard if "text.context does nothing here" in line]
     assert len(remarks) == 1
     assert remarks[0] in RunFolder(folder).environment["remarks"]
+
+
+def test_what_ids_of_a_file_mean_the_dataset_of_the_run_says(opened, corpus, tmp_path):
+    """One film alone can't show that `film_3` is the third clip of a video."""
+    data = prepare_mini(renamed(corpus, lambda name: name.replace("$_$", "_")), tmp_path)
+    experiment = opened(TWO, data=data).experiment
+    film = [f"new_{number}" for number in (1, 2, 3)]
+    assert clips_around(experiment, film)[2].before == [0, 1]
+    assert context_remarks(experiment, film) == []
 
 
 def test_some_ids_without_a_number_are_counted(opened, corpus, tmp_path):
