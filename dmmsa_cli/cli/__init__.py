@@ -18,11 +18,11 @@ from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.export import export
 from dmmsa_cli.cli.fuse import fuse
 from dmmsa_cli.cli.list import list_
-from dmmsa_cli.cli.options import spread_lists
 from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
 from dmmsa_cli.cli.pretrain import pretrain_unimodal
 from dmmsa_cli.cli.report import report
+from dmmsa_cli.commands import going_on, spread_lists, under_way
 from dmmsa_cli.errors import DmmsaError, Interrupted, as_dmmsa_error
 
 STOPPED = 130  # exit status of what a signal stopped
@@ -71,7 +71,9 @@ def main() -> None:
     except SystemExit as ended:  # typer has made that of Ctrl-C and of SIGTERM
         if ended.code != STOPPED:
             raise
-        print("Stopped. What was finished is kept; the same command goes on (fuse: with --resume).", file=sys.stderr)
+        kept = any(name in arguments for name in ("pretrain-unimodal", "fuse", "ablate"))
+        more = f" What was finished is kept. To go on: `{going_on(under_way())}`." if kept else ""
+        print(f"Stopped.{more}", file=sys.stderr)
         sys.exit(STOPPED)
     except Exception as error:  # what has no words for its user goes on as it is
         known = as_dmmsa_error(error)

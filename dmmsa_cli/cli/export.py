@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command, evaluate_run
 
 
 def export(
@@ -17,8 +18,6 @@ def export(
     data_dir: options.DataDir = options.DATA,
 ) -> None:
     """Put a run and all that its predictions need into one folder that can be handed on."""
-    import shlex
-
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.reporting.card import card
     from dmmsa_cli.stages.export import export
@@ -29,8 +28,8 @@ def export(
     console.print(f"{report.folder}: {report.bytes / 2**20:,.1f} MiB, with README.md as its card.")
     if report.lacking:
         console.print(
-            f"Without {' and '.join(report.lacking)}, which `dmmsa evaluate` makes; intervals (--level), and results "
-            "on the card, come from there."
+            f"Without {' and '.join(report.lacking)}, which `{evaluate_run(run)}` makes; intervals (--level), and "
+            "results on the card, come from there."
         )
-    name = shlex.quote(str(report.folder))
-    console.print(f"Next: dmmsa predict {name} --from FILE.pkl --out predictions.csv", soft_wrap=True)
+    there = command("predict", report.folder, "--from", "FILE.pkl", out="predictions.csv", data_dir=None)
+    console.print(f"Next: {there}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from pathlib import Path
@@ -57,7 +58,7 @@ def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, da
 
     if not prepared:
         which = f"{dataset} is not" if dataset else "No dataset is"
-        console.print(f"{which} prepared in {data_dir}; `dmmsa prepare toy` makes a dataset.")
+        console.print(f"{which} prepared in {data_dir}; `{command('prepare', 'toy')}` makes a dataset.")
         return
     table = plain_table("Datasets", "", *SPLITS, "modalities", "", numbers=SPLITS)
     for one in prepared:
@@ -81,7 +82,7 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
     elif dataset is None and not (briefly and prepared):
         families = listing.families()
     if briefly:
-        table = plain_table("Recipes (--recipe NAME; what each is for: dmmsa list recipes)", "for", "names")
+        table = plain_table(f"Recipes (--recipe NAME; what each is for: {command('list', 'recipes')})", "for", "names")
         for family in dict.fromkeys(families):
             names = ", ".join(one.name for one in listing.recipes([family]))
             table.add_row("data of one's own" if family == listing.DEFAULT else family, names)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # at run time these are imported where they are used, to keep --help quick
     from rich.console import Console
@@ -142,6 +143,14 @@ def _show(console: Console, report: PrepareReport) -> None:
     console.print()
     _show_best(console, report)
     console.print(Text.assemble("data hash ", (manifest.data_hash[:12], "bold")))
+    console.print(f"Next: {_next(name)}", soft_wrap=True)
+
+
+def _next(name: str) -> str:
+    """Return the command that follows; for data of the user's own that which says what recipes there are."""
+    from dmmsa_cli.data.specs import SPECS
+
+    return command("fuse", dataset=name) if name in SPECS else command("list", "recipes", dataset=name)
 
 
 def _show_best(console: Console, report: PrepareReport) -> None:

@@ -18,7 +18,7 @@ from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import InvalidRecipe
-from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe, name_of
+from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe, name_of, option_of
 from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import Reading
@@ -41,6 +41,11 @@ class Experiment:
     """`float32` or `bf16`; `auto` has been settled."""
     recipe_file: Path | None = None
     """What the recipe was read from, before flags and settings changed it; none for a run's own."""
+
+    @property
+    def recipe_option(self) -> str | None:
+        """What --recipe has to be given for the recipe, before changes; None where that is the usual one."""
+        return None if self.recipe_file is None else option_of(self.recipe_file, self.store.spec.recipes)
 
     @property
     def dataset(self) -> str:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dmmsa_cli.cli.evaluate import evaluate
-from dmmsa_cli.cli.options import spread_lists
+from dmmsa_cli.commands import spread_lists
 from dmmsa_cli.uncertainty import LEVEL
 
 COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report", "list", "export"]
