@@ -96,11 +96,11 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _tell(error: DmmsaError) -> None:
     from rich.text import Text
 
-    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.console import open_console, unbroken
 
-    console, soft_wrap = open_console(stderr=True), not sys.stderr.isatty()
+    console = open_console(stderr=True)
     head = "Stopped: " if isinstance(error, Interrupted) else "Error: "
     style = "bold yellow" if isinstance(error, Interrupted) else "bold red"
-    console.print(Text.assemble((head, style), error.what), soft_wrap=soft_wrap)
+    console.print(Text.assemble((head, style), error.what), soft_wrap=unbroken(console, error.what))
     if error.remedy:
-        console.print(error.remedy, soft_wrap=soft_wrap)
+        console.print(error.remedy, soft_wrap=unbroken(console, error.remedy))

@@ -17,6 +17,14 @@ def open_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
+def unbroken(console: Console, text: str) -> bool:
+    """Return whether the lines of a text are left to the terminal, or the file, and not broken between words here.
+
+    They are where it names a command, which could not be pasted in two pieces.
+    """
+    return not console.is_terminal or "`" in text or text.startswith("Next: ")
+
+
 def plain_table(title: str, *columns: str, numbers: Collection[str] = ()) -> Table:
     """Return a table without a frame, whose columns of numbers stand to the right."""
     table = Table(

@@ -29,7 +29,8 @@ def export(
     if report.lacking:
         console.print(
             f"Without {' and '.join(report.lacking)}, which `{evaluate_run(run)}` makes; intervals (--level), and "
-            "results on the card, come from there."
+            "results on the card, come from there.",
+            soft_wrap=True,
         )
     there = command("predict", report.folder, "--from", "FILE.pkl", out="predictions.csv", data_dir=None)
     console.print(f"Next: {there}", soft_wrap=True)

@@ -58,7 +58,7 @@ def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, da
 
     if not prepared:
         which = f"{dataset} is not" if dataset else "No dataset is"
-        console.print(f"{which} prepared in {data_dir}; `{command('prepare', 'toy')}` makes a dataset.")
+        console.print(f"{which} prepared in {data_dir}; `{command('prepare', 'toy')}` makes a dataset.", soft_wrap=True)
         return
     table = plain_table("Datasets", "", *SPLITS, "modalities", "", numbers=SPLITS)
     for one in prepared:
@@ -82,7 +82,7 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
     elif dataset is None and not (briefly and prepared):
         families = listing.families()
     if briefly:
-        table = plain_table(f"Recipes (--recipe NAME; what each is for: {command('list', 'recipes')})", "for", "names")
+        table = plain_table("Recipes (--recipe NAME)", "for", "names")
         for family in dict.fromkeys(families):
             names = ", ".join(one.name for one in listing.recipes([family]))
             table.add_row("data of one's own" if family == listing.DEFAULT else family, names)
@@ -91,6 +91,8 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
         for one in listing.recipes(families):
             table.add_row(f"{one.family}/{one.name}", one.about)
     console.print(table)
+    if briefly:
+        console.print(f"What each is for: `{command('list', 'recipes', dataset=dataset)}`.", soft_wrap=True)
 
 
 def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:

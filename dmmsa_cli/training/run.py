@@ -82,9 +82,10 @@ class RunFolder:
         try:
             values = from_yaml((self.path / "recipe.yaml").read_text(encoding="utf-8"), aliases=False)
         except OSError as error:
-            raise RunMissing(
-                f"There is no run in {self.path}.", f"Train one: `{command('fuse', dataset='NAME')}`."
-            ) from error
+            what = f"There is no run in {self.path}: recipe.yaml is missing."
+            if self.finished:
+                raise self._lacking(what) from error
+            raise RunMissing(what, f"Train one: `{command('fuse', dataset='NAME')}`.") from error
         except ValueError as error:
             raise self._wrong(f"{self.path / 'recipe.yaml'} is damaged: {error}") from error
         if not isinstance(values, dict):

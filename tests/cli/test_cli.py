@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -19,6 +20,8 @@ from dmmsa_cli.uncertainty import LEVEL
 
 COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report", "list", "export"]
 
+BIN = Path(sys.executable).parent  # where `dmmsa` lies too, as in a shell whose environment is active
+
 
 def dmmsa(*arguments, cwd=None, **environment):
     return subprocess.run(
@@ -26,7 +29,9 @@ def dmmsa(*arguments, cwd=None, **environment):
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"} | environment,
+        env=os.environ
+        | {"COLUMNS": "100", "NO_COLOR": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        | environment,
     )
 
 

@@ -42,8 +42,8 @@ def show_notes(console: Console, report: Report) -> None:
 
 
 def _say(console: Console, text: str, style: str) -> None:
-    """Break lines for a reader at a screen; in a file or a pipe, commands are to stay in one piece."""
-    console.print(_text(text, style), soft_wrap=not console.is_terminal)
+    """Break lines for a reader at a screen, but for those with a command, which is to stay in one piece."""
+    console.print(_text(text, style), soft_wrap=not console.is_terminal or "`" in text)
 
 
 def _notes(table: Table) -> list[str]:
