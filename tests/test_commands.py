@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 from dmmsa_cli import commands
-from dmmsa_cli.commands import DATA, RUNS, again, command, going_on, nearby, program, to_go_on, work_in
-
-
-@pytest.fixture(autouse=True)
-def usual_folders():
-    yield
-    work_in(data_dir=DATA, runs_dir=RUNS)
+from dmmsa_cli.commands import DATA, again, command, going_on, nearby, program, to_go_on, work_in
 
 
 def test_the_usual_folders_need_no_option():

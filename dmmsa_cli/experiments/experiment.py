@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dmmsa_cli.commands import work_in
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import MODALITY_NAMES
@@ -161,6 +162,7 @@ def open_experiment(
     Raises:
         DatasetMissing, StoreMismatch, InvalidRecipe, DeviceUnavailable: in words for the user.
     """
+    work_in(data_dir=data_dir, runs_dir=runs_dir)
     store = open_dataset(data_dir, dataset)
     path = find_recipe(recipe, store.spec.recipes)
     chosen = load_recipe(path, settings, changes)

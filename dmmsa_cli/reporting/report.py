@@ -74,7 +74,7 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
     if dataset is not None:
         check_name(dataset)
     collection = _readable(collect(runs_dir, dataset))
-    _work_where_they_did(collection)
+    _work_where_they_did(runs_dir, collection)
     tables = build_tables(collection.systems, dataset, studies, collection.folds)
     runs = collection.systems or collection.folds or collection.unfinished or collection.unevaluated
     empty = not (runs or collection.damaged)
@@ -134,8 +134,9 @@ def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[
         yield out / "index.html"
 
 
-def _work_where_they_did(found: Collection) -> None:
-    """Name, in every command, the folder of data that the runs were trained on, where that is one."""
+def _work_where_they_did(runs_dir: Path, found: Collection) -> None:
+    """Name, in every command, the folder of runs, and that of the data they were trained on, where that is one."""
+    work_in(runs_dir=runs_dir)
     folders = {str(run.facts.get("data_dir")) for system in (*found.systems, *found.folds) for run in system.runs}
     if len(folders) == 1 and (folder := folders.pop()) != "None":
         work_in(data_dir=nearby(Path(folder)))

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -17,22 +16,9 @@ import yaml
 from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.commands import spread_lists
 from dmmsa_cli.uncertainty import LEVEL
+from tests.cli.running import dmmsa
 
 COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report", "list", "export"]
-
-BIN = Path(sys.executable).parent  # where `dmmsa` lies too, as in a shell whose environment is active
-
-
-def dmmsa(*arguments, cwd=None, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "dmmsa_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ
-        | {"COLUMNS": "100", "NO_COLOR": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-        | environment,
-    )
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)], ids=lambda a: " ".join(a) or "dmmsa")

@@ -132,7 +132,6 @@ def shell(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(commands, "program", noted)
     yield shell
     NAMED.update(shell.named_by)
-    commands.work_in(data_dir=commands.DATA, runs_dir=commands.RUNS)
 
 
 NAMED: set[str] = set()
@@ -265,7 +264,10 @@ def test_what_was_measured_is_damaged(shell):
 
 def test_a_study_of_ones_own_on_a_recipe_of_ones_own(shell):
     shell.works(PREPARE)
-    study = {"title": "Widths", "variants": [{"name": n, "set": {"model.width": w}} for n, w in (("narrow", 32), ("wide", 48))]}
+    study = {
+        "title": "Widths",
+        "variants": [{"name": n, "set": {"model.width": w}} for n, w in (("narrow", 32), ("wide", 48))],
+    }
     Path("my study.yaml").write_text(yaml.safe_dump(study))
     ablate = f"dmmsa ablate --dataset mini --study 'my study.yaml' --recipe 'my recipe.yaml' --seed 1 {BOTH}"
     shell.paste(shell.works(ablate), "evaluate")
