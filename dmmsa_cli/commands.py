@@ -6,10 +6,11 @@ Everything that prints a command of this program takes it from here.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 DATA = Path("data")
@@ -125,6 +126,27 @@ def to_go_on() -> str:
     """Say how what runs now goes on after a stop."""
     words = under_way()
     return f"To go on: `{going_on(words)}`." if words else "The same call goes on from here, with resume=True."
+
+
+def wrapped(text: str, width: int) -> str:
+    r"""Return a text whose lines are broken between words, but never within a command, which has to stay in one piece.
+
+    Example:
+        >>> wrapped("To train: `dmmsa fuse --dataset mosi`. That is all.", 20)
+        'To train:\n`dmmsa fuse --dataset mosi`.\nThat is all.'
+    """
+    return "\n".join(line for paragraph in text.split("\n") for line in _lines(paragraph, width))
+
+
+def _lines(paragraph: str, width: int) -> Iterator[str]:
+    indent = paragraph[: len(paragraph) - len(paragraph.lstrip())]
+    line = ""
+    for word in re.findall(r"\S*`[^`]*`\S*|\S+", paragraph):
+        if line and len(line) + 1 + len(word) > width:
+            yield line
+            line = ""
+        line = f"{line} {word}" if line else indent + word
+    yield line
 
 
 def nearby(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """Prints the oldest version of each dependency that pyproject.toml allows, as pip's constraints.
 
-    python -m tests.oldest > oldest.txt
+python -m tests.oldest > oldest.txt
 """
 
 import re

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dmmsa_cli import commands
-from dmmsa_cli.commands import DATA, again, command, going_on, nearby, program, to_go_on, work_in
+from dmmsa_cli.commands import DATA, again, command, going_on, nearby, program, to_go_on, work_in, wrapped
 
 
 def test_the_usual_folders_need_no_option():
@@ -104,3 +104,10 @@ def test_the_table_of_folders_is_that_of_the_commands():
         options = {parameter.name for parameter in one.params}
         of_emotions = {"runs_dir"} if name == "prepare" else set()  # needed with --emotions-from alone
         assert set(commands.FOLDERS.get(name, ())) == options & {"data_dir", "runs_dir"} - of_emotions, name
+
+
+def test_lines_break_between_words_and_never_within_a_command():
+    text = "Some runs are not there yet (`dmmsa ablate --dataset 'two words'`), some are.\n  indented"
+    assert wrapped(text, 20).split("\n") == [
+        *("Some runs are not", "there yet", "(`dmmsa ablate --dataset 'two words'`),", "some are.", "  indented"),
+    ]

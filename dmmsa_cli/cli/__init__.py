@@ -22,7 +22,7 @@ from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
 from dmmsa_cli.cli.pretrain import pretrain_unimodal
 from dmmsa_cli.cli.report import report
-from dmmsa_cli.commands import going_on, spread_lists, under_way
+from dmmsa_cli.commands import going_on, spread_lists, under_way, wrapped
 from dmmsa_cli.errors import DmmsaError, Interrupted, as_dmmsa_error
 
 STOPPED = 130  # exit status of what a signal stopped
@@ -96,11 +96,12 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _tell(error: DmmsaError) -> None:
     from rich.text import Text
 
-    from dmmsa_cli.cli.console import open_console, unbroken
+    from dmmsa_cli.cli.console import open_console, say
 
     console = open_console(stderr=True)
     head = "Stopped: " if isinstance(error, Interrupted) else "Error: "
     style = "bold yellow" if isinstance(error, Interrupted) else "bold red"
-    console.print(Text.assemble((head, style), error.what), soft_wrap=unbroken(console, error.what))
+    what = wrapped(f"{head}{error.what}", console.width) if console.is_terminal else f"{head}{error.what}"
+    console.print(Text.assemble((head, style), what.removeprefix(head)), soft_wrap=True)
     if error.remedy:
-        console.print(error.remedy, soft_wrap=unbroken(console, error.remedy))
+        say(console, error.remedy)

@@ -39,7 +39,7 @@ def ablate(
     """
     import torch
 
-    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.console import open_console, say
     from dmmsa_cli.cli.study_view import StudyView
     from dmmsa_cli.experiments.studies import load_study
     from dmmsa_cli.stages.ablate import Place, plan
@@ -63,7 +63,7 @@ def ablate(
     outcomes = []
     for place, runs in zip(places, plans, strict=True):
         outcomes += _run(console, StudyView(console, f"{chosen.title}: {place.dataset}", runs.jobs), runs.jobs, jobs)
-    console.print(f"Next: {command('evaluate', dataset=dataset, folds=folds)}", soft_wrap=True)
+    say(console, f"Next: {command('evaluate', dataset=dataset, folds=folds)}")
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 

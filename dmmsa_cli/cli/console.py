@@ -7,6 +7,9 @@ from collections.abc import Collection
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from dmmsa_cli.commands import wrapped
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -17,12 +20,10 @@ def open_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def unbroken(console: Console, text: str) -> bool:
-    """Return whether the lines of a text are left to the terminal, or the file, and not broken between words here.
-
-    They are where it names a command, which could not be pasted in two pieces.
-    """
-    return not console.is_terminal or "`" in text or text.startswith("Next: ")
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a text: lines are broken between words for a reader at a screen, but never within a command."""
+    shown = wrapped(text, console.width) if console.is_terminal and not text.startswith("Next: ") else text
+    console.print(Text(shown, style), soft_wrap=True)
 
 
 def plain_table(title: str, *columns: str, numbers: Collection[str] = ()) -> Table:

@@ -53,12 +53,12 @@ def list_(
 def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, data_dir: Path) -> None:
     from rich.text import Text
 
-    from dmmsa_cli.cli.console import plain_table
+    from dmmsa_cli.cli.console import plain_table, say
     from dmmsa_cli.data.specs import MODALITY_NAMES, SPLITS
 
     if not prepared:
         which = f"{dataset} is not" if dataset else "No dataset is"
-        console.print(f"{which} prepared in {data_dir}; `{command('prepare', 'toy')}` makes a dataset.", soft_wrap=True)
+        say(console, f"{which} prepared in {data_dir}; `{command('prepare', 'toy')}` makes a dataset.")
         return
     table = plain_table("Datasets", "", *SPLITS, "modalities", "", numbers=SPLITS)
     for one in prepared:
@@ -72,7 +72,7 @@ def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, da
 
 
 def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, briefly: bool) -> None:
-    from dmmsa_cli.cli.console import plain_table
+    from dmmsa_cli.cli.console import plain_table, say
     from dmmsa_cli.data.specs import SPECS
     from dmmsa_cli.stages import listing
 
@@ -92,7 +92,7 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
             table.add_row(f"{one.family}/{one.name}", one.about)
     console.print(table)
     if briefly:
-        console.print(f"What each is for: `{command('list', 'recipes', dataset=dataset)}`.", soft_wrap=True)
+        say(console, f"What each is for: `{command('list', 'recipes', dataset=dataset)}`.")
 
 
 def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:

@@ -127,6 +127,8 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
 def _show(console: Console, report: PrepareReport) -> None:
     from rich.text import Text
 
+    from dmmsa_cli.cli.console import say
+
     manifest = report.manifest
     name, folder = manifest.spec.name, report.store.folder
     if manifest.spec.synthetic:
@@ -143,7 +145,7 @@ def _show(console: Console, report: PrepareReport) -> None:
     console.print()
     _show_best(console, report)
     console.print(Text.assemble("data hash ", (manifest.data_hash[:12], "bold")))
-    console.print(f"Next: {_next(name)}", soft_wrap=True)
+    say(console, f"Next: {_next(name)}")
 
 
 def _next(name: str) -> str:
