@@ -22,7 +22,7 @@ WIDEST = 120  # characters of a value in a message
 DIGITS = 40  # of a number in a message; Python refuses to write out some thousands
 
 # What moves a cursor, ends a text or turns its direction round, and halves of characters; tabs and line ends are none.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:

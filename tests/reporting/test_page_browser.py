@@ -216,10 +216,10 @@ def test_a_figure_can_be_shown_for_another_system(visit):
     page = visit()
     figure = drawn(page, "#figures-mosi--losses")
     assert "MSC" in figure.locator(".legend").text_content()
-    figure.locator("select").select_option(label="w/o MSC · dmmsa/no-msc")
+    figure.locator("select").select_option(label="w/o MSC · dmmsa/no-msc (2 seeds)")
     figure.locator("svg.main-svg").first.wait_for()
     assert figure.locator(".drawing").count() == 1
-    assert figure.locator("option:checked").inner_text() == "w/o MSC · dmmsa/no-msc"
+    assert figure.locator("option:checked").inner_text() == "w/o MSC · dmmsa/no-msc (2 seeds)"
 
 
 def test_plots_offer_a_picture_and_no_upload(visit):

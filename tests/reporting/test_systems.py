@@ -262,7 +262,7 @@ def test_dmmsa_is_held_against_each_network_of_its_protocol(tmp_path):
     assert problems == []  # the others are no rivals, and need no excuse
     assert [label(one) for one in subjects(systems)[0].rivals] == ["MulT"]
     assert found.sentence.startswith("On mosi, DMMSA's MAE is 0.")
-    assert "lower than MulT's (95 % interval over 12 videos" in found.sentence
+    assert "lower (better) than MulT's (95 % interval over 12 videos" in found.sentence
     assert "sd over 3 seeds" in found.sentence
     assert "more than the noise of the clips" in found.sentence
 

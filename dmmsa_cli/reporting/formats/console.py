@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from dmmsa_cli.reporting.comparison import by_place
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.notes import METHOD
 
@@ -31,8 +32,10 @@ def show(console: Console, report: Report) -> None:
         console.print()
         console.print(Text("Is the difference real?", style="bold"))
         console.print(Text(METHOD, style="dim"))
-    for comparison in report.comparisons:
-        console.print(_bullet(comparison.sentence))
+    for place, found in by_place(report.comparisons).items():
+        console.print(_text(f"On {place}:" if place else "", "bold"))
+        for comparison in found:
+            console.print(_bullet(comparison.finding))
 
 
 def show_notes(console: Console, report: Report) -> None:
@@ -78,6 +81,8 @@ def _grid(table: Table, places: Sequence[int], widths: Sequence[int], width: int
     for i in places:
         grid.add_column(table.columns[i].heading, justify="right", width=widths[i])
     for row in table.rows:
+        if row.begins:
+            grid.add_row()  # a gap
         grid.add_row(_label(row), *(_cell(row.cells[i]) for i in places))
     return grid
 

@@ -190,6 +190,7 @@ function draw(figure) {
     if (panel.title) box.appendChild(document.createElement("h5")).textContent = panel.title;
     const plot = box.appendChild(document.createElement("div"));
     plot.className = "drawing";
+    if (panel.layout.height) plot.style.height = `${panel.layout.height}px`; // as many rows as it has
     const data = panel.data.map((trace) => "customdata" in trace ? { ...trace, customdata: specs.clips[trace.customdata] } : trace);
     return [plot, data, layoutOf(panel)];
   });
