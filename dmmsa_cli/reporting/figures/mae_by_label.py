@@ -126,12 +126,12 @@ def _line(table: pd.DataFrame, name: str, style: plots.Style) -> Trace:
 
 def _heat_map(tables: Sequence[pd.DataFrame], named: Sequence[str], names: Sequence[str], axis: Layout) -> Panel:
     """Return a row for each system: so many lines in one plot could not be told apart."""
-    errors = pd.DataFrame([table.set_index("name")["mean"] for table in tables]).reindex(columns=names)
+    errors = pd.DataFrame([table.set_index("name")["mean"] for table in tables]).reindex(columns=list(names))
     limits = (0.0, float(np.nanmax(errors.to_numpy())))
     rows = [str(place) for place in range(len(named))]  # two systems may be called alike
     heat = plots.heat_map(errors, names, SEQUENTIAL, limits, rows)
     heat["hovertemplate"] = "label %{x}: MAE %{z:.3f}<extra></extra>"
     plain = {"showgrid": False, "zeroline": False, "ticks": "", "showline": False}
-    systems = {"type": "category", "autorange": "reversed", "tickvals": rows}
+    systems: Layout = {"type": "category", "autorange": "reversed", "tickvals": rows}
     systems |= {"ticktext": list(map(plots.in_lines, named)), "tickfont": {"size": 11}}
     return Panel("", [heat], {"xaxis": axis | plain, "yaxis": systems | plain, "height": 150 + 34 * len(rows)})
