@@ -1,7 +1,8 @@
 """Tables of predictions as CSV: whatever a transcript holds, what is read is what was written, to the last bit.
 
 Text is quoted always, since transcripts hold line ends, quotes and commas. Numbers are never quoted, and have the
-fewest digits that tell a float32 from its neighbours: 0.8, not 0.800000012.
+fewest digits that tell a float32 from its neighbours: 0.8, not 0.800000012. Control characters are spelled out, since a
+file that holds NUL is binary to many programs, and ESC moves the cursor of who looks at it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ _TEXT = ("split", "id", "text", *MADE_FROM)
 # so does one that would look as if it had been given one.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+
+# Control characters but tab and line ends, and how they are spelled. Backslashes before either are doubled, so that an
+# odd number of them stands before a spelled character, and an even one before what was `\x1b` in the text already.
+_RAW = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+_SPELLED = r"x(?:0[0-8bcef]|1[0-9a-f]|7f|[89][0-9a-f])"
+_CONTROL = re.compile(rf"(\\*)({_RAW})|(\\+)(?={_SPELLED})")
+_SPELLED_CONTROL = re.compile(rf"(\\+)({_SPELLED})")
 
 
 def alone_column(modality: str) -> str:
@@ -103,13 +111,37 @@ def unescape_formula(text: str) -> str:
     return text[1:] if _ESCAPED.match(text) else text
 
 
+def escape_control(text: str) -> str:
+    r"""Spell out the control characters of a text.
+
+    Example:
+        >>> escape_control("a\x1bb"), escape_control(r"a\x1bb")
+        ('a\\x1bb', 'a\\\\x1bb')
+    """
+    return _CONTROL.sub(lambda found: 2 * found[1] + f"\\x{ord(found[2]):02x}" if found[2] else 2 * found[3], text)
+
+
+def unescape_control(text: str) -> str:
+    """Return what `escape_control` was given."""
+
+    def read(found: re.Match[str]) -> str:
+        half, odd = divmod(len(found[1]), 2)
+        return half * "\\" + (chr(int(found[2][1:], 16)) if odd else found[2])
+
+    return _SPELLED_CONTROL.sub(read, text)
+
+
 def _cells(column: pd.Series[Any]) -> Iterable[str]:
     values = column.tolist()
     if pd.api.types.is_float_dtype(column):
         return ("" if math.isnan(value) else str(np.float32(value)).removesuffix(".0") for value in values)
     if pd.api.types.is_integer_dtype(column):
         return map(str, values)
-    return (_quoted(escape_formula(str(value))) for value in values)
+    return (_quoted(escape_formula(escape_control(str(value)))) for value in values)
+
+
+def _read(text: str) -> str:
+    return unescape_control(unescape_formula(text))
 
 
 def _quoted(text: str) -> str:
@@ -131,10 +163,7 @@ def _parsed(path: Path) -> pd.DataFrame:
         ),
     )
     return pd.DataFrame(
-        {
-            name: list(map(unescape_formula, table[name].to_pylist())) if name in _TEXT else table[name].to_numpy()
-            for name in names
-        }
+        {name: list(map(_read, table[name].to_pylist())) if name in _TEXT else table[name].to_numpy() for name in names}
     )
 
 

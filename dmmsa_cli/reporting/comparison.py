@@ -8,7 +8,7 @@ which five seeds are too few.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dmmsa_cli.data.videos import names_videos
@@ -116,7 +116,7 @@ def _compared(systems: tuple[System, System], labels: tuple[str, str], sides: tu
         videos=drawn if names_videos(clips["id"]) else None,
         clips=len(clips),
     )
-    return replace(comparison, sentence=_sentence(comparison))
+    return replace(comparison, finding=_finding(comparison), place=place_of(comparison.first))
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
@@ -142,13 +142,21 @@ def interval_in_words(comparison: Comparison) -> str:
     )
 
 
-def _sentence(comparison: Comparison) -> str:
+def _finding(comparison: Comparison) -> str:
     more = [
-        f"{title} is {_amount(comparison.differences[name], percent)} ({comparison.verdict(name)})"
+        f"{title} is {_amount(comparison.differences[name], percent)}, {comparison.verdict(name)}"
         for name, title, percent in _also(comparison.differences)
     ]
     verdicts = "; ".join([comparison.verdict("mae"), *more])
-    return f"On {place_of(comparison.first)}, {interval_in_words(comparison)}: {verdicts}."
+    return f"{interval_in_words(comparison)}: {verdicts}."
+
+
+def by_place(comparisons: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """Put together what is found on the same data under the same conditions, so that the place is said once."""
+    found: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        found.setdefault(one.place, []).append(one)
+    return found
 
 
 def place_of(system: System) -> str:
@@ -165,7 +173,9 @@ def _also(differences: Mapping[str, Difference]) -> list[tuple[str, str, bool]]:
 
 
 def _relation(value: float) -> str:
-    return f"{_signed(value)} than" if abs(value) >= PRINTED / 2 else "equal to"
+    if abs(value) < PRINTED / 2:
+        return "equal to"
+    return f"{_signed(value)} ({'better' if value < 0 else 'worse'}) than"
 
 
 def _signed(value: float) -> str:
@@ -175,5 +185,5 @@ def _signed(value: float) -> str:
 def _amount(difference: Difference, percent: bool) -> str:
     if abs(difference.value) < PRINTED / 2:
         return "equal"
-    way = "lower" if difference.value < 0 else "higher"
+    way = "lower (worse)" if difference.value < 0 else "higher (better)"
     return f"{abs(100 * difference.value):.2f} points {way}" if percent else f"{abs(difference.value):.4f} {way}"

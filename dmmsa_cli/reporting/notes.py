@@ -39,7 +39,8 @@ def about_spread(rows: Sequence[Row]) -> list[str]:
 
 def about_marks(rows: Sequence[Row], among: str) -> list[str]:
     """Say among which rows the marked numbers are the best."""
-    return [f"Bold is the best of a column, underlined the second best, {among}."] if has_marks(rows) else []
+    parted = ", which a line or a gap parts from others" if any(row.begins for row in rows) else ""
+    return [f"Bold is the best of a column, underlined the second best, {among}{parted}."] if has_marks(rows) else []
 
 
 def about_data(systems: Sequence[System]) -> list[str]:

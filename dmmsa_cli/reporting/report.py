@@ -91,7 +91,7 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         tables=tables,
         comparisons=comparisons,
         notes=(*first, *_about_runs(collection), *_about_folds(collection), *problems),
-        runs_dir=str(runs_dir),
+        runs_dir=str(runs_dir.absolute()),  # the page may be read elsewhere than where it was made
         made={
             "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
             "version": f"dmmsa {__version__}",

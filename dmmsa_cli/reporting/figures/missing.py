@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from dmmsa_cli.reporting.figures import charts, paper, plots
 from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.figures.paper import Drawing
 from dmmsa_cli.reporting.figures.plots import Panel, Trace
-from dmmsa_cli.reporting.figures.subjects import Subject
+from dmmsa_cli.reporting.figures.subjects import Subject, with_seeds
 from dmmsa_cli.reporting.groups import label
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.missing import Robust, by_grid
@@ -105,7 +104,8 @@ def _panels(*systems: System) -> tuple[Panel, ...]:
 
 def _panel(some: Sequence[Robust], metric: str, title: str) -> Panel:
     data: list[Trace] = []
-    for one, name, style in zip(some, names(some), itertools.cycle(plots.STYLES), strict=False):
+    named = with_seeds(names(some), [one.system.seeds for one in some])
+    for one, name, style in zip(some, named, plots.styles(), strict=False):
         drawn = curve(one, metric).rename(columns={"rate": "epoch"})  # what `line_with_band` has on its axis
         data += plots.line_with_band(drawn, name, style)
     axis = {"title": {"text": AXIS}, "zeroline": False, "unifiedhovertitle": {"text": "%{x} missing"}}
