@@ -23,6 +23,7 @@ from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import Reading
 from dmmsa_cli.objectives import OBJECTIVES
+from dmmsa_cli.places import DATA, RUNS
 from dmmsa_cli.runtime import DeviceName, choose_device, choose_precision
 
 
@@ -135,8 +136,8 @@ class Experiment:
 def open_experiment(
     dataset: str,
     *,
-    data_dir: Path,
-    runs_dir: Path,
+    data_dir: Path = DATA,
+    runs_dir: Path = RUNS,
     recipe: str | None = None,
     settings: Iterable[str] = (),
     changes: Mapping[str, Any] | None = None,

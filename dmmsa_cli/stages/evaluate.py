@@ -12,6 +12,7 @@ from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing, why_left_out
 from dmmsa_cli.experiments.identity import check_place
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.files import exclusive, writable
+from dmmsa_cli.places import DATA, RUNS
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import Evaluated
 from dmmsa_cli.stages.systems import Systems
@@ -20,7 +21,7 @@ from dmmsa_cli.training.run import RunFolder, finished_runs
 # --- which runs -----------------------------------------------------------------------------------------------------
 
 
-def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> list[RunFolder]:
+def find_runs(places: Sequence[Path] = (), dataset: str | None = None, runs_dir: Path = RUNS) -> list[RunFolder]:
     """Return the finished runs of fused models at or below `places`, or all of a dataset.
 
     Raises:
@@ -45,7 +46,12 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
 
 
 def evaluate(
-    runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto", ensemble: bool = False
+    runs: Sequence[RunFolder],
+    *,
+    split: str = "test",
+    data_dir: Path = DATA,
+    device: DeviceName = "auto",
+    ensemble: bool = False,
 ) -> Evaluated:
     """Evaluate finished runs one at a time, and write metrics.json and predictions into each that can be written.
 

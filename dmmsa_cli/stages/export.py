@@ -31,6 +31,7 @@ from dmmsa_cli.experiments.reopen import EXPORT, not_finished, reopen
 from dmmsa_cli.experiments.validation import KEPT_VALIDATION
 from dmmsa_cli.files import PARTIAL, exclusive, writable, write_json, write_text
 from dmmsa_cli.layers.pretrained import copy_encoder
+from dmmsa_cli.places import DATA
 from dmmsa_cli.plain import read_json, to_yaml
 from dmmsa_cli.training.run import RunFolder
 
@@ -54,7 +55,7 @@ class ExportReport:
 
 
 def export(
-    run: RunFolder, out: Path, *, data_dir: Path, card: Callable[[Fused], str], force: bool = False
+    run: RunFolder, out: Path, *, data_dir: Path = DATA, card: Callable[[Fused], str], force: bool = False
 ) -> ExportReport:
     """Write a finished run and all that it stands on into a folder, by rename.
 

@@ -29,7 +29,7 @@ from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal
-from dmmsa_cli.training.fit import Watch, fit
+from dmmsa_cli.training.fit import Watch, fit, unwatched
 from dmmsa_cli.training.loop import Training
 from dmmsa_cli.training.run import RunFolder
 
@@ -52,9 +52,9 @@ def fuse(
     variant: str,
     seed: int,
     *,
-    watch: Callable[[], Watch],
-    watch_pretraining: Callable[[str], Watch],
-    remark: Callable[[str], None],
+    watch: Callable[[], Watch] = lambda: unwatched,
+    watch_pretraining: Callable[[str], Watch] = lambda modality: unwatched,
+    remark: Callable[[str], None] = lambda line: None,
     from_scratch: bool = False,
     resume: bool = False,
     force: bool = False,

@@ -22,6 +22,7 @@ from dmmsa_cli.experiments.robustness import FILE, Robustness, presences
 from dmmsa_cli.experiments.systems import by_system, system_titles
 from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.metrics import Metrics, Summary, summarise, without_nan
+from dmmsa_cli.places import DATA
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
 from dmmsa_cli.stages.keeping import add_to
@@ -120,8 +121,8 @@ def evaluate_missing(
     rates: Sequence[float],
     *,
     draws: int = DRAWS,
-    split: str,
-    data_dir: Path,
+    split: str = "test",
+    data_dir: Path = DATA,
     device: DeviceName = "auto",
     remark: Callable[[str], None] = lambda line: None,
     on_pass: OnPass = lambda run, done, total: None,

@@ -25,6 +25,7 @@ from dmmsa_cli.experiments.reopen import not_finished, reopen
 from dmmsa_cli.experiments.validation import kept_validation
 from dmmsa_cli.experiments.wording import in_words, probability_columns
 from dmmsa_cli.metrics import Scores
+from dmmsa_cli.places import DATA
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.training.run import RunFolder
 from dmmsa_cli.uncertainty import check_level, errors, interval, reach
@@ -77,9 +78,9 @@ class PredictReport:
 def predict(
     runs: Sequence[RunFolder],
     source: Path,
-    out: Path,
+    out: Path | None = None,
     *,
-    data_dir: Path,
+    data_dir: Path = DATA,
     device: DeviceName = "auto",
     split: str | None = None,
     wanted: Wanted | None = None,
@@ -91,7 +92,7 @@ def predict(
     Args:
         runs: finished ones of one dataset; of several, the mean of their predictions.
         source: the pickle, with any splits or none.
-        out: the CSV to write: split, id, text, y_pred, and what the models' heads say.
+        out: the CSV to write, if any: split, id, text, y_pred, and what the models' heads say.
         data_dir: where stores lie; a run that kept what was known of its dataset needs none.
         device: where to run.
         split: only this one.
@@ -108,7 +109,8 @@ def predict(
         _check_modalities(fused.experiment, features, source, fused.encoders.run)
     splits = features.splits
     table, classes = _predicted(several, splits, wanted or Wanted())
-    write_predictions(out, table, mark=True)
+    if out is not None:
+        write_predictions(out, table, mark=True)
     return PredictReport(
         rows={name: len(rows) for name, rows in splits.items()},
         table=table,
@@ -126,7 +128,7 @@ def predict_texts(
     texts: Split,
     out: Path | None = None,
     *,
-    data_dir: Path,
+    data_dir: Path = DATA,
     device: DeviceName = "auto",
     wanted: Wanted | None = None,
 ) -> PredictReport:

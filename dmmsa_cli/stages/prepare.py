@@ -23,7 +23,7 @@ from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, o
 from dmmsa_cli.data.videos import form_of
 from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
 from dmmsa_cli.errors import DatasetMissing, InvalidDataset, InvalidInput, StoreMismatch
-from dmmsa_cli.places import RUNS
+from dmmsa_cli.places import DATA, RUNS
 from dmmsa_cli.stages.ways import ANY_HASH, Way, shares_in_words, way_to
 
 
@@ -56,7 +56,7 @@ class PrepareReport:
 def prepare(
     name: str,
     *,
-    data_dir: Path,
+    data_dir: Path = DATA,
     source: str | None = None,
     spec_file: Path | None = None,
     aligned: bool = False,

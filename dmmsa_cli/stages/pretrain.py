@@ -24,7 +24,7 @@ from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.text import TextEncoder
 from dmmsa_cli.plain import to_yaml
 from dmmsa_cli.runtime import environment, seed_everything
-from dmmsa_cli.training.fit import Watch, fit
+from dmmsa_cli.training.fit import Watch, fit, unwatched
 from dmmsa_cli.training.loop import Training
 from dmmsa_cli.training.run import RunFolder
 
@@ -70,7 +70,7 @@ def wanted_encoders(experiment: Experiment, modalities: Sequence[str], seeds: Se
 
 
 def pretrain_unimodal(
-    experiment: Experiment, modality: str, seed: int, *, watch: Watch, force: bool = False
+    experiment: Experiment, modality: str, seed: int, *, watch: Watch = unwatched, force: bool = False
 ) -> PretrainReport:
     """Train the encoder of one modality, unless it has been; an unfinished one goes on where it was.
 

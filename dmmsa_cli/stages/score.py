@@ -15,13 +15,14 @@ from dmmsa_cli.data.specs import SPECS, DatasetSpec
 from dmmsa_cli.data.words import printable
 from dmmsa_cli.errors import DatasetMissing, InvalidInput
 from dmmsa_cli.metrics import Metrics, score
+from dmmsa_cli.places import DATA
 
 NAMES = ("id", "y_true", "y_pred")
 _OTHERS = {"index": "id", "truth": "y_true", "prediction": "y_pred"}  # as MMSA writes them
 _SEPARATORS = (",", ";", "\t")
 
 
-def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path) -> tuple[DatasetSpec, int, Metrics]:
+def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path = DATA) -> tuple[DatasetSpec, int, Metrics]:
     """Score a CSV with the columns id, y_true, y_pred under a dataset's metrics.
 
     Semicolons and tabs may stand between columns, with a comma for the decimal point then, and MMSA's Index, Truth and

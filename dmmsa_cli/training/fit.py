@@ -26,6 +26,10 @@ WORTH = 20  # seconds of training that a second spent on writing their checkpoin
 Watch = Callable[[StepEnd | EpochEnd, "Progress"], None]
 
 
+def unwatched(event: StepEnd | EpochEnd, progress: Progress) -> None:
+    """Tell nobody; the log in the run's folder has all of it."""
+
+
 @dataclass
 class Progress:
     """What is known about a run beyond the state of the loop; it travels in the checkpoint."""
