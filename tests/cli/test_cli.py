@@ -114,7 +114,7 @@ def test_what_is_changed_most_often_has_options_of_its_own(trained, prepared, mi
     assert json.loads((run / "environment.json").read_text())["threads"] == 1
     before = set(cwd.glob("runs/mini/encoders/vision-*"))
     places = [part for part in places if part not in ("--seed", "1")]
-    done = dmmsa("pretrain-unimodal", *places, "--modality", "v", "--epochs", "1", cwd=cwd)
+    done = dmmsa("pretrain-unimodal", *places, "--modality", "vision", "v", "--epochs", "1", cwd=cwd)
     assert done.returncode == 0, done.stderr
     (made,) = set(cwd.glob("runs/mini/encoders/vision-*")) - before
     assert yaml.safe_load((made / "recipe.yaml").read_text())["schedule"]["epochs"] == 1
