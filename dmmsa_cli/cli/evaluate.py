@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -28,10 +28,16 @@ class Split(StrEnum):
 
 def evaluate(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN ...]", help="Run folders, or folders of several.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN ...]", help="Run folders, or folders of several.", autocompletion=completion.folders_of_runs
+        ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="All runs of this dataset.")
+        str | None,
+        typer.Option(
+            "--dataset", "-d", metavar="NAME", help="All runs of this dataset.", autocompletion=completion.datasets
+        ),
     ] = None,
     split: Annotated[Split, typer.Option("--split", help="Which rows to score.")] = Split.test,
     predictions: Annotated[

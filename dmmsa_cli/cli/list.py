@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from pathlib import Path
@@ -28,7 +28,10 @@ class What(StrEnum):
 def list_(
     what: Annotated[What | None, typer.Argument(help="Only these. Default: all, of recipes the names.")] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Of this dataset alone.")
+        str | None,
+        typer.Option(
+            "--dataset", "-d", metavar="NAME", help="Of this dataset alone.", autocompletion=completion.datasets
+        ),
     ] = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from dmmsa_cli.cli import completion
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.places import DATA as DATA
 from dmmsa_cli.places import RUNS as RUNS
@@ -54,10 +55,18 @@ def _take_threads(threads: int | None) -> int | None:
     return threads
 
 
-Dataset = Annotated[str, typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.")]
+Dataset = Annotated[
+    str,
+    typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.", autocompletion=completion.datasets),
+]
 RecipeName = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help="A shipped recipe, or a YAML file. Default: dmmsa."),
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe, or a YAML file. Default: dmmsa.",
+        autocompletion=completion.recipes,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.errors import InvalidInput
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -23,7 +23,11 @@ FEW = 10  # clips whose scores stand on the screen, whether they are written to 
 def predict(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN ...", help="Folders of finished runs: .../seed-1; of several, their mean."),
+        typer.Argument(
+            metavar="RUN ...",
+            help="Folders of finished runs: .../seed-1; of several, their mean.",
+            autocompletion=completion.finished_runs,
+        ),
     ],
     source: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A pickle in the field's layout.")

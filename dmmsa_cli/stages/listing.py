@@ -11,10 +11,11 @@ from typing import Literal
 
 from dmmsa_cli.data.manifest import MANIFEST, Manifest, read_manifest
 from dmmsa_cli.errors import DmmsaError
-from dmmsa_cli.experiments.recipes import recipe_names, recipes_folder
+from dmmsa_cli.experiments.recipes import recipe_names
+from dmmsa_cli.shipped import DEFAULT as DEFAULT
+from dmmsa_cli.shipped import STUDIES, recipes_folder
 from dmmsa_cli.training.run import RunFolder, by_seed
 
-DEFAULT = "default"  # the folder of recipes for datasets that have none of their own
 State = Literal["finished", "begun"]
 
 
@@ -78,7 +79,7 @@ def recipes(families: Sequence[str]) -> list[Recipe]:
 
 def families() -> list[str]:
     """Return the datasets that have recipes of their own, and `default` for all others."""
-    return sorted(path.name for path in recipes_folder().iterdir() if path.is_dir() and path.name != "studies")
+    return sorted(path.name for path in recipes_folder().iterdir() if path.is_dir() and path.name != STUDIES)
 
 
 def _about(path: Path) -> str:
