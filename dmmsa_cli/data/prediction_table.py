@@ -76,16 +76,17 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return table
 
 
-def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float) -> Metrics:
+def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float, of: str = "") -> Metrics:
     """Return the metrics of several runs' rows together, as if one run had predicted them all: no mean over runs.
 
     Args:
         tables: their predictions, with columns y_true and y_pred.
         metrics: which, as `score` takes it.
         score_range: of the labels.
+        of: names them in a warning.
     """
     whole = pd.concat(tables)
-    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range)
+    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range, of=of)
 
 
 def escape_formula(text: str) -> str:

@@ -16,7 +16,7 @@ from dmmsa_cli.places import DATA, RUNS
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import Evaluated
 from dmmsa_cli.stages.systems import Systems
-from dmmsa_cli.training.run import RunFolder, finished_runs
+from dmmsa_cli.training.run import RunFolder, finished_runs, unfinished_runs
 
 # --- which runs -----------------------------------------------------------------------------------------------------
 
@@ -40,6 +40,24 @@ def find_runs(places: Sequence[Path] = (), dataset: str | None = None, runs_dir:
             f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
         )
     return found
+
+
+def left_unfinished(places: Sequence[Path] = (), dataset: str | None = None, runs_dir: Path = RUNS) -> str:
+    """Say how many runs `find_runs` passes over since they have not finished; nothing where there are none."""
+    unfinished = unfinished_runs(list(places) or ([runs_dir / dataset] if dataset else []))
+    diverged = [run for run in unfinished if run.diverged]
+    begun = [run for run in unfinished if not run.diverged]
+    parts = []
+    if begun:
+        parts.append(f"{_runs(begun)} begun and not finished (`dmmsa fuse` with --resume goes on)")
+    if diverged:
+        parts.append(f"{_runs(diverged)} diverged (a lower learning rate, under another --name)")
+    return f"Left out: {'; '.join(parts)}." if parts else ""
+
+
+def _runs(runs: Sequence[RunFolder]) -> str:
+    """Count runs, and name the only one, as the beginning of a sentence that goes on with a participle."""
+    return f"{runs[0].path} has" if len(runs) == 1 else f"{len(runs)} runs have"
 
 
 # --- evaluating -----------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def _pseudo_emotions(experiment: Experiment) -> str | None:
 
 
 def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Callable[[str], None]) -> dict[str, Any]:
-    experiment, schedule = fused.experiment, fused.experiment.recipe.fusion
+    experiment, schedule, run = fused.experiment, fused.experiment.recipe.fusion, fused.encoders.run
     for line in fused.objective.remarks():
         remark(line)
     train, valid = _training_clips(fused, seed, remark), fused.inputs.split("valid")
@@ -243,10 +243,9 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
         return train(epoch).shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        return metrics_of(experiment, trained, valid, fused.objective.heads)
+        return metrics_of(experiment, trained, valid, fused.objective.heads, of=f"{run.path} on the validation split")
 
     state = Training(model, fused.objective, schedule, device=experiment.device, precision=experiment.precision)
-    run = fused.encoders.run
     return fit(state, run, identity=identity.key, batches=batches, evaluate=evaluate, watch=watch)
 
 

@@ -16,7 +16,7 @@ from dmmsa_cli.shipped import DEFAULT as DEFAULT
 from dmmsa_cli.shipped import STUDIES, recipes_folder
 from dmmsa_cli.training.run import RunFolder, by_seed
 
-State = Literal["finished", "begun"]
+State = Literal["finished", "begun", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,12 @@ def _about(path: Path) -> str:
     return re.split(r"(?<=[^.\s]{2})[.:](?= |$)", text, maxsplit=1)[0]
 
 
+def _state(run: RunFolder) -> State:
+    if run.finished:
+        return "finished"
+    return "diverged" if run.diverged else "begun"
+
+
 def runs(runs_dir: Path) -> list[Runs]:
     """Return the runs in a folder, `DATASET/RECIPE/VARIANT/seed-N`, finished or not."""
     found: dict[tuple[str, str, str], dict[int, State]] = {}
@@ -98,6 +104,5 @@ def runs(runs_dir: Path) -> list[Runs]:
         dataset, recipe, variant, seed = folder.parts[-4:]
         number = seed.removeprefix("seed-")
         if recipe != "encoders" and number.isdigit():
-            state: State = "finished" if RunFolder(folder).finished else "begun"
-            found.setdefault((dataset, recipe, variant), {})[int(number)] = state
+            found.setdefault((dataset, recipe, variant), {})[int(number)] = _state(RunFolder(folder))
     return [Runs(*names, seeds) for names, seeds in sorted(found.items())]

@@ -133,7 +133,8 @@ def _train(
         return view.shuffled(schedule.batch_size, seed=own_seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        return metrics_of(experiment, trained, early["valid"] if state.epoch <= frozen else views["valid"])
+        valid = early["valid"] if state.epoch <= frozen else views["valid"]
+        return metrics_of(experiment, trained, valid, of=f"{run.path} on the validation split")
 
     state = Training(model, objective, schedule, device=experiment.device, precision=experiment.precision)
     return fit(

@@ -42,7 +42,8 @@ def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path = DATA) -> 
             f"{path}: y_true reaches {np.abs(labels).max():g}, beyond the range of {spec.name}, {spec.score_range:g}.",
             "Is it the right --dataset?",
         )
-    return spec, len(table), score(labels, predictions, metrics=spec.metrics, score_range=spec.score_range)
+    found = score(labels, predictions, metrics=spec.metrics, score_range=spec.score_range, of=path.name)
+    return spec, len(table), found
 
 
 def _read(path: Path) -> pd.DataFrame:
