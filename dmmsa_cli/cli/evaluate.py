@@ -152,7 +152,7 @@ def _write(path: Path, tables: list[dict[str, Any]]) -> None:
 
 
 def _report_left_out(evaluated: Evaluated | MissingEvaluated, unfinished: str) -> None:
-    """Tell which runs are not there for a reason that is no fault; end with status 1 where a run could not be evaluated, though all others were.
+    """Tell which runs are not there; end with status 1 where one could not be evaluated, though all others were.
 
     Raises:
         RunMismatch: with every such run.

@@ -162,6 +162,11 @@ def _is_done(
         trained = {m: folder for m, folder in encoders.items() if folder.finished}
         identity = identity_of(experiment, seed, from_scratch=from_scratch, encoders=trained)
         _refuse_another(run, identity, unknown=encoders.keys() - trained.keys())
+    if run.diverged and not resume:
+        raise RunMismatch(
+            f"{run.path} holds a run whose training diverged. {run.diverged}",
+            "Lower the learning rate: under another --name, or replace it with --force.",
+        )
     if not run.finished and not resume:
         raise RunMismatch(f"{run.path} holds an unfinished run.", "Go on with it: --resume. Or replace it: --force.")
     return run.finished

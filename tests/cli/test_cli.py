@@ -154,6 +154,18 @@ def evaluated(trained, prepared):
     return cwd, done.stdout
 
 
+def test_an_unfinished_run_is_told_and_no_error(evaluated, prepared):
+    cwd, _ = evaluated
+    begun = cwd / "runs/mini/micro/full/seed-5"
+    begun.mkdir()
+    (begun / "recipe.yaml").touch()
+    done = dmmsa("evaluate", "--dataset", "mini", "--data-dir", prepared, cwd=cwd)
+    (begun / "recipe.yaml").unlink()
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("Left out:"))
+    assert "runs/mini/micro/full/seed-5 has begun and not finished" in line
+
+
 def test_evaluate_prints_the_table_and_writes_json(evaluated):
     cwd, told = evaluated
     for words in ("training mean", "text alone", "micro full, t+v+a", "2 seeds", "±", "fusion only"):
@@ -263,6 +275,14 @@ ERRORS = {
     "many predictions and nowhere to put them": (
         ["predict", "runs/mini/micro/full/seed-1", "--csv", "x.csv"],
         ["--csv needs a file for the predictions", "--out FILE.csv"],
+    ),
+    "predictions into a folder": (
+        ["predict", "runs/mini/micro/full/seed-1", "--from", "x.pkl", "--out", "runs"],
+        ["--out runs is a folder", "--out runs/predictions.csv"],
+    ),
+    "predictions of another ending": (
+        ["predict", "runs/mini/micro/full/seed-1", "--from", "x.pkl", "--out", "p.json"],
+        ["--out p.json: predictions are written as CSV", "--out p.csv"],
     ),
     "a split of words": (
         ["predict", "runs/mini/micro/full/seed-1", "--text", "a film", "--split", "test"],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from dmmsa_cli.data.prediction_table import unescape_formula
+from dmmsa_cli.data.prediction_table import from_cell
 from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.formats import latex, markdown
@@ -296,7 +296,7 @@ def test_no_text_of_a_csv_is_a_formula_and_all_comes_back(before, name):
     assert len(rows) == 2
     for row in rows:
         assert all(not row[column].startswith(("=", "+", "-", "@", "\t", "\r")) for column in row)
-        assert [unescape_formula(row[column]) for column in ("table", "title", "dataset", "row")] == [text] * 4
+        assert [from_cell(row[column]) for column in ("table", "title", "dataset", "row")] == [text] * 4
 
 
 def test_negative_numbers_stay_numbers(built):

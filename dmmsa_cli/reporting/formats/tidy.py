@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from dmmsa_cli.data.prediction_table import escape_formula
+from dmmsa_cli.data.prediction_table import to_cell
 from dmmsa_cli.reporting.contents import Comparison, Report, Row, Table
 from dmmsa_cli.reporting.results import SCORES
 
@@ -88,7 +88,7 @@ def _yes(value: bool) -> str:
 
 
 def _cell(value: object) -> object:
-    return escape_formula(value) if isinstance(value, str) else value
+    return to_cell(value) if isinstance(value, str) else value
 
 
 def _csv(fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
