@@ -57,8 +57,9 @@ def filled(title: str, columns: tuple[Column, ...], systems: Sequence[Row]) -> T
     """Return the table of some systems."""
     grid = _grid(title, columns)
     for system in systems:
-        summary = system.summary
-        _add(grid, columns, system.title, summary.mean)
+        summary, seeds = system.summary, system.seeds
+        one = f" (seed {seeds[0]})" if len(seeds) == 1 and not (system.alone or system.together) else ""
+        _add(grid, columns, f"{system.title}{one}", summary.mean)
         if summary.runs > 1:  # of runs together there is one set of metrics, and no spread
             _add(grid, columns, f"  {summary.runs} seeds", summary.sd, spread=True)
     return grid

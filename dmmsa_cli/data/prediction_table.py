@@ -31,12 +31,11 @@ _TEXT = ("split", "id", "text", *MADE_FROM)
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
 
-# Control characters but tab and line ends, and how they are spelled. Backslashes before either are doubled, so that an
-# odd number of them stands before a spelled character, and an even one before what was `\x1b` in the text already.
-_RAW = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
-_SPELLED = r"x(?:0[0-8bcef]|1[0-9a-f]|7f|[89][0-9a-f])"
-_CONTROL = re.compile(rf"(\\*)({_RAW})|(\\+)(?={_SPELLED})")
-_SPELLED_CONTROL = re.compile(rf"(\\+)({_SPELLED})")
+# What a terminal would obey, and what makes other programs take a file for no text. Such a character is written as
+# \x1b; backslashes before it, or before what looks as if it had been written so, are doubled.
+_CONTROL, _WRITTEN = r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", r"x(?:0[0-8bcef]|1[0-9a-f]|7f|[89][0-9a-f])"
+_TO_WRITE = re.compile(rf"(\\*)({_CONTROL})|(\\+)({_WRITTEN})")
+_TO_READ = re.compile(rf"(\\+)({_WRITTEN})")
 
 
 def alone_column(modality: str) -> str:
@@ -84,16 +83,17 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return table
 
 
-def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float) -> Metrics:
+def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float, of: str = "") -> Metrics:
     """Return the metrics of several runs' rows together, as if one run had predicted them all: no mean over runs.
 
     Args:
         tables: their predictions, with columns y_true and y_pred.
         metrics: which, as `score` takes it.
         score_range: of the labels.
+        of: names them in a warning.
     """
     whole = pd.concat(tables)
-    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range)
+    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range, of=of)
 
 
 def escape_formula(text: str) -> str:
@@ -111,24 +111,40 @@ def unescape_formula(text: str) -> str:
     return text[1:] if _ESCAPED.match(text) else text
 
 
-def escape_control(text: str) -> str:
-    r"""Spell out the control characters of a text.
+def escape_controls(text: str) -> str:
+    r"""Write control characters, but tabs and ends of lines, so that they can be seen.
 
     Example:
-        >>> escape_control("a\x1bb"), escape_control(r"a\x1bb")
-        ('a\\x1bb', 'a\\\\x1bb')
+        >>> print(escape_controls("a\0b"), escape_controls(r"a\x00b"))
+        a\x00b a\\x00b
     """
-    return _CONTROL.sub(lambda found: 2 * found[1] + f"\\x{ord(found[2]):02x}" if found[2] else 2 * found[3], text)
+
+    def written(found: re.Match[str]) -> str:
+        if found[2]:
+            return f"{found[1] * 2}\\x{ord(found[2]):02x}"
+        return found[3] * 2 + found[4]
+
+    return _TO_WRITE.sub(written, text)
 
 
-def unescape_control(text: str) -> str:
-    """Return what `escape_control` was given."""
+def unescape_controls(text: str) -> str:
+    """Return what `escape_controls` was given."""
 
     def read(found: re.Match[str]) -> str:
-        half, odd = divmod(len(found[1]), 2)
-        return half * "\\" + (chr(int(found[2][1:], 16)) if odd else found[2])
+        kept, is_character = divmod(len(found[1]), 2)
+        return "\\" * kept + (chr(int(found[2][1:], 16)) if is_character else found[2])
 
-    return _SPELLED_CONTROL.sub(read, text)
+    return _TO_READ.sub(read, text)
+
+
+def to_cell(text: str) -> str:
+    """Return a text as it stands in a CSV: nothing that a spreadsheet computes or a terminal obeys."""
+    return escape_formula(escape_controls(text))
+
+
+def from_cell(text: str) -> str:
+    """Return what `to_cell` was given."""
+    return unescape_controls(unescape_formula(text))
 
 
 def _cells(column: pd.Series[Any]) -> Iterable[str]:
@@ -137,11 +153,7 @@ def _cells(column: pd.Series[Any]) -> Iterable[str]:
         return ("" if math.isnan(value) else str(np.float32(value)).removesuffix(".0") for value in values)
     if pd.api.types.is_integer_dtype(column):
         return map(str, values)
-    return (_quoted(escape_formula(escape_control(str(value)))) for value in values)
-
-
-def _read(text: str) -> str:
-    return unescape_control(unescape_formula(text))
+    return (_quoted(to_cell(str(value))) for value in values)
 
 
 def _quoted(text: str) -> str:
@@ -163,7 +175,10 @@ def _parsed(path: Path) -> pd.DataFrame:
         ),
     )
     return pd.DataFrame(
-        {name: list(map(_read, table[name].to_pylist())) if name in _TEXT else table[name].to_numpy() for name in names}
+        {
+            name: list(map(from_cell, table[name].to_pylist())) if name in _TEXT else table[name].to_numpy()
+            for name in names
+        }
     )
 
 

@@ -31,7 +31,7 @@ from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
 from dmmsa_cli.reporting.series.scale import scale
 from dmmsa_cli.reporting.tables import build_tables
-from dmmsa_cli.training.run import goes_on
+from dmmsa_cli.training.run import RunFolder, goes_on
 
 if TYPE_CHECKING:
     from dmmsa_cli.reporting.figures.write import WrittenFigure
@@ -76,7 +76,9 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
     collection = _readable(collect(runs_dir, dataset))
     _work_where_they_did(runs_dir, collection)
     tables = build_tables(collection.systems, dataset, studies, collection.folds)
-    runs = collection.systems or collection.folds or collection.unfinished or collection.unevaluated
+    runs = (
+        collection.systems or collection.folds or collection.unfinished or collection.diverged or collection.unevaluated
+    )
     empty = not (runs or collection.damaged)
     if dataset is not None and dataset not in SPECS and empty:
         raise InvalidInput(
@@ -147,7 +149,12 @@ def _work_where_they_did(runs_dir: Path, found: Collection) -> None:
 
 def _readable(found: Collection) -> Collection:
     """Leave out runs whose predictions can't be read, so that no comparison, figure or page stumbles over them."""
-    kept = Collection(unfinished=found.unfinished, unevaluated=list(found.unevaluated), damaged=list(found.damaged))
+    kept = Collection(
+        unfinished=found.unfinished,
+        diverged=found.diverged,
+        unevaluated=list(found.unevaluated),
+        damaged=list(found.damaged),
+    )
     for systems, readable in ((found.systems, kept.systems), (found.folds, kept.folds)):
         for system in in_order(systems):
             runs = [run for run in system.runs if _has_predictions(run, kept)]
@@ -214,6 +221,11 @@ def _about_runs(collection: Collection) -> list[str]:
         *(
             f"Unfinished, or still running: {', '.join(names)} in {place}. {how}"
             for (place, how), names in unfinished.items()
+        ),
+        *(
+            f"Diverged: {folder}. {RunFolder(folder).diverged} To go on would end there again: train it with a lower "
+            "rate (--learning-rate) under another --name, or look at the features with `dmmsa prepare --force`."
+            for folder in collection.diverged
         ),
         *(
             f"Not evaluated yet: {', '.join(names)} in {place}. To evaluate: "

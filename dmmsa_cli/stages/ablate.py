@@ -163,7 +163,7 @@ def _checked(job: Job) -> Experiment:
     return experiment
 
 
-def ablate(jobs: Sequence[Job], *, tell: Tell, at_once: int = 1) -> list[Outcome]:
+def ablate(jobs: Sequence[Job], *, tell: Tell = lambda said: None, at_once: int = 1) -> list[Outcome]:
     """Train what is not there yet, go on with what is unfinished, and keep going where a run fails.
 
     Args:
@@ -201,7 +201,6 @@ def run_job(job: Job, tell: Tell) -> Outcome:
             watch_pretraining=lambda m: _watch(
                 job, f"{MODALITY_NAMES[m]} encoder", experiment.pretraining.schedule(m).epochs, tell
             ),
-            remark=lambda line: None,  # the run's environment.json has them
             resume=True,
         )
     except Interrupted as error:

@@ -17,11 +17,13 @@ AWKWARD = (
     *("", " ", "NA", "nan", "null", "None", "007", "1e5", "-1", "true"),
     *("ends in\r", "\rbegins", "two\r\nlines", "two\nlines", "\x00", "a\x00b", "\ufeffmark", "\x85\u2028\x1f"),
     *('"', '""', 'say "yes", then', ",", ";", "\t", "'", "''", "'Cause", "'=1+1", "''=1"),
+    *("\x1b[31mred", "\\x1b", "\\\\x1b", "\\\x1b", "\x1bx1b", "a\\", "C:\\x00\\xe9", "\x7f\x9f"),
     *("=HYPERLINK(1)", "+1", "-I mean", "@me", "＝1", "\t=1", "\r=1", "情感 😀 é"),
 )
 WORDS = st.one_of(
     st.sampled_from(AWKWARD),
     st.text("'=+-@\t\r\n\",\x00 a", max_size=6),
+    st.lists(st.sampled_from(["\\", "\x1b", "x1b", "x41", "'", "="]), max_size=8).map("".join),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
 )
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -65,6 +67,20 @@ def test_one_awkward_clip_among_others(tmp_path, text):
     read = read_predictions(tmp_path / "p.csv")
     assert read["text"].tolist() == texts
     assert read["id"].tolist() == ["a", "b" + text, "c"]
+
+
+@pytest.mark.parametrize("character", [chr(n) for n in (*range(32), *range(127, 160))], ids=lambda c: f"{ord(c):02x}")
+def test_no_control_character_is_written_as_it_is(tmp_path, character):
+    """But tabs and ends of lines, which texts have."""
+    text = f"a{character}b"
+    write_predictions(tmp_path / "p.csv", table([text], [text], [1], [0]))
+    written = (tmp_path / "p.csv").read_bytes().decode("utf-8")
+    if character in "\t\n\r":
+        assert text in written
+    else:
+        assert character not in written
+        assert f"a\\x{ord(character):02x}b" in written
+    assert read_predictions(tmp_path / "p.csv")["text"].tolist() == [text]
 
 
 def test_a_table_for_people_begins_with_the_mark_by_which_a_spreadsheet_knows_utf_8(tmp_path):

@@ -8,6 +8,7 @@ from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.reporting.page.runs import WORST
 from dmmsa_cli.reporting.report import build_report, report
+from dmmsa_cli.training.run import RunFolder
 from tests.reporting.conftest import write_run
 
 
@@ -53,6 +54,17 @@ def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began,
     assert "seed-1, seed-12" in message
     assert message.endswith(goes_on)
     assert len(built.tables) == 20
+
+
+def test_runs_that_diverged_are_told_with_another_remedy(tmp_path):
+    folder = write_run(tmp_path, facts={"command": "dmmsa fuse --dataset mosi"})
+    (folder / "summary.json").unlink()
+    RunFolder(folder).note_divergence(3, "Epoch 3: the loss of msc is no longer a finite number.")
+    built = build_report(tmp_path)
+    message = note(built, "Diverged")
+    assert f"Diverged: {folder}. Epoch 3: the loss of msc is no longer a finite number." in message
+    assert "--learning-rate" in message
+    assert not any("Unfinished" in one or "no runs" in one for one in built.notes)
 
 
 def test_unevaluated_runs_are_told_with_the_command_that_evaluates(tmp_path):
