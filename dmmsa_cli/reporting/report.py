@@ -224,7 +224,7 @@ def _about_runs(collection: Collection) -> list[str]:
         ),
         *(
             f"Diverged: {folder}. {RunFolder(folder).diverged} To go on would end there again: train it with a lower "
-            "rate (--learning-rate) under another --name, or look at the features with `dmmsa prepare --force`."
+            "rate (--learning-rate) under another --name, or look at the features: prepare warns of absurd ones."
             for folder in collection.diverged
         ),
         *(

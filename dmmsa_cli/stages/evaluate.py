@@ -49,7 +49,7 @@ def left_unfinished(places: Sequence[Path] = (), dataset: str | None = None, run
     begun = [run for run in unfinished if not run.diverged]
     parts = []
     if begun:
-        parts.append(f"{_runs(begun)} begun and not finished (`dmmsa fuse` with --resume goes on)")
+        parts.append(f"{_runs(begun)} begun and not finished (`{command('list', 'runs', dataset=dataset)}`)")
     if diverged:
         parts.append(f"{_runs(diverged)} diverged (a lower learning rate, under another --name)")
     return f"Left out: {'; '.join(parts)}." if parts else ""

@@ -89,8 +89,8 @@ def kind_of_table(start: bytes) -> Kind | None:
         if len(cells) > 1 and names and others and separator in others[0]:
             return (
                 f"is a table of text (CSV, with {name}): its columns are {printable(', '.join(cells))}",
-                "Predictions are scored by `dmmsa evaluate --predictions FILE`, transcripts by `dmmsa predict RUN "
-                "--csv FILE`; of features pickle the arrays.",
+                "Predictions are scored by evaluate (--predictions FILE), transcripts by predict (--csv FILE); of "
+                "features pickle the arrays.",
             )
     return None
 
