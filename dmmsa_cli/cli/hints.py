@@ -86,8 +86,6 @@ _PHRASES = (
 class HintingGroup(TyperGroup):
     """The group of commands, whose usage errors carry hints. Their exit status stays typer's."""
 
-    suggest_commands = False
-
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  (click's or typer's context)
         """Read the options before the command."""
         with self._hinting():
@@ -118,7 +116,7 @@ class HintingGroup(TyperGroup):
     def _add_hint(self, error: Any) -> None:  # noqa: ANN401
         if hasattr(error, "possibilities"):  # no such option
             hint = _option_hint(error.option_name, _options(error.ctx.command)) or self._elsewhere(error.option_name)
-            error.message, error.possibilities = f"No such option: {error.option_name}.{hint}", None
+            error.message, error.possibilities = f"{error.message.rstrip('.')}.{hint}", None
         elif getattr(error, "param", None) is not None:
             error.message = plain_words(error.message)
 

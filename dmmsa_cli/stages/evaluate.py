@@ -51,7 +51,7 @@ def left_unfinished(places: Sequence[Path] = (), dataset: str | None = None, run
     if begun:
         parts.append(f"{_runs(begun)} begun and not finished (`{command('list', 'runs', dataset=dataset)}`)")
     if diverged:
-        parts.append(f"{_runs(diverged)} diverged (a lower learning rate, under another --name)")
+        parts.append(f"{_runs(diverged)} diverged (train with a lower rate, under another --name)")
     return f"Left out: {'; '.join(parts)}." if parts else ""
 
 

@@ -16,6 +16,7 @@ from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.data.validation import FEATURES
+from dmmsa_cli.data.validation.faults import some
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.columns import HeadValues, head_values, mean_scores, mean_values
@@ -280,8 +281,24 @@ def _one_run(fused: Fused, splits: Mapping[str, Split]) -> dict[str, tuple[Score
     model, found = fused.finished(), {}
     for name, rows in splits.items():
         predictions = predictions_of(fused.experiment, model, fused.inputs.features(rows))
+        _check_finite(predictions.scores, rows)
         found[name] = predictions.scores, head_values(fused.objective.heads, predictions)
     return found
+
+
+def _check_finite(scores: Scores, rows: Split) -> None:
+    """See that what a run says of clips are numbers: features beyond all measure make others of them.
+
+    Raises:
+        InvalidInput: with the clips.
+    """
+    lost = [clip for clip, score in zip(rows.ids, scores, strict=True) if not np.isfinite(score)]
+    if lost:
+        clips = "1 clip" if len(lost) == 1 else f"{len(lost):,} clips"
+        raise InvalidInput(
+            f"The prediction of {clips} is no finite number: {some(lost)}.",
+            "Look at the features: prepare says where values are beyond all measure. Leave such clips out.",
+        )
 
 
 def _range(several: _Several) -> float:

@@ -112,6 +112,17 @@ def test_nothing_is_said_to_be_unused_where_all_is_read(run, prepared, corpus, t
     assert not any("not used" in line for line in report.warnings)
 
 
+def test_clips_whose_features_are_beyond_all_measure_are_named(run, prepared, corpus, tmp_path):
+    split = unlabelled(corpus["test"])
+    huge = {**split, "audio": split["audio"].copy()}
+    huge["audio"][3] = 3e38
+    with pytest.raises(
+        InvalidInput, match=f"The prediction of 1 clip is no finite number: {re.escape(split['id'][3])}"
+    ):
+        predict([run], save(tmp_path / "huge.pkl", huge), tmp_path / "o.csv", data_dir=prepared, device="cpu")
+    assert not (tmp_path / "o.csv").exists()
+
+
 def test_a_file_that_is_replaced_is_told(run, prepared, corpus, tmp_path):
     source = save(tmp_path / "new.pkl", unlabelled(corpus["test"]))
     told = [predict([run], source, tmp_path / "o.csv", data_dir=prepared, device="cpu").replaced for _ in range(2)]

@@ -50,6 +50,7 @@ _TAR, _TAR_AT = b"ustar", 257
 _LFS = b"version https://git-lfs"
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06")  # with something in it, and without
 _ZIP_HEAD = 30  # bytes of an entry before its name
+_COLUMNS = 4  # that a message names
 _MOST_OF_A_LINE = 60
 _MOST_OF_A_TEXT = 2000
 
@@ -87,8 +88,10 @@ def kind_of_table(start: bytes) -> Kind | None:
         cells = first.split(separator)
         names = all(re.fullmatch(r"[\w .\"-]*", cell) for cell in cells)
         if len(cells) > 1 and names and others and separator in others[0]:
+            named = printable(", ".join(cells[:_COLUMNS]))
+            more = f" and {len(cells) - _COLUMNS} more" if cells[_COLUMNS:] else ""
             return (
-                f"is a table of text (CSV, with {name}): its columns are {printable(', '.join(cells))}",
+                f"is a table of text (CSV, with {name}): its columns are {named}{more}",
                 "Predictions are scored by evaluate (--predictions FILE), transcripts by predict (--csv FILE); of "
                 "features pickle the arrays.",
             )

@@ -82,6 +82,6 @@ def _in_words(error: Exception, start: bytes, position: int) -> DmmsaError:
 def is_folder(path: Path) -> InvalidInput:
     """Return the error for a folder where a file should be; it names a few of the pickles that lie in it."""
     found = sorted(one.name for one in path.iterdir() if one.suffix in (".pkl", ".pickle", ".p"))
-    names = ", ".join(map(printable, found[:NAMED])) + (", ..." if len(found) > NAMED else "")
+    names = ", ".join(map(printable, found[:NAMED])) + (f" and {len(found) - NAMED} more" if found[NAMED:] else "")
     holds = f"in it {'lies' if len(found) == 1 else 'lie'} {names}" if found else "no pickle lies in it"
     return InvalidInput(f"{path} is a folder; {holds}.", "Give the path of one file to --from.")
