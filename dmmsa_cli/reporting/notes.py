@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.reporting.contents import Row
 from dmmsa_cli.reporting.marks import has_marks
 from dmmsa_cli.reporting.published import Ours, Published, PublishedTable
@@ -120,5 +121,8 @@ def _source(system: System) -> str:
         return "made up by dmmsa"
     source = system.first.facts.get("source", {})
     name = PurePath(str(source.get("path") or source.get("url") or "")).name
+    spec = SPECS.get(system.whole)
+    if spec is None or spec.source is None:  # a dataset of one's own has no published file
+        return name or "one's own"
     kind = "the published file" if system.published_data else "not the published file"
     return f"{name}, {kind}" if name else kind

@@ -198,7 +198,8 @@ def hover_text(text: str) -> str:
 
 def in_lines(name: str) -> str:
     """Set a name over several short lines, or a phone has no room for what stands beside it."""
-    return "<br>".join(map(safe, textwrap.wrap(name, NAME_LINE)))
+    whole = name.replace(" seed", "\u00a0seed")  # a number and its unit stay together
+    return "<br>".join(map(safe, textwrap.wrap(whole, NAME_LINE)))
 
 
 def rounded(value: float) -> str:
