@@ -14,6 +14,7 @@ from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
 
 HASH = 12
+MARKED = "Bold is the best of a column, underlined the second best"
 SYNTHETIC = "SYNTHETIC data: nothing in this table is a result of the method on real speech."
 METHOD = (
     "Each clip's absolute error is averaged over the seeds; videos, not clips, are drawn again and again, since clips "
@@ -40,7 +41,7 @@ def about_spread(rows: Sequence[Row]) -> list[str]:
 def about_marks(rows: Sequence[Row], among: str) -> list[str]:
     """Say among which rows the marked numbers are the best."""
     parted = ", which a line or a gap parts from others" if any(row.begins for row in rows) else ""
-    return [f"Bold is the best of a column, underlined the second best, {among}{parted}."] if has_marks(rows) else []
+    return [f"{MARKED}, {among}{parted}."] if has_marks(rows) else []
 
 
 def about_data(systems: Sequence[System]) -> list[str]:

@@ -8,11 +8,12 @@ import pytest
 from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.reporting.page.page import write_page
 from dmmsa_cli.reporting.report import build_report
-from tests.reporting.conftest import write_run
+from tests.reporting.conftest import CLIPS, write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no test in a browser")
 
 LAPTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+LONG_IDS = [f"video_{i % 12:04}$_${i // 12:04}" for i in range(CLIPS)]
 SMALL_LAPTOP = {"width": 1280, "height": 800}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TABLE = "#table-dmmsa-table-3-mosi"
@@ -43,7 +44,7 @@ def pages(tmp_path_factory):
         changes = {"objective.msc.enabled": False} if variant == NAME else None
         run = write_run(folder / "names", dataset=DATASET, variant=variant, error=error, changes=changes)
         table = read_predictions(run / "predictions.csv")
-        write_predictions(run / "predictions.csv", table.assign(text="w" * 400))
+        write_predictions(run / "predictions.csv", table.assign(text="w" * 400, id=LONG_IDS))
     for name in ("runs", "empty", "names"):
         write_page(build_report(folder / name), folder / f"{name}.html")
     return folder
@@ -322,8 +323,9 @@ def test_a_laptop_keeps_the_papers_order_and_needs_no_cue(visit):
     assert not page.locator(f"{TABLE} .cue").is_visible()
 
 
-def test_ids_of_clips_are_not_broken(visit):
-    page = visit()
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_ids_of_clips_are_not_broken(visit, viewport):
+    page = visit("names", viewport)
     heights = (
         page.locator("#clips table")
         .first.locator("tbody th")
