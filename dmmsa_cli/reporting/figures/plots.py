@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from dmmsa_cli.plain import printable
-from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SEQUENTIAL, SKY, VERMILION
 from dmmsa_cli.reporting.groups import TASK_NAMES
 from dmmsa_cli.reporting.series.averages import over_seeds
 
@@ -172,6 +172,28 @@ def heat_map(
     }
     cells = [_numbers(row) for row in table.to_numpy()]
     return {"type": "heatmap", "x": list(names), "y": list(names if rows is None else rows), "z": cells} | look | shown
+
+
+def by_system(
+    table: pd.DataFrame, named: Sequence[str], limits: tuple[float, float], hover: str, axis: Layout, title: str = ""
+) -> Panel:
+    """Return a row of cells for each of many systems, whose lines could not be told apart in one plot.
+
+    Args:
+        table: (systems, columns).
+        named: what the systems are called; two may be called alike.
+        limits: numbers at the ends of the scale.
+        hover: what is said of a cell.
+        axis: of the columns.
+        title: of the panel.
+    """
+    rows = [str(place) for place in range(len(named))]
+    heat = heat_map(table, [str(name) for name in table], SEQUENTIAL, limits, rows)
+    heat["hovertemplate"] = f"{hover}<extra></extra>"
+    plain: Layout = {"type": "category", "showgrid": False, "zeroline": False, "ticks": "", "showline": False}
+    systems: Layout = {"autorange": "reversed", "tickvals": rows, "ticktext": list(map(in_lines, named))}
+    systems["tickfont"] = {"size": 11}
+    return Panel(title, [heat], {"xaxis": plain | axis, "yaxis": plain | systems, "height": 150 + 34 * len(rows)})
 
 
 def matrix(x: str = "", y: str = "") -> Layout:
