@@ -310,6 +310,16 @@ def test_a_phone_shows_label_and_main_metrics_and_says_that_there_is_more(visit)
     page.locator(f"{TABLE} .scroll").evaluate("(one) => { one.scrollLeft = 0; }")
 
 
+def test_a_phone_shows_metric_difference_and_verdict(visit):
+    page = visit(viewport=PHONE)
+    details = page.locator("#comparisons details").first
+    details.evaluate("(one) => { one.open = true; }")
+    heads = [text.strip() for text in details.locator("thead th").all_inner_texts()[:3]]
+    assert heads == ["Metric", "Difference", "Verdict"]
+    assert in_sight(page, details.locator("tr > :nth-child(-n+3)"))
+    details.evaluate("(one) => { one.open = false; }")
+
+
 def test_a_phone_shows_label_and_prediction_of_the_largest_errors(visit):
     page = visit(viewport=PHONE)
     clips = page.locator("#clips table").first
