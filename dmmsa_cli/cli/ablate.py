@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
@@ -38,7 +39,7 @@ def ablate(
     """
     import torch
 
-    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.console import open_console, say
     from dmmsa_cli.cli.study_view import StudyView
     from dmmsa_cli.experiments.studies import load_study
     from dmmsa_cli.stages.ablate import Place, plan
@@ -62,9 +63,7 @@ def ablate(
     outcomes = []
     for place, runs in zip(places, plans, strict=True):
         outcomes += _run(console, StudyView(console, f"{chosen.title}: {place.dataset}", runs.jobs), runs.jobs, jobs)
-    over = "" if folds is None else f" --folds {folds}"
-    folders = options.elsewhere(data_dir, runs_dir)
-    console.print(f"Next: dmmsa evaluate --dataset {dataset}{over}{folders}", soft_wrap=True)
+    say(console, f"Next: {command('evaluate', dataset=dataset, folds=folds)}")
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 

@@ -8,7 +8,9 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
+from dmmsa_cli.commands import wrapped
 from dmmsa_cli.reporting.formats.columns import parts
 
 GAP = 2  # between the columns of a table without a frame
@@ -20,6 +22,12 @@ def open_console(*, stderr: bool = False) -> Console:
     Lines for other programs, in a file or a pipe, stay in one piece where they are printed with `soft_wrap`.
     """
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a text: lines are broken between words for a reader at a screen, but never within a command."""
+    shown = wrapped(text, console.width) if console.is_terminal and not text.startswith("Next: ") else text
+    console.print(Text(shown, style), soft_wrap=True)
 
 
 def plain_table(title: str, *columns: str, numbers: Collection[str] = ()) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -221,7 +222,7 @@ def _evaluate_missing(
     device: options.Device,
 ) -> None:
     from dmmsa_cli.cli import missing_view
-    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.console import open_console, say
     from dmmsa_cli.experiments.robustness import parse_rates
     from dmmsa_cli.stages.missing import DRAWS, evaluate_missing
 
@@ -234,7 +235,7 @@ def _evaluate_missing(
             split=split.value,
             data_dir=data_dir,
             device=device.value,
-            remark=lambda line: console.print(line, soft_wrap=not console.is_terminal),
+            remark=partial(say, console),
             on_pass=on_pass,
         )
     for table in evaluated.tables:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command, evaluate_run
 
 
 def export(
@@ -17,9 +18,7 @@ def export(
     data_dir: options.DataDir = options.DATA,
 ) -> None:
     """Put a run and all that its predictions need into one folder that can be handed on."""
-    import shlex
-
-    from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.console import open_console, say
     from dmmsa_cli.reporting.card import card
     from dmmsa_cli.stages.export import export
     from dmmsa_cli.training.run import RunFolder
@@ -28,9 +27,10 @@ def export(
     console = open_console()
     console.print(f"{report.folder}: {report.bytes / 2**20:,.1f} MiB, with README.md as its card.")
     if report.lacking:
-        console.print(
-            f"Without {' and '.join(report.lacking)}, which `dmmsa evaluate` makes; intervals (--level), and results "
-            "on the card, come from there."
+        say(
+            console,
+            f"Without {' and '.join(report.lacking)}, which `{evaluate_run(run)}` makes; intervals (--level), and "
+            "results on the card, come from there.",
         )
-    name = shlex.quote(str(report.folder))
-    console.print(f"Next: dmmsa predict {name} --from FILE.pkl --out predictions.csv", soft_wrap=True)
+    there = command("predict", report.folder, "--from", "FILE.pkl", out="predictions.csv", data_dir=None)
+    say(console, f"Next: {there}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command
 from dmmsa_cli.errors import InvalidInput
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -92,8 +93,7 @@ def fuse(
                     force=force,
                 )
                 view.report(report.folder, report.summary, skipped=report.skipped)
-        over = "" if folds is None else f" --folds {folds}"
-        view.say(f"Next: dmmsa evaluate --dataset {dataset}{over}{options.elsewhere(data_dir, runs_dir)}")
+        view.say(f"Next: {command('evaluate', dataset=dataset, folds=folds)}")
 
 
 def _watch_pretraining(view: TrainingView, experiment: Experiment, modality: str) -> Watch:

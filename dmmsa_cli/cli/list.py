@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from pathlib import Path
@@ -52,12 +53,12 @@ def list_(
 def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, data_dir: Path) -> None:
     from rich.text import Text
 
-    from dmmsa_cli.cli.console import plain_table
+    from dmmsa_cli.cli.console import plain_table, say
     from dmmsa_cli.data.specs import MODALITY_NAMES, SPLITS
 
     if not prepared:
         which = f"{dataset} is not" if dataset else "No dataset is"
-        console.print(f"{which} prepared in {data_dir}; `dmmsa prepare toy` makes a dataset.")
+        say(console, f"{which} prepared in {data_dir}; `{command('prepare', 'toy')}` makes a dataset.")
         return
     table = plain_table("Datasets", "", *SPLITS, "modalities", "", numbers=SPLITS)
     for one in prepared:
@@ -71,7 +72,7 @@ def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, da
 
 
 def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, briefly: bool) -> None:
-    from dmmsa_cli.cli.console import plain_table
+    from dmmsa_cli.cli.console import plain_table, say
     from dmmsa_cli.data.specs import SPECS
     from dmmsa_cli.stages import listing
 
@@ -81,7 +82,7 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
     elif dataset is None and not (briefly and prepared):
         families = listing.families()
     if briefly:
-        table = plain_table("Recipes (--recipe NAME; what each is for: dmmsa list recipes)", "for", "names")
+        table = plain_table("Recipes (--recipe NAME)", "for", "names")
         for family in dict.fromkeys(families):
             names = ", ".join(one.name for one in listing.recipes([family]))
             table.add_row("data of one's own" if family == listing.DEFAULT else family, names)
@@ -90,6 +91,8 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
         for one in listing.recipes(families):
             table.add_row(f"{one.family}/{one.name}", one.about)
     console.print(table)
+    if briefly:
+        say(console, f"What each is for: `{command('list', 'recipes', dataset=dataset)}`.")
 
 
 def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:

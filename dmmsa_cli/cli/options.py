@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
+from dmmsa_cli.commands import DATA as DATA
+from dmmsa_cli.commands import RUNS as RUNS
+from dmmsa_cli.commands import work_in
 from dmmsa_cli.errors import InvalidInput
-from dmmsa_cli.places import DATA as DATA
-from dmmsa_cli.places import RUNS as RUNS
-from dmmsa_cli.places import elsewhere as elsewhere
 
 
 class Device(StrEnum):
@@ -54,6 +54,16 @@ def _take_threads(threads: int | None) -> int | None:
     return threads
 
 
+def _data_dir(folder: Path) -> Path:
+    work_in(data_dir=folder)
+    return folder
+
+
+def _runs_dir(folder: Path) -> Path:
+    work_in(runs_dir=folder)
+    return folder
+
+
 Dataset = Annotated[str, typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.")]
 RecipeName = Annotated[
     str | None,
@@ -86,13 +96,19 @@ Threads = Annotated[
         metavar="N",
         min=1,
         callback=_take_threads,
-        help="Of the processor. Default: OMP_NUM_THREADS, else one a core.",
+        help="Of the processor. Default: OMP_NUM_THREADS, else one for each core that it may use.",
     ),
 ]
 DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="DMMSA_DATA", metavar="DIR", help="Where prepared datasets lie.")
+    Path,
+    typer.Option(
+        "--data-dir", envvar="DMMSA_DATA", metavar="DIR", callback=_data_dir, help="Where prepared datasets lie."
+    ),
 ]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="DMMSA_RUNS", metavar="DIR", help="Where runs lie.")]
+RunsDir = Annotated[
+    Path,
+    typer.Option("--runs-dir", envvar="DMMSA_RUNS", metavar="DIR", callback=_runs_dir, help="Where runs lie."),
+]
 Fraction = Annotated[
     float | None, typer.Option("--fraction", metavar="SHARE", help="Use this share of the training rows, as 0.6.")
 ]
@@ -145,36 +161,3 @@ def recipe_changes(
     for path in schedules:
         changes |= {f"{path}.{key}": value for key, value in (schedule or {}).items() if value is not None}
     return changes
-
-
-# Options that take several values in a row: `--seed 1 12 123`.
-LISTS = ("--seed", "--modality", "--format")
-
-
-def spread_lists(arguments: list[str]) -> list[str]:
-    """Turn `--seed 1 12 123`, `--seed "1 12"` and `--seed 1,12` into the repeated options that click understands.
-
-    Example:
-        >>> spread_lists(["fuse", "--seed", "1", "12", "--no-cl"])
-        ['fuse', '--seed', '1', '--seed', '12', '--no-cl']
-    """
-    spread: list[str] = []
-    option, values = "", 0  # the list that is open, and how many values it has had
-    for argument in [*arguments, "--"]:
-        name, equals, value = argument.partition("=")
-        if option and (not argument.startswith("-") or argument[1:].isdigit()):  # a negative number is a value
-            spread += _repeat(option, argument)
-            values += 1
-            continue
-        if option and not values:
-            spread.append(option)  # it was given nothing: click will say so
-        option, values = (argument, 0) if argument in LISTS else ("", 0)
-        if name in LISTS and equals:
-            spread += _repeat(name, value)
-        elif not option:
-            spread.append(argument)
-    return spread[:-1]
-
-
-def _repeat(option: str, values: str) -> list[str]:
-    return [part for value in values.replace(",", " ").split() for part in (option, value)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmmsa_cli.cli import options
+from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # at run time these are imported where they are used, to keep --help quick
     from rich.console import Console
@@ -126,6 +127,8 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
 def _show(console: Console, report: PrepareReport) -> None:
     from rich.text import Text
 
+    from dmmsa_cli.cli.console import say
+
     manifest = report.manifest
     name, folder = manifest.spec.name, report.store.folder
     if manifest.spec.synthetic:
@@ -142,6 +145,14 @@ def _show(console: Console, report: PrepareReport) -> None:
     console.print()
     _show_best(console, report)
     console.print(Text.assemble("data hash ", (manifest.data_hash[:12], "bold")))
+    say(console, f"Next: {_next(name)}")
+
+
+def _next(name: str) -> str:
+    """Return the command that follows; for data of the user's own that which says what recipes there are."""
+    from dmmsa_cli.data.specs import SPECS
+
+    return command("fuse", dataset=name) if name in SPECS else command("list", "recipes", dataset=name)
 
 
 def _show_best(console: Console, report: PrepareReport) -> None:

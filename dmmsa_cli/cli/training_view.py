@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dmmsa_cli.cli.console import in_parts
+from dmmsa_cli.cli.console import in_parts, say
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
@@ -51,7 +51,7 @@ class TrainingView:
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
-        self.console.print(Text(line), soft_wrap=not self.console.is_terminal)
+        say(self.console, line)
 
     def report(self, folder: Path, summary: dict[str, Any], *, skipped: bool) -> None:
         """Print what became of one training."""

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dmmsa_cli.data.specs import ALIGNED, MODALITIES, SPLITS, DatasetSpec, to_dict
+from dmmsa_cli.commands import command
+from dmmsa_cli.data.specs import ALIGNED, MODALITIES, SPECS, SPLITS, DatasetSpec, to_dict
 from dmmsa_cli.data.videos import FORM_NAMES
 from dmmsa_cli.errors import DatasetMissing, InvalidRecipe, StoreMismatch
 from dmmsa_cli.plain import read_json, shown
@@ -138,17 +139,17 @@ def read_manifest(folder: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise not_prepared(folder) from error
     except ValueError as error:
-        raise damaged(path, str(error), folder.name) from error
+        raise damaged(path, str(error)) from error
     found = values.get("schema_version") if isinstance(values, dict) else None
     if found != SCHEMA_VERSION:
         raise StoreMismatch(
             f"The store {folder} has schema version {shown(found)}; this dmmsa reads version {SCHEMA_VERSION}.",
-            f"Write it anew: `{prepare_command(folder.name)} --force`.",
+            f"Write it anew: `{prepare_command(folder.name, force=True)}`.",
         )
     try:
         manifest = parse(Manifest, values, {}, MANIFEST)
     except InvalidRecipe as error:
-        raise damaged(path, error.what, folder.name) from error
+        raise damaged(path, error.what) from error
     return replace(manifest, spec=replace(manifest.spec, name=folder.name))
 
 
@@ -156,15 +157,40 @@ def not_prepared(folder: Path) -> DatasetMissing:
     """Return the error for a store that is not there."""
     return DatasetMissing(
         f"Dataset {folder.name} is not prepared: there is no {folder / MANIFEST}.",
-        f"Run `{prepare_command(folder.name)}`, or point --data-dir at the folder that holds it.",
+        f"Prepare it: `{prepare_command(folder.name)}`; or point --data-dir at the folder that holds it.",
     )
 
 
-def damaged(path: Path, why: str, name: str) -> StoreMismatch:
-    """Return the error for a damaged file of the store of that name."""
-    return StoreMismatch(f"{path} is damaged: {why}.", f"Write it anew: `{prepare_command(name)} --force`.")
+def damaged(path: Path, why: str) -> StoreMismatch:
+    """Return the error for a damaged file of a store."""
+    folder = path.parent
+    anew = prepare_command(folder.name, force=True) if path.name == MANIFEST else _anew(folder)
+    return StoreMismatch(f"{path} is damaged: {why}.", f"Write it anew: `{anew}`.")
 
 
-def prepare_command(name: str) -> str:
-    """Give the command line that prepares a dataset."""
-    return f"dmmsa prepare {name.removesuffix(ALIGNED)}{' --aligned' if name.endswith(ALIGNED) else ''}"
+def prepare_command(name: str, **options: object) -> str:
+    """Return the command that prepares a dataset; one of the user's own needs its file and its description."""
+    if name in SPECS:
+        return command("prepare", name.removesuffix(ALIGNED), aligned=name.endswith(ALIGNED), **options)
+    return command("prepare", name, **{"from": "FILE", "spec": "FILE.yaml"} | options)
+
+
+def _anew(folder: Path) -> str:
+    """Return the command that writes a store anew from its source, which its manifest tells."""
+    try:
+        source = _options(read_manifest(folder).source)
+    except (DatasetMissing, StoreMismatch):
+        source = {}
+    return prepare_command(folder.name, **source, force=True)
+
+
+def _options(source: Mapping[str, Any]) -> dict[str, object]:
+    """Return the options that lead to a store's source again; its description is in the store."""
+    path, url = source.get("path"), source.get("url")
+    if path and Path(path).is_file():
+        place = path
+    elif url and "inside" not in source:
+        place = url
+    else:
+        return {}
+    return {"from": place, "spec": None} | {key: source.get(key) for key in ("split", "by", "split_seed")}

@@ -20,8 +20,9 @@ import gdown
 import pooch
 import requests
 
+from dmmsa_cli.data.manifest import prepare_command
 from dmmsa_cli.data.progress import OnProgress
-from dmmsa_cli.data.specs import ALIGNED, DRIVE_FOLDER, DatasetSpec
+from dmmsa_cli.data.specs import DRIVE_FOLDER, DatasetSpec
 from dmmsa_cli.errors import DiskFull, DownloadFailed, HashMismatch
 
 DRIVE_LINK = "https://drive.google.com/drive/folders/{id}"  # for people
@@ -92,10 +93,9 @@ def by_hand(spec: DatasetSpec) -> str:
     """Tell how to get a published file without this program."""
     assert spec.source is not None
     link = DRIVE_LINK.format(id=DRIVE_FOLDER)
-    name, aligned = spec.name.removesuffix(ALIGNED), " --aligned" if spec.name.endswith(ALIGNED) else ""
     return (
         f"By hand: open {link} in a browser, download {spec.source.path}, then run\n"
-        f"  dmmsa prepare {name}{aligned} --from {Path(spec.source.path).name}"
+        f"  {prepare_command(spec.name, **{'from': Path(spec.source.path).name})}"
     )
 
 

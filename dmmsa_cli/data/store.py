@@ -125,16 +125,16 @@ def _map(folder: Path, manifest: Manifest, name: str) -> Split:
     size = path.stat().st_size if path.is_file() else 0
     if size != manifest.sizes[name]:
         found = f"it has {size:,} bytes where the manifest says {manifest.sizes[name]:,}"
-        raise damaged(path, found, folder.name)
+        raise damaged(path, found)
     try:
         split = Split(name, mapped_batches(path, split_schema(("y",), manifest.widths, manifest.emotions_in(name))))
     except (OSError, ValueError, pa.ArrowException) as error:
         if is_out_of_memory(error):
             raise
-        raise damaged(path, str(error), folder.name) from error
+        raise damaged(path, str(error)) from error
     if len(split) != manifest.rows[name]:
         found = f"it has {len(split):,} rows where the manifest says {manifest.rows[name]:,}"
-        raise damaged(path, found, folder.name)
+        raise damaged(path, found)
     return split
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dmmsa_cli.data.manifest import prepare_command
 from dmmsa_cli.data.sequences import ONE_GROUP, Frames, SplitFrames, frame_statistics
 from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import Inapplicable, InvalidRecipe
@@ -123,7 +124,7 @@ def _check_alignment(experiment: Experiment) -> None:
     variant = dataset + ALIGNED
     raise Inapplicable(
         f"{experiment.recipe.model.name} goes word by word (data.aligned), and {dataset} is not aligned to the words.",
-        f"Use the variant that is: dmmsa prepare {dataset} --aligned, then --dataset {variant}."
+        f"Use the variant that is: `{prepare_command(variant)}`, then --dataset {variant}."
         if variant in SPECS
         else "Where it is, its description says so: aligned: true, in the file given to prepare --spec.",
     )

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
+from dmmsa_cli.commands import work_in
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
 from dmmsa_cli.errors import InvalidRecipe
-from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe, name_of
+from dmmsa_cli.experiments.recipes import Pretraining, Recipe, find_recipe, load_recipe, name_of, option_of
 from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.models import MODELS
 from dmmsa_cli.models.base import Reading
@@ -41,6 +42,11 @@ class Experiment:
     """`float32` or `bf16`; `auto` has been settled."""
     recipe_file: Path | None = None
     """What the recipe was read from, before flags and settings changed it; none for a run's own."""
+
+    @property
+    def recipe_option(self) -> str | None:
+        """What --recipe has to be given for the recipe, before changes; None where that is the usual one."""
+        return None if self.recipe_file is None else option_of(self.recipe_file, self.store.spec.recipes)
 
     @property
     def dataset(self) -> str:
@@ -156,6 +162,7 @@ def open_experiment(
     Raises:
         DatasetMissing, StoreMismatch, InvalidRecipe, DeviceUnavailable: in words for the user.
     """
+    work_in(data_dir=data_dir, runs_dir=runs_dir)
     store = open_dataset(data_dir, dataset)
     path = find_recipe(recipe, store.spec.recipes)
     chosen = load_recipe(path, settings, changes)

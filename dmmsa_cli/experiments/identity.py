@@ -20,10 +20,9 @@ from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.recipe import flat, to_dict
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import RunFolder, trains_again
 
 SHORT = 12  # characters of a hash that are shown
-TRAIN_AGAIN = "Train the run again: delete its folder, then the command that made it."
 
 BASE_TEXT = "the base text encoder"
 THE_EMOTIONS = "the emotions of its clips"
@@ -236,7 +235,7 @@ def identity_in(run: RunFolder) -> Identity:
     try:
         recipe = to_dict(from_values(run.recipe, str(run.path / "recipe.yaml")))
     except InvalidRecipe as error:
-        raise RunMismatch(error.what, TRAIN_AGAIN) from error
+        raise RunMismatch(error.what, trains_again(run.path)) from error
     return Identity(
         dataset=facts["dataset"],
         synthetic=facts.get("synthetic", False),
@@ -266,7 +265,7 @@ def _check_kinds(folder: Path, facts: Mapping[str, Any]) -> None:
     by_modality = [name for name in ("modalities", "encoders", "encoder_hashes") if name not in wrong]
     wrong += [name for name in by_modality if not _is_by_modality(facts[name])]
     if wrong:
-        raise RunMismatch(f"{folder / 'environment.json'} is damaged: see {', '.join(wrong)}.", TRAIN_AGAIN)
+        raise RunMismatch(f"{folder / 'environment.json'} is damaged: see {', '.join(wrong)}.", trains_again(folder))
 
 
 def _is_by_modality(value: list[Any] | dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dmmsa_cli
+from dmmsa_cli.commands import nearby
 from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe, RecipeMissing
@@ -119,6 +120,9 @@ class Recipe:
         return self.pretraining is not None and self.pretraining.per_seed
 
 
+USUAL_RECIPE = "dmmsa"  # what a command takes that is given none
+
+
 def recipes_folder() -> Path:
     """Return the folder of the shipped recipes: inside an installed package, or beside the package in a checkout."""
     package = Path(dmmsa_cli.__file__).resolve().parent
@@ -149,7 +153,7 @@ def find_recipe(recipe: str | None, family: str) -> Path:
         return Path(recipe)
     if recipe is not None and "/" in recipe:
         return recipes_folder() / f"{recipe}.yaml"
-    path = _folder(family) / f"{recipe or 'dmmsa'}.yaml"
+    path = _folder(family) / f"{recipe or USUAL_RECIPE}.yaml"
     if not path.exists():
         foreign = shipped_as(recipe or "")
         if foreign is not None:
@@ -171,6 +175,22 @@ def name_of(path: Path, family: str) -> str:
     folder = path.resolve().parent
     foreign = folder.parent == recipes_folder().resolve() and folder != _folder(family).resolve()
     return f"{folder.name}-{path.stem}" if foreign else path.stem
+
+
+def own_file(path: Path | None) -> str | None:
+    """Return a recipe's file, absolute, where it is the user's own; None for a shipped one."""
+    own = path is not None and path.resolve().parent.parent != recipes_folder().resolve()
+    return str(path.resolve()) if path is not None and own else None
+
+
+def option_of(path: Path, family: str) -> str | None:
+    """Return what --recipe has to be given so that `find_recipe` returns this file; None where that is nothing."""
+    if own := own_file(path):
+        return str(nearby(Path(own)))
+    folder = path.resolve().parent
+    name = name_of(path, family)
+    foreign = shipped_as(name) if folder != _folder(family).resolve() else None
+    return "/".join(foreign) if foreign else None if name == USUAL_RECIPE else name
 
 
 def shipped_as(name: str) -> tuple[str, str] | None:

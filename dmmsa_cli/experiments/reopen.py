@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from dmmsa_cli.commands import command
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.store import Store, dataset_folder, keeps_manifest, known_from
 from dmmsa_cli.errors import DatasetMissing, RunMismatch, RunMissing, StoreMismatch
@@ -12,11 +13,11 @@ from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import Experiment
-from dmmsa_cli.experiments.identity import TRAIN_AGAIN, Identity, identity_in
+from dmmsa_cli.experiments.identity import Identity, identity_in
 from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.runtime import DeviceName, choose_device
-from dmmsa_cli.training.run import RunFolder, finished_runs
+from dmmsa_cli.training.run import RunFolder, finished_runs, goes_on, trains_again
 
 EXPORT = "export.json"  # marks a folder that holds a run and all that it stands on
 
@@ -47,7 +48,7 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
     if gone:
         raise RunMissing(
             f"{run.path} stands on pretrained encoders that are gone: {', '.join(gone)}.",
-            f"`dmmsa pretrain-unimodal --dataset {experiment.dataset}` with the run's recipe makes them again.",
+            trains_again(run.path),
         )
     stands_on = Encoders(experiment, run, identity.seed, encoders)
     _check_encoders(stands_on, identity)
@@ -59,17 +60,15 @@ def not_finished(run: RunFolder) -> RunMissing:
     if not run.path.exists():
         return RunMissing(
             f"There is no run {run.path}.",
-            "Train one with `dmmsa fuse`, and name its folder: .../seed-1. None is shipped.",
+            f"Train one (`{command('fuse', dataset='NAME')}`), and name its folder: .../seed-1. None is shipped.",
         )
     if run.started:
-        return RunMissing(
-            f"The run in {run.path} has not finished.", "The command that began it goes on with --resume."
-        )
+        return RunMissing(f"The run in {run.path} has not finished.", goes_on(run.path))
     below = finished_runs([run.path])
     if below:
         more = f"one of the {len(below)} below it, such as" if len(below) > 1 else "the one below it:"
         return RunMissing(f"{run.path} is no run, but a folder of runs.", f"Name {more} {below[0].path}.")
-    return RunMissing(f"{run.path} holds no run.", "A run's folder is called seed-N, and `dmmsa fuse` makes it.")
+    return RunMissing(f"{run.path} holds no run.", "A run's folder is called seed-N; fuse makes it.")
 
 
 def _store(run: RunFolder, data_dir: Path, identity: Identity, *, rows: bool) -> Store:
@@ -84,7 +83,7 @@ def _store(run: RunFolder, data_dir: Path, identity: Identity, *, rows: bool) ->
     try:
         return known_from(run.path, of=dataset_folder(data_dir, identity.dataset))
     except StoreMismatch as error:
-        raise RunMismatch(error.what, TRAIN_AGAIN) from error
+        raise RunMismatch(error.what, trains_again(run.path)) from error
 
 
 def _experiment(run: RunFolder, identity: Identity, store: Store, device: DeviceName) -> Experiment:
@@ -130,5 +129,5 @@ def _check_encoders(encoders: Encoders, identity: Identity) -> None:
     if changed:
         raise RunMismatch(
             f"{encoders.run.path} was trained on other weights than now lie in {', '.join(changed)}.",
-            "Train the run again.",
+            trains_again(encoders.run.path),
         )

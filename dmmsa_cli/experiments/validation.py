@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pandas as pd
 
+from dmmsa_cli.commands import evaluate_run
 from dmmsa_cli.data.prediction_table import MADE_FROM, read_predictions
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.training.run import RunFolder
@@ -24,13 +23,13 @@ def kept_validation(run: RunFolder, *, weights: str) -> pd.DataFrame:
         RunMissing: nothing has been kept.
         RunMismatch: the file is damaged, or of other weights or data than the run has.
     """
-    path, again = run.path / KEPT_VALIDATION, f"Make it again: dmmsa evaluate {shlex.quote(str(run.path))}"
+    path, again = run.path / KEPT_VALIDATION, f"Make it again: `{evaluate_run(run.path)}`."
     try:
         table = read_predictions(path)
     except FileNotFoundError as error:
         raise RunMissing(
             f"{run.path} does not hold its predictions of the validation split, which intervals are made from.",
-            f"Make them: dmmsa evaluate {shlex.quote(str(run.path))}",
+            f"Make them: `{evaluate_run(run.path)}`.",
         ) from error
     except InvalidInput as error:
         raise RunMismatch(error.what, again) from error

@@ -10,13 +10,13 @@ from typing import Any
 
 from dmmsa_cli.data.folds import fold_named, whole_of
 from dmmsa_cli.errors import RunMismatch, RunMissing
-from dmmsa_cli.experiments.identity import TRAIN_AGAIN, Identity, check_place, identity_in
+from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
 from dmmsa_cli.experiments.systems import by_system
 from dmmsa_cli.metrics import Metrics
 from dmmsa_cli.plain import from_json, read_json
 from dmmsa_cli.reporting.results import COLUMNS, emotion_columns, emotions_of
 from dmmsa_cli.reporting.runs import SPLIT, Run, System, evaluate_again
-from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed
+from dmmsa_cli.training.run import MADE_FROM, RunFolder, by_seed, trains_again
 
 METRIC_NAMES = [{metric for column in columns for metric in column.metrics} for columns in COLUMNS.values()]
 
@@ -69,7 +69,7 @@ def read_run(folder: RunFolder) -> Run:
             evaluated.
     """
     if not folder.started:
-        raise RunMismatch(f"{folder.path / 'recipe.yaml'} is missing.", TRAIN_AGAIN)
+        raise RunMismatch(f"{folder.path / 'recipe.yaml'} is missing.", trains_again(folder.path))
     check_place(folder)
     identity, facts, summary = identity_in(folder), folder.environment, folder.summary
     log = _log(folder.path)
@@ -145,7 +145,7 @@ def _log(folder: Path) -> list[dict[str, Any]]:
         maes = [line["validation"]["mae"] for line in lines]
         math.fsum([*numbers, *(mae for mae in maes if mae is not None), *(line["epoch"] for line in lines)])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise RunMismatch(f"{path} is damaged: {error}", TRAIN_AGAIN) from error
+        raise RunMismatch(f"{path} is damaged: {error}", trains_again(folder)) from error
     if all(mae is None for mae in maes):
-        raise RunMismatch(f"{path} is damaged: no epoch has a validation MAE.", TRAIN_AGAIN)
+        raise RunMismatch(f"{path} is damaged: no epoch has a validation MAE.", trains_again(folder))
     return lines

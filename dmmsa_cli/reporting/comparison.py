@@ -101,7 +101,7 @@ def hold_against_text(system: System, labels: tuple[str, str]) -> Comparison:
 
 def _compared(systems: tuple[System, System], labels: tuple[str, str], sides: tuple[Side, Side]) -> Comparison:
     if not same_clips(sides[0].clips, sides[1].clips):
-        raise RunMismatch("Their predictions are of other clips or labels.", "Measure both again with dmmsa evaluate.")
+        raise RunMismatch("Their predictions are of other clips or labels.", "Measure both again: evaluate.")
     clips = sides[0].clips
     drawn = clips["video"].nunique()
     if drawn < 2:

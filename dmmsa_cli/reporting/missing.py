@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dmmsa_cli.commands import evaluate_run
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.experiments.robustness import FILE, Robustness
 from dmmsa_cli.metrics import Metrics, Summary, summarise
@@ -30,7 +30,7 @@ def robustness_of(run: Run) -> Robustness | None:
         RunMismatch: missing.json is damaged, or was made from other weights or data than the run has.
     """
     path = run.folder / FILE
-    again = f"Measure it again: dmmsa evaluate {shlex.quote(str(run.folder))} --missing 0:0.9:0.1"
+    again = f"Measure it again: `{evaluate_run(run.folder, missing='0:0.9:0.1')}`."
     if not path.exists():
         return None
     try:

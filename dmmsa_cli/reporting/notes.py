@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from dmmsa_cli.commands import in_place
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.reporting.contents import Row
 from dmmsa_cli.reporting.marks import has_marks
@@ -105,13 +106,13 @@ def about_further(published: Published, table: PublishedTable) -> list[str]:
     ]
 
 
-def about_missing(missing: Sequence[tuple[str, Ours]], elsewhere: str) -> list[str]:
+def about_missing(missing: Sequence[tuple[str, Ours]]) -> list[str]:
     """Name the commands that fill the rows that nothing of ours stands under."""
     by_commands: dict[tuple[str, ...], list[str]] = {}
     for name, ours in missing:
         by_commands.setdefault(ours.commands, []).append(name)
     listed = [
-        f"{', '.join(names)} ({', then '.join(f'`{command}{elsewhere}`' for command in commands)})"
+        f"{', '.join(names)} ({', then '.join(f'`{in_place(command)}`' for command in commands)})"
         for commands, names in by_commands.items()
     ]
     return [f"Not run here yet: {'; '.join(listed)}."] if listed else []

@@ -19,9 +19,7 @@ from dmmsa_cli.reporting.standing import Departures, about_departures, from_ship
 FEWEST_DECIMALS = 3  # of MAE and Corr of ours beside published numbers
 
 
-def published_table(
-    published: Published, table: PublishedTable, systems: Sequence[System], elsewhere: str = ""
-) -> Table:
+def published_table(published: Published, table: PublishedTable, systems: Sequence[System]) -> Table:
     """Build one table of a paper: its rows, columns and decimals, our own rows below those they answer to."""
     columns = table.as_columns
     decimals = [max(FEWEST_DECIMALS, table.decimals(column)) for column in columns]
@@ -60,7 +58,7 @@ def published_table(
             *notes.about_machines(marked),
             *notes.about_collapse(marked),
             *about_departures(pair for _, group in named for pair in group),
-            *notes.about_missing(missing, elsewhere),
+            *notes.about_missing(missing),
         ),
         dataset=table.dataset,
     )

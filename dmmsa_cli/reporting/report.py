@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmmsa_cli import __version__
+from dmmsa_cli.commands import command, evaluate_run, nearby, work_in
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.data.store import check_name
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.files import write_text
 from dmmsa_cli.metrics import score
-from dmmsa_cli.places import elsewhere
-from dmmsa_cli.plain import read_json
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report
@@ -32,6 +31,7 @@ from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
 from dmmsa_cli.reporting.series.scale import scale
 from dmmsa_cli.reporting.tables import build_tables
+from dmmsa_cli.training.run import goes_on
 
 if TYPE_CHECKING:
     from dmmsa_cli.reporting.figures.write import WrittenFigure
@@ -74,14 +74,14 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
     if dataset is not None:
         check_name(dataset)
     collection = _readable(collect(runs_dir, dataset))
-    folders = elsewhere(runs_dir=runs_dir)
-    tables = build_tables(collection.systems, dataset, folders, studies, collection.folds)
+    _work_where_they_did(runs_dir, collection)
+    tables = build_tables(collection.systems, dataset, studies, collection.folds)
     runs = collection.systems or collection.folds or collection.unfinished or collection.unevaluated
     empty = not (runs or collection.damaged)
     if dataset is not None and dataset not in SPECS and empty:
         raise InvalidInput(
             f"There is neither a run of {dataset} in {runs_dir} nor a published table of it.",
-            f"Train one (dmmsa fuse --dataset {shlex.quote(dataset)}{folders}), or leave out --dataset.",
+            f"Train one (`{command('fuse', dataset=dataset)}`), or leave out --dataset.",
         )
     problems: list[str] = []
     comparisons = compare(collection.systems, problems)
@@ -90,7 +90,7 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         collection=collection,
         tables=tables,
         comparisons=comparisons,
-        notes=(*first, *_about_runs(collection), *_about_folds(collection, folders), *problems),
+        notes=(*first, *_about_runs(collection), *_about_folds(collection), *problems),
         runs_dir=str(runs_dir.absolute()),  # the page may be read elsewhere than where it was made
         made={
             "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
@@ -132,6 +132,14 @@ def _write(built: Report, formats: Container[str], out: Path, figures: Sequence[
     if "html" in formats:
         write_page(built, out / "index.html")
         yield out / "index.html"
+
+
+def _work_where_they_did(runs_dir: Path, found: Collection) -> None:
+    """Name, in every command, the folder of runs, and that of the data they were trained on, where that is one."""
+    work_in(runs_dir=runs_dir)
+    folders = {str(run.facts.get("data_dir")) for system in (*found.systems, *found.folds) for run in system.runs}
+    if len(folders) == 1 and (folder := folders.pop()) != "None":
+        work_in(data_dir=nearby(Path(folder)))
 
 
 # --- what a reader should know first --------------------------------------------------------------------------------
@@ -185,8 +193,7 @@ def _check_predictions(run: Run) -> None:
 def _nothing_run(runs_dir: Path, dataset: str | None) -> str:
     what = "There are no runs" + (f" of {dataset}" if dataset else "")
     if dataset is not None and dataset not in {table.dataset for table in load_published().tables}:
-        command = f"dmmsa fuse --dataset {shlex.quote(dataset)}{elsewhere(runs_dir=runs_dir)}"
-        return f"{what} in {runs_dir} yet. To train: `{command}`."
+        return f"{what} in {runs_dir} yet. To train: `{command('fuse', dataset=dataset)}`."
     return f"{what} in {runs_dir} yet: the tables are as published, and under each stands the command that fills it."
 
 
@@ -194,7 +201,7 @@ def _about_runs(collection: Collection) -> list[str]:
     """Tell of runs that stand in no table, and of the command that brings them there."""
     unfinished: dict[tuple[Path, str], list[str]] = {}
     for folder in collection.unfinished:
-        unfinished.setdefault((folder.parent, _goes_on(folder)), []).append(folder.name)
+        unfinished.setdefault((folder.parent, goes_on(folder)), []).append(folder.name)
     unevaluated: dict[Path, list[str]] = {}
     for folder in collection.unevaluated:
         unevaluated.setdefault(folder.parent, []).append(folder.name)
@@ -205,38 +212,23 @@ def _about_runs(collection: Collection) -> list[str]:
         ),
         *(f"No tables of missing data: {error.what.rstrip('.')}. {error.remedy}" for error in collection.stale),
         *(
-            f"Unfinished, or still running: {', '.join(names)} in {place}. To go on: {command}."
-            for (place, command), names in unfinished.items()
+            f"Unfinished, or still running: {', '.join(names)} in {place}. {how}"
+            for (place, how), names in unfinished.items()
         ),
         *(
             f"Not evaluated yet: {', '.join(names)} in {place}. To evaluate: "
-            f"`dmmsa evaluate {shlex.quote(str(place if len(names) > 1 else place / names[0]))}`."
+            f"`{evaluate_run(place if len(names) > 1 else place / names[0])}`."
             for place, names in unevaluated.items()
         ),
     ]
 
 
-def _about_folds(collection: Collection, folders: str) -> Iterator[str]:
+def _about_folds(collection: Collection) -> Iterator[str]:
     """Tell of systems that lack a fold, and so stand in no table."""
     for one in on_folds(collection.folds):
         if not one.seeds:
             fold, system = one.fold, one.parts[0]
             yield (
                 f"{system.recipe_name} {system.variant} has no seed with all {fold.folds} folds of {fold.dataset}, and "
-                f"stands in no table. `dmmsa evaluate --dataset {shlex.quote(fold.dataset)} --folds {fold.folds}"
-                f"{folders}` tells which lack."
+                f"stands in no table. `{command('evaluate', dataset=fold.dataset, folds=fold.folds)}` tells which lack."
             )
-
-
-def _goes_on(folder: Path) -> str:
-    """The command that a run was begun with, made to go on where it stopped."""
-    try:
-        began = str(read_json(folder / "environment.json")["command"])
-    except (OSError, ValueError, KeyError, TypeError):
-        began = ""
-    if began.startswith("dmmsa ablate"):
-        return f"`{began}`"
-    if began.startswith("dmmsa fuse"):
-        words = [word for word in began.split() if word not in ("--force", "--resume")]
-        return f"`{' '.join(words)} --resume`"
-    return "the command that began it, with --resume"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from dmmsa_cli.commands import evaluate_run, nearby
 from dmmsa_cli.data.folds import whole_of
 from dmmsa_cli.data.prediction_table import MADE_FROM, read_predictions
 from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
@@ -27,7 +27,7 @@ SPLIT = "test"  # all that stands in a table is measured on the test split
 
 def evaluate_again(folder: Path) -> str:
     """Say what to do where a file that evaluation writes is missing or damaged."""
-    return f"Measure it again: dmmsa evaluate {shlex.quote(str(folder))}"
+    return f"Measure it again: `{evaluate_run(folder)}`."
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ class Run:
     """Hashes of the `weights` and the `data` that its metrics were measured on."""
     machines: Sequence[Mapping[str, Any]]
     """Where it ran, wherever it went on, and where its encoders were trained: device, threads, versions."""
+
+    @property
+    def recipe_file(self) -> Path | None:
+        """The user's own file that the recipe was read from, as it is written here; none for a shipped one."""
+        path = self.facts.get("recipe_file")
+        return nearby(Path(path)) if isinstance(path, str) else None
 
     @property
     def recipe(self) -> Mapping[str, Any]:

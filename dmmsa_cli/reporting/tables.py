@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dmmsa_cli.commands import command
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.experiments.recipes import USUAL_RECIPE
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.experiments.variants import in_words
 from dmmsa_cli.metrics import Summary
@@ -37,13 +38,10 @@ from dmmsa_cli.reporting.rows import alone_rows, in_order, our_row
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.standing import about_departures, from_name, from_variant
 
-USUAL_RECIPE = "dmmsa"  # whose studies need no recipe in their names
-
 
 def build_tables(
     systems: Sequence[System],
     dataset: str | None = None,
-    elsewhere: str = "",
     studies: Sequence[str] = (),
     folds: Sequence[System] = (),
 ) -> tuple[Table, ...]:
@@ -52,7 +50,6 @@ def build_tables(
     Args:
         systems: our own runs; synthetic ones stand in tables of their own alone.
         dataset: restrict to this one.
-        elsewhere: options that the commands named under the tables need, where folders are not the usual ones.
         studies: files of studies beside the shipped ones.
         folds: our own runs on folds of datasets, which stand in tables of their own.
 
@@ -64,18 +61,12 @@ def build_tables(
     systems = in_order(systems)
     datasets = dict.fromkeys((s.dataset, s.synthetic) for s in systems)  # made-up data never share a table with real
     tables = (
-        *(
-            published_table(published, table, systems, elsewhere)
-            for table in published.tables
-            if dataset in (None, table.dataset)
-        ),
+        *(published_table(published, table, systems) for table in published.tables if dataset in (None, table.dataset)),
         *(
             table
             for name, synthetic in datasets
             if dataset in (None, name)
-            for table in own_tables(
-                [s for s in systems if (s.dataset, s.synthetic) == (name, synthetic)], known, elsewhere
-            )
+            for table in own_tables([s for s in systems if (s.dataset, s.synthetic) == (name, synthetic)], known)
         ),
         *folds_tables(folds),
     )
@@ -86,11 +77,11 @@ def build_tables(
 # --- tables of our own ----------------------------------------------------------------------------------------------
 
 
-def own_tables(systems: Sequence[System], studies: Mapping[str, Study], elsewhere: str = "") -> list[Table]:
+def own_tables(systems: Sequence[System], studies: Mapping[str, Study]) -> list[Table]:
     """Build the tables of one dataset: all runs, and each study of which two variants have been run."""
     recipes = dict.fromkeys(system.recipe_name for system in systems)
     found = [
-        study_table(name, study, recipe, systems, elsewhere)
+        study_table(name, study, recipe, systems)
         for name, study in studies.items()
         for recipe in dict.fromkeys([*study.bases, *recipes])
         if recipe not in study.partners or recipe in study.bases  # else in the table of the recipe that it is beside
@@ -222,7 +213,7 @@ def _plain_name(system: System, *, conditions: bool) -> str:
     return ", ".join(part for part in (*parts, system.conditions if conditions else "") if part)
 
 
-def study_table(name: str, study: Study, recipe: str, systems: Sequence[System], elsewhere: str = "") -> Table | None:
+def study_table(name: str, study: Study, recipe: str, systems: Sequence[System]) -> Table | None:
     """Build the table of a study of one recipe; None where less than two of its variants have been run."""
     named = [
         (variant, system, from_variant(system, variant.set, systems))
@@ -243,7 +234,7 @@ def study_table(name: str, study: Study, recipe: str, systems: Sequence[System],
         among="among rows of the same data",
         remarks=[
             *about_departures((system, departs) for _, system, departs in named),
-            *_not_run(f"--study {shlex.quote(name)}", study, recipe, found, elsewhere),
+            *_not_run(name, study, recipe, found),
         ],
     )
 
@@ -254,15 +245,14 @@ def _shown(base: str, systems: Sequence[System]) -> str:
     return names.pop() if len(names) == 1 else base
 
 
-def _not_run(
-    option: str, study: Study, recipe: str, found: Sequence[tuple[Variant, System]], elsewhere: str
-) -> list[str]:
+def _not_run(name: str, study: Study, recipe: str, found: Sequence[tuple[Variant, System]]) -> list[str]:
     """Say which variants are missing, and how to run them."""
     run, system = {variant.title for variant, _ in found}, found[0][1]
     missing = [v.title for v in study.variants if v.title not in run and v.metrics in (None, _metric_set(system))]
-    base = f" --recipe {shlex.quote(recipe)}" if recipe != USUAL_RECIPE else ""
-    command = f"dmmsa ablate --dataset {shlex.quote(system.dataset)} {option}{base}{elsewhere}"
-    return [f"Not run yet: {', '.join(missing)} (`{command}`)."] if missing else []
+    files = [system.first.recipe_file for _, system in found if system.recipe_name == recipe]
+    base = next(filter(None, files), None if recipe == USUAL_RECIPE else recipe)
+    line = command("ablate", dataset=system.dataset, study=name, recipe=base)
+    return [f"Not run yet: {', '.join(missing)} (`{line}`)."] if missing else []
 
 
 def _named(names: Sequence[str], systems: Sequence[System], columns: Sequence[Column] | None = None) -> list[Row]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 
+from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import (
@@ -34,8 +35,6 @@ from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.fuse import check, fuse
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
-
-GO_ON = "The same command goes on from here."
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def ablate(jobs: Sequence[Job], *, tell: Tell, at_once: int = 1) -> list[Outcome
             outcomes.append(outcome)
             tell(outcome)
             if outcome.state == "stopped":
-                raise Interrupted(outcome.problem, GO_ON)
+                raise Interrupted(outcome.problem, to_go_on())
     return outcomes
 
 
@@ -210,7 +209,7 @@ def run_job(job: Job, tell: Tell) -> Outcome:
     except KeyboardInterrupt:
         return Outcome(job, "stopped", problem=f"{job}; what was finished is kept.")
     except RunMismatch as error:
-        remedy = "Give the variant another `name` in the study, or replace the run: dmmsa fuse ... --force."
+        remedy = "Give the variant another `name` in the study, or replace the run: delete its folder."
         return Outcome(job, "failed", problem=f"{error.what}\n{remedy}")
     except Exception as error:  # whatever it is, the other runs are not to blame
         known = as_dmmsa_error(error)
@@ -255,7 +254,7 @@ def _side_by_side(jobs: Sequence[Job], tell: Tell, at_once: int) -> Generator[Ou
                     yield outcome
     except KeyboardInterrupt:
         under_way = "; ".join(str(each.job) for each in running.values()) or "before the first run"
-        raise Interrupted(f"{under_way}; what was finished is kept.", GO_ON) from None
+        raise Interrupted(f"{under_way}; what was finished is kept.", to_go_on()) from None
     finally:  # stopped, failed or left by the caller: whatever still runs saves what it has
         _stop(list(running.values()))
 
@@ -282,7 +281,7 @@ def _run_alone(job: Job, threads: int, pipe: Connection) -> None:
         try:
             pipe.send(event)
         except OSError as error:
-            raise Interrupted("the command that began the run is gone.", GO_ON) from error
+            raise Interrupted("the command that began the run is gone.") from error
 
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the command alone, which then asks every run to stop, once

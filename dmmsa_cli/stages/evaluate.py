@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dmmsa_cli.commands import command
 from dmmsa_cli.data.store import check_name
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing, why_left_out
 from dmmsa_cli.experiments.identity import check_place
@@ -36,7 +37,7 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
     if not found:
         raise RunMissing(
             f"There is no finished run in {', '.join(map(str, roots))}.",
-            f"Train one: dmmsa fuse --dataset {dataset or 'NAME'}. An unfinished one goes on with --resume.",
+            f"Train one: `{command('fuse', dataset=dataset or 'NAME')}`. An unfinished one goes on with --resume.",
         )
     return found
 

@@ -134,9 +134,12 @@ def _copy_encoders(fused: Fused, folder: Path) -> None:
         copy_encoder(base_text(experiment, encoders.seed), folder / "encoders" / KEPT_BASE)
 
 
+_OF_THE_MACHINE = ("command", "directory", "data_dir", "recipe_file", "mtime_ns")
+
+
 def _without_places(facts: dict[str, Any]) -> dict[str, Any]:
     """Leave out where things lay on the machine that made them, and what was typed there."""
-    kept = {key: value for key, value in facts.items() if key not in ("command", "mtime_ns")}
+    kept = {key: value for key, value in facts.items() if key not in _OF_THE_MACHINE}
     for key, value in kept.items():
         if isinstance(value, dict):
             kept[key] = _without_places(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dmmsa_cli.commands import command
 from dmmsa_cli.data.folds import deal, fold_named, folds_of, open_dataset
 from dmmsa_cli.data.prediction_table import metrics_of_tables
 from dmmsa_cli.data.store import Store
@@ -20,7 +21,7 @@ from dmmsa_cli.metrics import Metrics, score
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluate import evaluate
 from dmmsa_cli.stages.evaluation import PLAINEST, Evaluated, Evaluation, Row
-from dmmsa_cli.training.run import RunFolder, finished_runs
+from dmmsa_cli.training.run import RunFolder, finished_runs, goes_on
 
 
 def evaluate_folds(
@@ -44,7 +45,7 @@ def evaluate_folds(
     if not runs:
         raise RunMissing(
             f"There is no finished run on the {folds} folds of {dataset} in {runs_dir}.",
-            f"Train them: dmmsa fuse --dataset {dataset} --folds {folds}",
+            f"Train them: `{command('fuse', dataset=dataset, folds=folds)}`.",
         )
     found = evaluate(runs, split="test", data_dir=data_dir, device=device)
     whole, lacking = _whole(found.runs, folds)
@@ -88,8 +89,7 @@ def _whole(runs: Sequence[RunFolder], folds: int) -> tuple[list[_OnFolds], list[
     lacking: list[DmmsaError] = [
         RunMissing(
             f"{one.name}, seed {one.identity.seed}, has {len(one.runs)} of {folds} folds.",
-            "The command that trained them trains the others: dmmsa fuse ... --folds "
-            f"{folds}; what is there is skipped.",
+            goes_on(next(iter(one.runs.values())).path),
         )
         for one in found.values()
         if len(one.runs) < folds

@@ -21,6 +21,7 @@ from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import Identity, encoder_name, identity_in, identity_of, short
 from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.missing import Incomplete, check_text, gaps_of_epoch
+from dmmsa_cli.experiments.recipes import own_file
 from dmmsa_cli.experiments.studies import is_folder_name
 from dmmsa_cli.experiments.variants import check_names
 from dmmsa_cli.files import exclusive, write_json
@@ -216,6 +217,8 @@ def _facts(
         "recipe": experiment.name,
         "recipes": spec.recipes,
         "variant": variant,
+        "recipe_file": own_file(experiment.recipe_file),
+        "data_dir": str(experiment.store.folder.parent.resolve()),
         "encoders": {modality: folder.path.name for modality, folder in encoders.items()},
         "score_range": spec.score_range,
         "source": experiment.store.manifest.source,

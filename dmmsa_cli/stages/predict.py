@@ -307,9 +307,7 @@ def _check_modalities(experiment: Experiment, features: Features, source: Path, 
                 f"{name} is {layout.widths[modality]} wide in {source}, {manifest.widths[modality]} in {run.path}"
             )
     if wrong:
-        raise InvalidInput(
-            "; ".join(wrong) + ".", "Extract the features as the run's were, or train on these: dmmsa prepare."
-        )
+        raise InvalidInput("; ".join(wrong) + ".", "Extract the features as the run's were, or train on these.")
 
 
 def _remarks(several: _Several, splits: Mapping[str, Split]) -> list[str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmmsa_cli import files
+from dmmsa_cli.commands import RUNS
 from dmmsa_cli.data import inspection, summary
 from dmmsa_cli.data.layouts import checked
-from dmmsa_cli.data.manifest import VIDEO_FORM, Manifest
+from dmmsa_cli.data.manifest import VIDEO_FORM, Manifest, prepare_command, read_manifest
 from dmmsa_cli.data.progress import OnProgress, silent
 from dmmsa_cli.data.specs import (
     ALIGNED,
@@ -23,7 +24,6 @@ from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, o
 from dmmsa_cli.data.videos import form_of
 from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
 from dmmsa_cli.errors import DatasetMissing, InvalidDataset, InvalidInput, StoreMismatch
-from dmmsa_cli.places import RUNS
 from dmmsa_cli.stages.ways import ANY_HASH, Way, shares_in_words, way_to
 
 
@@ -140,11 +140,11 @@ def _spec(name: str, folder: Path, spec_file: Path | None, aligned: bool) -> Dat
 
 def _spec_of_store(name: str, folder: Path) -> DatasetSpec:
     try:
-        return open_store(folder).spec
+        return read_manifest(folder).spec
     except DatasetMissing as error:
         raise InvalidInput(
             f"There is no dataset {name}. Known ones: {', '.join(SPECS)}.",
-            f"For one of your own: dmmsa prepare {name} --from FILE --spec FILE.yaml",
+            f"For one of your own: `{prepare_command(name)}`.",
         ) from error
     except StoreMismatch as error:
         raise InvalidInput(

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from dmmsa_cli.commands import command
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import InvalidInput, RunMismatch
@@ -26,7 +27,7 @@ from dmmsa_cli.plain import to_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.training.fit import Watch, fit
 from dmmsa_cli.training.loop import Training
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import RunFolder, trains_again
 
 NO_PRETRAINING = "The recipe pretrains nothing (pretraining: null): the model reads sequences."
 NO_TEXT_ENCODER = "Text comes as features (text.source: features): there is no text encoder to pretrain."
@@ -63,7 +64,9 @@ def wanted_encoders(experiment: Experiment, modalities: Sequence[str], seeds: Se
     wanted = [m for m in modalities or experiment.modalities if m in experiment.pretrained]
     if not wanted:
         nothing = NO_PRETRAINING if experiment.recipe.pretraining is None else NO_TEXT_ENCODER
-        raise InvalidInput(nothing, "Go on with `dmmsa fuse`.")
+        raise InvalidInput(
+            nothing, f"Go on: `{command('fuse', dataset=experiment.dataset, recipe=experiment.recipe_option)}`."
+        )
     chosen = seeds or experiment.recipe.seeds
     each = chosen if experiment.recipe.per_seed else chosen[:1]
     return [(modality, seed) for seed in each for modality in wanted]
@@ -106,9 +109,7 @@ def _is_done(run: RunFolder, facts: dict[str, Any], *, force: bool) -> bool:
     if force or not run.started:
         return False
     if digest(run.recipe) != digest(facts):
-        raise RunMismatch(
-            f"{run.path} holds another encoder than its name says.", "Train it anew: pretrain-unimodal with --force."
-        )
+        raise RunMismatch(f"{run.path} holds another encoder than its name says.", trains_again(run.path))
     return run.finished
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dmmsa_cli.data.folds import open_dataset
+from dmmsa_cli.data.manifest import prepare_command
 from dmmsa_cli.data.specs import SPECS, DatasetSpec
 from dmmsa_cli.data.words import printable
 from dmmsa_cli.errors import DatasetMissing, InvalidInput
@@ -121,5 +122,5 @@ def _spec_of(dataset: str, data_dir: Path) -> DatasetSpec:
     except DatasetMissing as error:
         raise DatasetMissing(
             f"{dataset} is neither prepared nor one of {', '.join(SPECS)}.",
-            f"Prepare it: dmmsa prepare {dataset} --from FILE --spec FILE",
+            f"Prepare it: `{prepare_command(dataset)}`.",
         ) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from dmmsa_cli.data import sources, toy, unpickling
 from dmmsa_cli.data.layouts import Recognised, recognise
+from dmmsa_cli.data.manifest import prepare_command
 from dmmsa_cli.data.progress import OnProgress
 from dmmsa_cli.data.specs import DRIVE_FOLDER, DatasetSpec
 from dmmsa_cli.data.splitting import Shares, deal_out
@@ -109,7 +110,7 @@ def _published(spec: DatasetSpec) -> Way:
         if spec.source is None:
             raise InvalidInput(
                 f"{spec.name} is published nowhere that dmmsa knows.",
-                f"Give its file: dmmsa prepare {spec.name} --from FILE",
+                f"Give its file: `{prepare_command(spec.name, spec=None, **{'from': 'FILE'})}`.",
             )
 
     def obtain(into: Path, progress: OnProgress) -> Obtained:

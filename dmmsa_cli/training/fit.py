@@ -13,13 +13,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.data.views import EpochBatches
 from dmmsa_cli.errors import Interrupted, RunMismatch, is_out_of_memory
 from dmmsa_cli.metrics import without_nan
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder
-
-GO_ON = "The same command goes on from here: `dmmsa fuse` with --resume, both without --force."
 
 WORTH = 20  # seconds of training that a second spent on writing their checkpoint is worth
 
@@ -99,7 +98,7 @@ def fit(
                 checkpoints.write(state, progress)
                 raise Interrupted(
                     f"epoch {event.epoch} of {state.schedule.epochs}; everything up to here is saved in {run.path}.",
-                    GO_ON,
+                    to_go_on(),
                 )
             if isinstance(event, EpochEnd) and _out_of_patience(state, progress, first_candidate):
                 break
@@ -107,7 +106,7 @@ def fit(
         checkpoints.write_weights()
         run.finish(summary)
         if stop.requested:
-            raise Interrupted(f"{run.path} has just finished.", GO_ON)
+            raise Interrupted(f"{run.path} has just finished.", to_go_on())
     return summary
 
 

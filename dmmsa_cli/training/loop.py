@@ -136,7 +136,7 @@ class Training:
         if wrong:
             raise TrainingDiverged(
                 f"Epoch {self.epoch}: the loss of {', '.join(wrong)} is no longer a finite number.",
-                "Lower the learning rate, or look at the features with `dmmsa prepare --force`.",
+                "Lower the learning rate; or look at the features: `prepare` with --force warns of absurd values.",
             )
         self.objective.epoch_end(losses)
         return losses

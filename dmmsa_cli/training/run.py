@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from dmmsa_cli.commands import FOLDERS, again, command, going_on
 from dmmsa_cli.errors import RunMismatch, RunMissing, is_out_of_memory
 from dmmsa_cli.files import atomic_path, content_hash, write_json, write_text
 from dmmsa_cli.plain import from_json, from_yaml, read_json
@@ -80,11 +82,14 @@ class RunFolder:
         try:
             values = from_yaml((self.path / "recipe.yaml").read_text(encoding="utf-8"), aliases=False)
         except OSError as error:
-            raise RunMissing(f"There is no run in {self.path}.", "Train one: dmmsa fuse --dataset ...") from error
+            what = f"There is no run in {self.path}: recipe.yaml is missing."
+            if self.finished:
+                raise self._lacking(what) from error
+            raise RunMissing(what, f"Train one: `{command('fuse', dataset='NAME')}`.") from error
         except ValueError as error:
-            raise RunMismatch(f"{self.path / 'recipe.yaml'} is damaged: {error}", _AGAIN) from error
+            raise self._wrong(f"{self.path / 'recipe.yaml'} is damaged: {error}") from error
         if not isinstance(values, dict):
-            raise RunMismatch(f"{self.path / 'recipe.yaml'} is damaged: it holds no mapping.", _AGAIN)
+            raise self._wrong(f"{self.path / 'recipe.yaml'} is damaged: it holds no mapping.")
         return values
 
     @property
@@ -97,7 +102,7 @@ class RunFolder:
         facts = self._read("environment.json")
         missing = [key for key in FACTS if key not in facts]
         if missing:
-            raise RunMismatch(f"{self.path / 'environment.json'} is damaged: it lacks {', '.join(missing)}.", _AGAIN)
+            raise self._wrong(f"{self.path / 'environment.json'} is damaged: it lacks {', '.join(missing)}.")
         return facts
 
     @property
@@ -109,19 +114,25 @@ class RunFolder:
         """
         value = self._read("summary.json")
         if not isinstance(value.get("validation"), dict) or not _is_number(value["validation"].get("mae")):
-            raise RunMismatch(f"{self.path / 'summary.json'} is damaged: it lacks the validation MAE.", _AGAIN)
+            raise self._wrong(f"{self.path / 'summary.json'} is damaged: it lacks the validation MAE.")
         return value
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
             value = read_json(self.path / name)
         except OSError as error:
-            raise RunMissing(f"{self.path} holds no finished run: {name} is missing.", _GO_ON) from error
+            raise self._lacking(f"{self.path} holds no finished run: {name} is missing.") from error
         except ValueError as error:
-            raise RunMismatch(f"{self.path / name} is damaged: {error}", _AGAIN) from error
+            raise self._wrong(f"{self.path / name} is damaged: {error}") from error
         if not isinstance(value, dict):
-            raise RunMismatch(f"{self.path / name} is damaged: it holds no object.", _AGAIN)
+            raise self._wrong(f"{self.path / name} is damaged: it holds no object.")
         return value
+
+    def _lacking(self, what: str) -> RunMissing:
+        return RunMissing(what, trains_again(self.path) if self.finished else goes_on(self.path))
+
+    def _wrong(self, what: str) -> RunMismatch:
+        return RunMismatch(what, trains_again(self.path))
 
     def begin(self, recipe: str, environment: dict[str, Any]) -> None:
         """Write what is known before the first epoch; recipe.yaml comes last, since it marks a started run."""
@@ -149,7 +160,7 @@ class RunFolder:
         """
         path = self.path / "weights.safetensors"
         if not path.exists():
-            raise RunMissing(f"{self.path} holds no weights.", _GO_ON)
+            raise self._lacking(f"{self.path} holds no weights.")
         return content_hash(path)
 
     def load_weights(self, model: nn.Module) -> None:
@@ -161,13 +172,13 @@ class RunFolder:
         """
         path = self.path / "weights.safetensors"
         if not path.exists():
-            raise RunMissing(f"{self.path} holds no weights.", _GO_ON)
+            raise self._lacking(f"{self.path} holds no weights.")
         try:
             model.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
-            raise RunMismatch(f"{path} does not fit the run's recipe: {_first_lines(error)}", _AGAIN) from error
+            raise self._wrong(f"{path} does not fit the run's recipe: {_first_lines(error)}") from error
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Write the whole state of the loop, by rename."""
@@ -187,7 +198,7 @@ class RunFolder:
                 facts = from_json((file.metadata() or {})["facts"])
             return Checkpoint(load_file(path), facts)
         except (SafetensorError, KeyError, ValueError) as error:
-            raise RunMismatch(f"{path} is damaged: {_first_lines(error)}", _AGAIN) from error
+            raise self._wrong(f"{path} is damaged: {_first_lines(error)}") from error
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """Write metrics.jsonl, a line an epoch."""
@@ -217,8 +228,36 @@ def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
     return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]
 
 
-_AGAIN = "Run it again with --force, which replaces it."
-_GO_ON = "An unfinished run goes on with --resume."
+# --- how it was made -------------------------------------------------------------------------------------------------
+
+
+def goes_on(folder: Path) -> str:
+    """Say how the unfinished run in a folder goes on: by the command that began it."""
+    words, directory = _began(folder)
+    return f"To go on: `{going_on(words, directory)}`." if words else "The command that began it goes on with --resume."
+
+
+def trains_again(folder: Path) -> str:
+    """Say how the run in a folder is replaced: by the command that began it."""
+    words, directory = _began(folder)
+    seed = folder.name.removeprefix("seed-")
+    if "fuse" in words and seed.isdigit():
+        return f"Train it again: `{again(words, int(seed), directory)}`."
+    made_it = f"`{going_on(words, directory)}`" if words else "the command that made it"
+    return f"Train it again: delete its folder, then {made_it}."
+
+
+def _began(folder: Path) -> tuple[list[str], str | None]:
+    """Return the words of the command that began a run, and where it was given; no words where nothing was kept."""
+    try:
+        facts = read_json(folder / "environment.json")
+        words, directory = shlex.split(facts["command"])[1:], facts.get("directory")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [], None
+    return (words, str(directory) if directory else None) if any(word in FOLDERS for word in words) else ([], None)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

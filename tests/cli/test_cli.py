@@ -14,20 +14,11 @@ import pytest
 import yaml
 
 from dmmsa_cli.cli.evaluate import evaluate
-from dmmsa_cli.cli.options import spread_lists
+from dmmsa_cli.commands import spread_lists
 from dmmsa_cli.uncertainty import LEVEL
+from tests.cli.running import dmmsa
 
 COMMANDS = ["prepare", "pretrain-unimodal", "fuse", "ablate", "evaluate", "predict", "report", "list", "export"]
-
-
-def dmmsa(*arguments, cwd=None, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "dmmsa_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"} | environment,
-    )
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)], ids=lambda a: " ".join(a) or "dmmsa")

@@ -1,22 +1,9 @@
 """`dmmsa report` as a user meets it: in a process of its own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
+from tests.cli.running import dmmsa
 from tests.reporting.conftest import write_run
-
-
-def dmmsa(*arguments, cwd, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "dmmsa_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"} | environment,
-    )
 
 
 def test_without_runs_the_published_tables_are_shown_with_commands(tmp_path):

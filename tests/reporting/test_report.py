@@ -39,10 +39,10 @@ def test_a_dataset_that_nobody_knows_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("began", "goes_on"),
     [
-        ("dmmsa fuse --dataset mosi --force --seed 1", "`dmmsa fuse --dataset mosi --seed 1 --resume`"),
-        ("dmmsa fuse --dataset mosi --resume", "`dmmsa fuse --dataset mosi --resume`"),
-        ("dmmsa ablate --dataset mosi", "`dmmsa ablate --dataset mosi`"),
-        ("pytest", "the command that began it, with --resume"),
+        ("dmmsa fuse --dataset mosi --force --seed 1", "To go on: `dmmsa fuse --dataset mosi --seed 1 --resume`."),
+        ("dmmsa fuse --dataset mosi --resume", "To go on: `dmmsa fuse --dataset mosi --resume`."),
+        ("dmmsa ablate --dataset mosi", "To go on: `dmmsa ablate --dataset mosi`."),
+        ("pytest", "The command that began it goes on with --resume."),
     ],
 )
 def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began, goes_on):
@@ -51,7 +51,7 @@ def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began,
     built = build_report(tmp_path)
     message = note(built, "Unfinished")
     assert "seed-1, seed-12" in message
-    assert message.endswith(f"To go on: {goes_on}.")
+    assert message.endswith(goes_on)
     assert len(built.tables) == 20
 
 
@@ -67,10 +67,10 @@ def test_unevaluated_runs_are_told_with_the_command_that_evaluates(tmp_path):
     ("name", "content", "remedy"),
     [
         ("metrics.json", "{", "dmmsa evaluate {folder}"),
-        ("environment.json", "{}", "Run it again with --force"),
-        ("recipe.yaml", "objective: {name: dmmsa}", "Train the run again: delete its folder"),
-        ("recipe.yaml", "text: 3", "Train the run again: delete its folder"),
-        ("metrics.jsonl", "no json", "Train the run again: delete its folder"),
+        ("environment.json", "{}", "Train it again: delete its folder"),
+        ("recipe.yaml", "objective: {name: dmmsa}", "`dmmsa fuse --dataset mosi --seed 1 --force`"),
+        ("recipe.yaml", "text: 3", "`dmmsa fuse --dataset mosi --seed 1 --force`"),
+        ("metrics.jsonl", "no json", "`dmmsa fuse --dataset mosi --seed 1 --force`"),
         ("predictions.csv", "id,text\n1,2\n", "dmmsa evaluate {folder}"),
     ],
 )
@@ -148,7 +148,7 @@ def test_any_transcript_and_id_goes_through_every_format(tmp_path):
         write_predictions(folder / "predictions.csv", table)
     built, _ = report(tmp_path / "runs", ["markdown", "latex", "csv", "html"], tmp_path / "out", "mosi")
     assert built.notes == ("mosi: DMMSA against w/o MSC is left out. Their predictions are of other clips or labels. "
-                           "Measure both again with dmmsa evaluate.",)  # fmt: skip
+                           "Measure both again: evaluate.",)  # fmt: skip
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
     shown = [html.unescape(text) for text in re.findall(r'<td class="text">(.*?)</td>', page, re.S)]
     assert shown == [text.replace("\r\n", "\n").replace("\r", "\n") for text in (*AWKWARD[:WORST], *AWKWARD[-WORST:])]

@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
+from dmmsa_cli.commands import work_in
 from dmmsa_cli.experiments.variants import PARTS
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.contents import Cell, Row
@@ -147,7 +149,8 @@ def test_a_table_without_runs_names_the_command(tmp_path, table, command):
 
 
 def test_commands_name_a_folder_that_is_not_the_usual_one(tmp_path):
-    note = tables(tmp_path, elsewhere=" --runs-dir other")["dmmsa-table-5"].notes[-1]
+    work_in(runs_dir=Path("other"))
+    note = tables(tmp_path)["dmmsa-table-5"].notes[-1]
     assert "--study objectives --runs-dir other`" in note
 
 
@@ -302,7 +305,8 @@ def test_a_study_of_ones_own_has_a_table_and_says_what_is_missing(tmp_path):
     names = [{"name": "narrow", "label": "d = 384", "set": {"model.width": 384}}, {"name": "wide"}, {"name": "wider"}]
     path = tmp_path / "how wide.yaml"
     path.write_text(yaml.safe_dump({"title": "How wide?", "variants": names}))
-    tables = build_tables(collect(tmp_path / "runs").systems, "mosi", " --runs-dir r", studies=[str(path)])
+    work_in(runs_dir=Path("r"))
+    tables = build_tables(collect(tmp_path / "runs").systems, "mosi", studies=[str(path)])
     (found,) = [table for table in tables if table.title == "How wide?: dmmsa on mosi"]
     assert [row.label for row in found.rows] == ["d = 384 (1 seed)", "wide (1 seed)"]
     assert f"Not run yet: wider (`dmmsa ablate --dataset mosi --study '{path}' --runs-dir r`)." in found.notes

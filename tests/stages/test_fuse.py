@@ -52,7 +52,8 @@ def test_a_run_folder_holds_what_a_person_reads(finished):
     }
     facts = json.loads((folder / "environment.json").read_text())
     assert facts.keys() == IDENTITY | ENVIRONMENT | {
-        *("recipe", "recipes", "variant", "encoders", "score_range", "source", "remarks")
+        "directory",
+        *("recipe", "recipes", "variant", "encoders", "score_range", "source", "remarks", "recipe_file", "data_dir"),
     }
     assert (facts["recipe"], facts["recipes"], facts["variant"], facts["seed"]) == ("micro", "default", "full", 1)
     assert (facts["score_range"], facts["remarks"]) == (3.0, [])
@@ -114,7 +115,7 @@ def test_an_encoders_folder_that_holds_another_one_is_refused(finished, prepared
     (there / "recipe.yaml").write_text(yaml.safe_dump(facts | {"seed": 99}))
     with pytest.raises(RunMismatch, match="audio-.* holds another encoder than its name says") as refused:
         pretrain_unimodal(experiment, "a", 1, watch=lambda *_: pytest.fail("it is trained"))
-    assert "--force" in refused.value.remedy
+    assert "Train it again: delete its folder" in refused.value.remedy
 
 
 def test_per_seed_encoders_are_trained_for_every_seed(prepared, micro, tmp_path):
@@ -294,7 +295,7 @@ def test_set_needs_a_name():
 def test_stopped_and_resumed_is_bit_for_bit_the_same(finished, prepared, micro, tmp_path, events, number):
     _, whole = finished
     experiment = open_mini(prepared, micro, tmp_path)
-    with pytest.raises(Interrupted, match="--resume"):
+    with pytest.raises(Interrupted, match="resume=True"):
         run_fuse(experiment, watch=StopAfter(events, number))
     with pytest.raises(RunMismatch, match="unfinished"):
         run_fuse(experiment)

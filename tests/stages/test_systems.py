@@ -64,7 +64,7 @@ def finished(prepared, recipe, tmp_path_factory):
 @pytest.mark.parametrize("events", [2, 5, 8])
 def test_killed_and_resumed_is_bit_for_bit_the_same(finished, prepared, recipe, tmp_path, name, trains, events):
     whole, experiment = finished(name, trains), open_mini(prepared, recipe(name, trains), tmp_path)
-    with pytest.raises(Interrupted, match="--resume"):
+    with pytest.raises(Interrupted, match="resume=True"):
         run_fuse(experiment, watch=StopAfter(events))
     resumed = run_fuse(experiment, resume=True).folder
     assert weights(resumed) == weights(whole)

@@ -152,7 +152,8 @@ def test_the_row_together_has_the_metrics_of_the_mean_and_no_mean_of_metrics(out
         TOGETHER.replace("changed, t+v+a", "words, t"),
     ]
     tables = [pd.read_csv(run.path / "predictions.csv") for run in both(trained)]
-    mean = (tables[0]["y_pred"] + tables[1]["y_pred"]) / 2
+    scores = [table["y_pred"].astype("float32").astype("float64") for table in tables]  # a decimal stands for one
+    mean = (scores[0] + scores[1]) / 2
     (metrics,) = found[TOGETHER].runs
     assert metrics == pytest.approx(score(tables[0]["y_true"], mean, metrics="mosi", score_range=3.0), abs=1e-6)
     assert abs(metrics["mae"] - found["micro changed, t+v+a"].summary.mean["mae"]) > 1e-5
@@ -388,7 +389,7 @@ def test_a_damaged_manifest_of_a_run_is_told(copy, new, tmp_path):
     (run.path / "manifest.json").write_text("{")
     with pytest.raises(RunMismatch, match="manifest.json") as told:
         predict([run], new, tmp_path / "out.csv", data_dir=tmp_path / "nowhere", device="cpu")
-    assert "Train the run again" in told.value.remedy
+    assert "Train it again" in told.value.remedy
 
 
 def test_probabilities_of_a_run_that_tells_no_classes_are_refused(prepared, micro, new, tmp_path):

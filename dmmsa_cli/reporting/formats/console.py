@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from dmmsa_cli.commands import wrapped
 from dmmsa_cli.reporting.comparison import by_place
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.formats.columns import EASY_LABEL, parts
@@ -45,8 +46,8 @@ def show_notes(console: Console, report: Report) -> None:
 
 
 def _say(console: Console, text: str, style: str) -> None:
-    """Break lines for a reader at a screen; in a file or a pipe, commands are to stay in one piece."""
-    console.print(_text(text, style), soft_wrap=not console.is_terminal)
+    """Break lines for a reader at a screen, but for those with a command, which is to stay in one piece."""
+    console.print(_text(wrapped(text, console.width) if console.is_terminal else text, style), soft_wrap=True)
 
 
 def _notes(table: Table) -> list[str]:

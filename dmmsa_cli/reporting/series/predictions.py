@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dmmsa_cli.commands import evaluate_run
 from dmmsa_cli.data.prediction_table import alone_column
 from dmmsa_cli.data.videos import videos_of
 from dmmsa_cli.errors import RunMismatch
@@ -37,7 +38,7 @@ def predictions(system: System, seeds: Sequence[int] | None = None, alone: str |
         if not same_clips(tables[0], table):
             raise RunMismatch(
                 f"{run.folder / 'predictions.csv'} holds other clips or labels than that of seed {runs[0].seed}.",
-                f"Measure both again: dmmsa evaluate {run.folder.parent}",
+                f"Measure both again: `{evaluate_run(run.folder.parent)}`.",
             )
     return pd.concat(tables, ignore_index=True)
 
