@@ -1,14 +1,18 @@
 """Tables on a narrow terminal: labels break, numbers never do."""
 
 import io
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from dmmsa_cli.cli.console import GAP, in_parts
+from dmmsa_cli.cli.study_view import StudyView
 from dmmsa_cli.cli.training_view import TrainingView
 from dmmsa_cli.reporting.formats.columns import LABEL, parts
+from dmmsa_cli.stages.ablate import Outcome
 
 LABELS = [
     "vision alone (small narrow, t+v+a)",
@@ -56,6 +60,20 @@ def test_columns_are_parted_where_labels_would_have_no_room():
         found = parts(widths, 40, width, GAP)
         assert [place for part in found for place in part] == list(range(6))
         assert all(sum(widths[i] + GAP for i in part) <= width - LABEL for part in found)
+
+
+def test_a_study_of_many_seeds_keeps_every_one():
+    seeds = range(100, 110)
+    jobs = [SimpleNamespace(variant=SimpleNamespace(title="w/o everything but the loss"), seed=seed) for seed in seeds]
+    console = Console(file=io.StringIO(), width=60, color_system=None)
+    with StudyView(console, "What for?", jobs) as view:
+        for job in jobs:
+            summary = {"validation": {"mae": job.seed / 1000}}
+            view.outcomes[("w/o everything but the loss", job.seed)] = Outcome(job, "trained", Path("x"), summary)
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert all(f"seed {seed}" in text and f"{seed / 1000:.4f}" in text for seed in seeds)
+    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_the_course_of_training_keeps_its_numbers():

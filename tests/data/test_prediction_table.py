@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ WORDS = st.one_of(
     st.sampled_from(AWKWARD),
     st.text("'=+-@\t\r\n\",\x00 a", max_size=6),
     st.lists(st.sampled_from(["\\", "\x1b", "x1b", "x41", "'", "="]), max_size=8).map("".join),
+    st.text("\\x1b0\x1b\x80", max_size=10),  # control characters, and what looks like one that is spelled out
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
 )
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -58,6 +60,16 @@ def test_what_is_read_is_what_was_written(tmp_path_factory, written):
         assert read[name].dtype == np.float32
         assert read[name].to_numpy().tobytes() == written[name].to_numpy().tobytes()
     assert read["msc_3"].tolist() == written["msc_3"].tolist()
+    assert not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]", path.read_bytes())
+
+
+def test_control_characters_are_spelled_out_and_backslashes_stay(tmp_path):
+    texts = ["\x1b[31m red", r"\x1b[31m spelled", r"C:\x\new", "\\\x00"]
+    write_predictions(tmp_path / "p.csv", table(list("abcd"), texts, [0] * 4, [0] * 4))
+    shown = (tmp_path / "p.csv").read_text()
+    for written in (r"\x1b[31m red", r"\\x1b[31m spelled", r"C:\x\new", r"\\\x00"):
+        assert f'"{written}"' in shown
+    assert read_predictions(tmp_path / "p.csv")["text"].tolist() == texts
 
 
 @pytest.mark.parametrize("text", AWKWARD)

@@ -100,6 +100,21 @@ def test_the_spread_stands_below_the_mean():
     assert lines[place].index("83.0/-") + len("83.0/-") == lines[place + 1].index("±0.3/-") + len("±0.3/-")
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bold_is_spoken_of_only_where_it_can_be_seen(built, terminal):
+    console = Console(width=100, file=io.StringIO(), color_system=None, force_terminal=terminal)
+    show(console, built)
+    assert ("Bold is the best of a column" in console.file.getvalue()) is terminal
+
+
+def test_groups_of_rows_are_parted_by_a_gap(built):
+    lines = printed(built, 120).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("All runs on mosi"))
+    first = next(i for i, line in enumerate(lines[start:], start) if line.startswith("minilm full"))
+    assert not lines[first - 1].strip()
+    assert lines[first - 2].strip()
+
+
 def test_a_label_is_no_markup():
     assert "[red]x[/red]" in printed(only("[red]x[/red]"), 80)
 

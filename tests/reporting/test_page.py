@@ -147,12 +147,12 @@ def test_labels_notes_and_the_command_are_escaped(empty):
 
 def test_synthetic_data_are_marked_wherever_they_stand(page):
     assert page.count('class="badge"') >= 6
-    marked = r'<(?:article|figure|div)[^>]*is-synthetic".*?</h\d>|<details[^>]*is-synthetic".*?</summary>'
+    marked = r'<(?:figure|div)[^>]*is-synthetic".*?</h\d>|<details[^>]*is-synthetic".*?</summary>'
     pieces = re.findall(marked, page, re.S)
     assert len(pieces) == page.count('is-synthetic"')
     assert all("SYNTHETIC data" in piece for piece in pieces)
-    kinds = re.findall(r'<(article|figure|details|div)[^>]*class="card[^"]*is-synthetic', page)
-    assert set(kinds) == {"article", "figure", "details", "div"}
+    kinds = re.findall(r'<(figure|details|div)[^>]*class="card[^"]*is-synthetic', page)
+    assert set(kinds) == {"figure", "details", "div"}
 
 
 def test_without_synthetic_data_nothing_is_marked(tmp_path):

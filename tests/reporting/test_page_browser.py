@@ -8,11 +8,12 @@ import pytest
 from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.reporting.page.page import write_page
 from dmmsa_cli.reporting.report import build_report
-from tests.reporting.conftest import write_run
+from tests.reporting.conftest import CLIPS, write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no test in a browser")
 
 LAPTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+LONG_IDS = [f"video_{i % 12:04}$_${i // 12:04}" for i in range(CLIPS)]
 SMALL_LAPTOP = {"width": 1280, "height": 800}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TABLE = "#table-dmmsa-table-3-mosi"
@@ -43,7 +44,7 @@ def pages(tmp_path_factory):
         changes = {"objective.msc.enabled": False} if variant == NAME else None
         run = write_run(folder / "names", dataset=DATASET, variant=variant, error=error, changes=changes)
         table = read_predictions(run / "predictions.csv")
-        write_predictions(run / "predictions.csv", table.assign(text="w" * 400))
+        write_predictions(run / "predictions.csv", table.assign(text="w" * 400, id=LONG_IDS))
     for name in ("runs", "empty", "names"):
         write_page(build_report(folder / name), folder / f"{name}.html")
     return folder
@@ -256,6 +257,7 @@ def test_contents_open_on_a_phone(visit):
 
 def test_wide_tables_scroll_in_their_own_box(visit):
     page = visit(viewport=PHONE)
+    page.locator(TABLE).evaluate("(one) => { one.open = true; }")
     box = page.locator(f"{TABLE} .scroll")
     assert box.evaluate("(one) => one.scrollWidth > one.clientWidth")
     box.evaluate("(one) => { one.scrollLeft = 200; }")
@@ -268,9 +270,12 @@ def test_no_table_is_wider_than_its_box_on_a_laptop(visit, viewport):
     page = visit(viewport=viewport)
     wide = page.evaluate(
         """() => {
-          document.querySelectorAll("details").forEach((one) => { one.open = true; });
-          return [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth)
+          const closed = [...document.querySelectorAll("details:not([open])")];
+          closed.forEach((one) => { one.open = true; });
+          const wide = [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth)
             .map((one) => one.closest("[id]").id);
+          closed.forEach((one) => { one.open = false; });
+          return wide;
         }"""
     )
     assert page.locator("table.results").count() > 20
@@ -289,7 +294,9 @@ def in_sight(page, cells):
 
 def test_a_phone_shows_label_and_main_metrics_and_says_that_there_is_more(visit):
     page = visit(viewport=PHONE)
+    assert page.locator("#tables details[open]").first.get_attribute("id") == "table-mosi-runs"
     for table in ("#table-mosi-runs", TABLE):
+        page.locator(table).evaluate("(one) => { one.open = true; }")
         page.locator(f"{table} .scroll").evaluate("(one) => { one.scrollLeft = 0; }")
         heads = page.locator(f"{table} thead th").all_inner_texts()
         assert [head.split()[0] for head in heads[:3]] == ["System", "MAE", "Corr"]
@@ -301,6 +308,16 @@ def test_a_phone_shows_label_and_main_metrics_and_says_that_there_is_more(visit)
     page.locator(f"{TABLE} .scroll").evaluate("(one) => { one.scrollLeft = one.scrollWidth; }")
     page.wait_for_function(f"() => document.querySelector('{TABLE} .scroll').matches('.at-end')")
     page.locator(f"{TABLE} .scroll").evaluate("(one) => { one.scrollLeft = 0; }")
+
+
+def test_a_phone_shows_metric_difference_and_verdict(visit):
+    page = visit(viewport=PHONE)
+    details = page.locator("#comparisons details").first
+    details.evaluate("(one) => { one.open = true; }")
+    heads = [text.strip() for text in details.locator("thead th").all_inner_texts()[:3]]
+    assert heads == ["Metric", "Difference", "Verdict"]
+    assert in_sight(page, details.locator("tr > :nth-child(-n+3)"))
+    details.evaluate("(one) => { one.open = false; }")
 
 
 def test_a_phone_shows_label_and_prediction_of_the_largest_errors(visit):
@@ -316,8 +333,9 @@ def test_a_laptop_keeps_the_papers_order_and_needs_no_cue(visit):
     assert not page.locator(f"{TABLE} .cue").is_visible()
 
 
-def test_ids_of_clips_are_not_broken(visit):
-    page = visit()
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_ids_of_clips_are_not_broken(visit, viewport):
+    page = visit("names", viewport)
     heights = (
         page.locator("#clips table")
         .first.locator("tbody th")
@@ -340,11 +358,11 @@ def test_published_tables_are_folded_behind_ones_own(visit):
     page = visit()
     titles = page.locator("#tables h3").all_inner_texts()
     assert titles == ["Your own runs", "Your own runs beside published numbers", "Published numbers alone"]
-    folded = page.locator("#tables details.card")
+    folded = page.locator("#tables details:not([open])")
     assert folded.count() > 10
     assert folded.locator("tr.ours").count() == 0
-    assert page.locator("#tables article.card:not(:has(tr.ours))").count() == 0
-    assert visit("empty").locator("#tables details").count() == 0
+    assert page.locator("#tables details[open]:not(:has(tr.ours))").count() == 0
+    assert visit("empty").locator("#tables details:not([open])").count() == 0
     assert page.locator("nav .legend").inner_text().strip() == "holds your own runs"
 
 

@@ -12,7 +12,7 @@ from dmmsa_cli.reporting.figures import charts, paper, plots
 from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.figures.colours import SEQUENTIAL
 from dmmsa_cli.reporting.figures.paper import Drawing
-from dmmsa_cli.reporting.figures.plots import Layout, Panel, Trace
+from dmmsa_cli.reporting.figures.plots import Panel, Trace
 from dmmsa_cli.reporting.figures.subjects import Subject, averaged, with_seeds
 from dmmsa_cli.reporting.groups import label
 from dmmsa_cli.reporting.runs import System
@@ -102,7 +102,9 @@ def _panels(*group: System) -> tuple[Panel, ...]:
     level = {"tickvals": names, "ticktext": ticks, "tickangle": 0, "tickfont": {"size": 10}}
     axis = {"type": "category", "title": {"text": "Label"}} | level
     if len(group) > len(plots.STYLES):
-        return (_heat_map(tables, named, names, axis),)
+        errors = pd.DataFrame([table.set_index("name")["mean"] for table in tables]).reindex(columns=list(names))
+        limits = (0.0, float(np.nanmax(errors.to_numpy())))
+        return (plots.by_system(errors, named, limits, "label %{x}: MAE %{z:.3f}", axis),)
     data = [
         _line(table, plots.safe(name), style) for table, name, style in zip(tables, named, plots.STYLES, strict=False)
     ]
@@ -122,16 +124,3 @@ def _line(table: pd.DataFrame, name: str, style: plots.Style) -> Trace:
     drawn = plots.trace(table["name"], table["mean"], name=name, mode="lines+markers", line=line, marker=marker)
     drawn["customdata"] = ["" if np.isnan(sd) else f" ± {sd:.3f}" for sd in table["sd"]]
     return drawn | {"hovertemplate": "%{y:.3f}%{customdata}"}
-
-
-def _heat_map(tables: Sequence[pd.DataFrame], named: Sequence[str], names: Sequence[str], axis: Layout) -> Panel:
-    """Return a row for each system: so many lines in one plot could not be told apart."""
-    errors = pd.DataFrame([table.set_index("name")["mean"] for table in tables]).reindex(columns=list(names))
-    limits = (0.0, float(np.nanmax(errors.to_numpy())))
-    rows = [str(place) for place in range(len(named))]  # two systems may be called alike
-    heat = plots.heat_map(errors, names, SEQUENTIAL, limits, rows)
-    heat["hovertemplate"] = "label %{x}: MAE %{z:.3f}<extra></extra>"
-    plain = {"showgrid": False, "zeroline": False, "ticks": "", "showline": False}
-    systems: Layout = {"type": "category", "autorange": "reversed", "tickvals": rows}
-    systems |= {"ticktext": list(map(plots.in_lines, named)), "tickfont": {"size": 11}}
-    return Panel("", [heat], {"xaxis": axis | plain, "yaxis": systems | plain, "height": 150 + 34 * len(rows)})

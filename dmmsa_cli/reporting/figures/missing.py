@@ -91,7 +91,7 @@ def on_page(systems: Sequence[System]) -> Chart:
     """Show all systems that were measured at the same rates, a line each."""
     caption = (
         "Each token is [UNK] and each frame zero with this probability, as in LNLN's protocol; the mean over draws and "
-        "seeds, the band is ± one standard deviation over seeds. Every system sees the same gaps."
+        "seeds, the band of a line is ± one standard deviation over seeds. Every system sees the same gaps."
     )
     found = [[one.system for one in some] for some in together(systems)]
     return Chart("missing", "Missing data", caption, charts.of_sets(_panels, found, systems), wide=True)
@@ -103,10 +103,14 @@ def _panels(*systems: System) -> tuple[Panel, ...]:
 
 
 def _panel(some: Sequence[Robust], metric: str, title: str) -> Panel:
-    data: list[Trace] = []
+    curves = [curve(one, metric) for one in some]
     named = with_seeds(names(some), [one.system.seeds for one in some])
-    for one, name, style in zip(some, named, plots.styles(), strict=False):
-        drawn = curve(one, metric).rename(columns={"rate": "epoch"})  # what `line_with_band` has on its axis
-        data += plots.line_with_band(drawn, name, style)
+    if len(some) > len(plots.STYLES):
+        table = pd.DataFrame([drawn.set_index("rate")["mean"] for drawn in curves])
+        limits = (float(np.min(table.to_numpy())), float(np.max(table.to_numpy())))
+        return plots.by_system(table, named, limits, "%{x} missing: %{z:.4f}", {"title": {"text": AXIS}}, title)
+    data: list[Trace] = []
+    for drawn, name, style in zip(curves, named, plots.STYLES, strict=False):
+        data += plots.line_with_band(drawn.rename(columns={"rate": "epoch"}), name, style)  # its axis is called so
     axis = {"title": {"text": AXIS}, "zeroline": False, "unifiedhovertitle": {"text": "%{x} missing"}}
     return Panel(title, data, {"xaxis": axis, "yaxis": {"title": {"text": title}}, "hovermode": "x unified"})

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dmmsa_cli.plain import printable
+from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SEQUENTIAL, SKY, VERMILION
 from dmmsa_cli.reporting.groups import TASK_NAMES
 from dmmsa_cli.reporting.series.averages import over_seeds
 
@@ -173,6 +174,28 @@ def heat_map(
     return {"type": "heatmap", "x": list(names), "y": list(names if rows is None else rows), "z": cells} | look | shown
 
 
+def by_system(
+    table: pd.DataFrame, named: Sequence[str], limits: tuple[float, float], hover: str, axis: Layout, title: str = ""
+) -> Panel:
+    """Return a row of cells for each of many systems, whose lines could not be told apart in one plot.
+
+    Args:
+        table: (systems, columns).
+        named: what the systems are called; two may be called alike.
+        limits: numbers at the ends of the scale.
+        hover: what is said of a cell.
+        axis: of the columns.
+        title: of the panel.
+    """
+    rows = [str(place) for place in range(len(named))]
+    heat = heat_map(table, [str(name) for name in table], SEQUENTIAL, limits, rows)
+    heat["hovertemplate"] = f"{hover}<extra></extra>"
+    plain: Layout = {"type": "category", "showgrid": False, "zeroline": False, "ticks": "", "showline": False}
+    systems: Layout = {"autorange": "reversed", "tickvals": rows, "ticktext": list(map(in_lines, named))}
+    systems["tickfont"] = {"size": 11}
+    return Panel(title, [heat], {"xaxis": plain | axis, "yaxis": plain | systems, "height": 150 + 34 * len(rows)})
+
+
 def matrix(x: str = "", y: str = "") -> Layout:
     """Return the axes of a heat map, with their titles."""
     plain = {"type": "category", "showgrid": False, "zeroline": False, "ticks": "", "showline": False}
@@ -187,7 +210,7 @@ def matrix(x: str = "", y: str = "") -> Layout:
 
 def safe(text: str) -> str:
     """Escape names and clips' words: plotly reads a few tags in its texts, links among them, and fills in `%{...}`."""
-    return html.escape(text, quote=False).replace("%{", "&#37;{")
+    return html.escape(printable(text), quote=False).replace("%{", "&#37;{")
 
 
 def hover_text(text: str) -> str:
@@ -198,7 +221,8 @@ def hover_text(text: str) -> str:
 
 def in_lines(name: str) -> str:
     """Set a name over several short lines, or a phone has no room for what stands beside it."""
-    return "<br>".join(map(safe, textwrap.wrap(name, NAME_LINE)))
+    whole = name.replace(" seed", "\u00a0seed")  # a number and its unit stay together
+    return "<br>".join(map(safe, textwrap.wrap(whole, NAME_LINE)))
 
 
 def rounded(value: float) -> str:

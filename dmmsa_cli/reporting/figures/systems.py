@@ -20,6 +20,7 @@ from dmmsa_cli.reporting.groups import groups, is_reference, label, rivals
 from dmmsa_cli.reporting.published import printed_maes
 from dmmsa_cli.reporting.runs import System
 
+GREY = "#808080"  # seen on white and on black
 OPEN = ("D", "s", "^", "v")  # marks of what was printed, a source each
 _ON_PAGE = {"D": "diamond-open", "s": "square-open", "^": "triangle-up-open", "v": "triangle-down-open"}
 
@@ -135,7 +136,7 @@ def _panels(*systems: System) -> tuple[Panel, ...]:
     for (source, rows), mark in zip(printed(table, systems[0]).groupby("source", sort=False), OPEN, strict=False):
         drawn = plots.trace(
             rows["mae"], map(plots.safe, rows["name"]), mode="markers", name=plots.safe(str(source)),
-            marker={"symbol": _ON_PAGE[mark], "size": 9},
+            marker={"symbol": _ON_PAGE[mark], "size": 9, "color": GREY},
         )  # fmt: skip
         data.append(drawn | {"hovertemplate": "%{y}: %{x}"})
     axis = {"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True}

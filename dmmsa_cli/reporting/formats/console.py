@@ -12,7 +12,7 @@ from dmmsa_cli.commands import wrapped
 from dmmsa_cli.reporting.comparison import by_place
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.formats.columns import EASY_LABEL, parts
-from dmmsa_cli.reporting.notes import METHOD
+from dmmsa_cli.reporting.notes import MARKED, METHOD
 
 STYLES: dict[Mark, str] = {"": "", "best": "bold", "second": "underline"}
 GAP = 2  # between columns
@@ -27,7 +27,8 @@ def show(console: Console, report: Report) -> None:
         for part in _parts(table, console.width):
             console.print(part)
         for note in _notes(table):
-            _say(console, note, "dim")
+            if console.is_terminal or not note.startswith(MARKED):  # a file or a pipe shows neither
+                _say(console, note, "dim")
     if report.comparisons:
         console.print()
         console.print(Text("Is the difference real?", style="bold"))

@@ -23,7 +23,11 @@ const inView = new IntersectionObserver((entries) => {
 }, { rootMargin: "-30% 0px -69% 0px" }); // one line across the window, so that one section is current
 document.querySelectorAll("[data-section]").forEach((section) => inView.observe(section));
 
-// A link to a run opens it.
+// A phone shows the first table and the titles of all: else the last is some forty screens away.
+const narrow = matchMedia("(max-width: 600px)");
+if (narrow.matches) document.querySelectorAll("#tables details[open]").forEach((one, place) => { one.open = place === 0; });
+
+// A link to a table or a run opens it.
 function openTarget() {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!target || !target.closest("details")) return;
@@ -85,8 +89,6 @@ function makeSortable(table) {
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 
 // A phone has room for a label and two numbers: the main ones come first there.
-const narrow = matchMedia("(max-width: 600px)");
-
 function arrange(table) {
   const headers = [...table.tHead.rows[0].cells];
   headers.forEach((header, place) => { header.dataset.place ??= place; });
