@@ -174,7 +174,7 @@ def _report_left_out(evaluated: Evaluated | MissingEvaluated, unfinished: str) -
     if left_out:
         what = "One run was" if len(left_out) == 1 else f"{len(left_out)} runs were"
         beside = "; all others are in the table" if evaluated.tables else ""
-        raise RunMismatch(f"{what} left out{beside}.", "\n".join(map(str, left_out)))
+        raise RunMismatch(f"{what} left out{beside}.", "\n".join(dict.fromkeys(map(str, left_out))))
 
 
 # --- other questions ------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.reporting.bootstrap import Side, differences
 from dmmsa_cli.reporting.contents import FEW_DRAWN, PRINTED, Comparison, Difference
 from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle, rivals
+from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.predictions import knows_alone, same_clips
@@ -55,12 +56,15 @@ def compare(systems: Sequence[System], problems: list[str] | None = None) -> tup
 def _candidates(systems: Sequence[System]) -> Iterator[tuple[System, System | None, tuple[str, str]]]:
     """Yield pairs and what they are called; no second for the first's own text encoder alone."""
     for group in groups(systems):
+        names = tell_apart([label(system) for system in group], group)  # two recipes may both have all of DMMSA
         for i, first in enumerate(group):  # references stand first, so that no pair comes in both directions
             if is_reference(first):
                 if _knows_text(first):
-                    yield first, None, (label(first), TEXT_ALONE)
-                for second in (*group[i + 1 :], *rivals(first, systems)):
-                    yield first, second, _labels(first, second)
+                    yield first, None, (names[i], TEXT_ALONE)
+                for second, name in zip(group[i + 1 :], names[i + 1 :], strict=True):
+                    yield first, second, (names[i], name)
+                for second in rivals(first, systems):
+                    yield first, second, (names[i], _elsewhere(first, second))
 
 
 def _knows_text(system: System) -> bool:
@@ -70,11 +74,8 @@ def _knows_text(system: System) -> bool:
         return False  # which is told of every pair
 
 
-def _labels(first: System, second: System) -> tuple[str, str]:
-    """Two recipes may both have the whole of DMMSA, with other options: then only their names tell them apart."""
-    if label(first) == label(second):
-        return f"{first.recipe_name}/{first.variant}", f"{second.recipe_name}/{second.variant}"
-    return label(first), label(second) + (f" on {second.dataset}" if second.dataset != first.dataset else "")
+def _elsewhere(first: System, second: System) -> str:
+    return label(second) + (f" on {second.dataset}" if second.dataset != first.dataset else "")
 
 
 def hold_against(first: System, second: System, labels: tuple[str, str]) -> Comparison:

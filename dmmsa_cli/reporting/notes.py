@@ -94,7 +94,7 @@ def about_collapse(rows: Sequence[Row]) -> list[str]:
     }
     if not found:
         return []
-    return [f"Collapsed, their test predictions barely vary, and still in their means: {'; '.join(found.values())}."]
+    return [f"Collapsed (predictions that hardly vary; they count in the means): {'; '.join(found.values())}."]
 
 
 def about_further(published: Published, table: PublishedTable) -> list[str]:

@@ -23,7 +23,7 @@ from dmmsa_cli.files import write_text
 from dmmsa_cli.metrics import score
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
-from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.contents import Report, Table
 from dmmsa_cli.reporting.folds import on_folds
 from dmmsa_cli.reporting.missing import faults
 from dmmsa_cli.reporting.published import load_published
@@ -92,7 +92,13 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         collection=collection,
         tables=tables,
         comparisons=comparisons,
-        notes=(*first, *_about_runs(collection), *_about_folds(collection), *problems),
+        notes=(
+            *first,
+            *_about_runs(collection),
+            *_about_folds(collection),
+            *_about_studies(studies, tables, collection.systems),
+            *problems,
+        ),
         runs_dir=str(runs_dir.absolute()),  # the page may be read elsewhere than where it was made
         made={
             "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
@@ -233,6 +239,16 @@ def _about_runs(collection: Collection) -> list[str]:
             for place, names in unevaluated.items()
         ),
     ]
+
+
+def _about_studies(studies: Sequence[str], tables: Sequence[Table], systems: Sequence[System]) -> Iterator[str]:
+    """Tell of a study that was asked for and has no table; its command takes the first system's recipe."""
+    for name in studies:
+        if systems and not any(Path(name).stem in table.id for table in tables):
+            first = systems[0]
+            recipe = first.first.recipe_file or first.recipe_name
+            line = command("ablate", dataset=first.dataset, study=name, recipe=recipe)
+            yield f"Of study {name} fewer than two variants are there: it has no table. To run it: `{line}`."
 
 
 def _about_folds(collection: Collection) -> Iterator[str]:

@@ -21,6 +21,7 @@ from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import (
+    EncoderUnavailable,
     Inapplicable,
     Interrupted,
     InvalidInput,
@@ -158,6 +159,8 @@ def _checked(job: Job) -> Experiment:
         raise RecipeMissing(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     except InvalidRecipe as error:
         raise InvalidRecipe(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
+    except EncoderUnavailable as error:
+        raise EncoderUnavailable(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     except InvalidInput as error:
         raise InvalidInput(f"Variant {job.variant.title}: {error.what}", "Give the variant another `name`.") from error
     return experiment

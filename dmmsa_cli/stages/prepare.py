@@ -179,6 +179,12 @@ def _present(folder: Path, way: Way, spec: DatasetSpec, progress: OnProgress) ->
 def _write(folder: Path, spec: DatasetSpec, way: Way, downloads: Path, progress: OnProgress) -> None:
     obtained = way.obtain(downloads, progress)
     if obtained.found.without_splits:
+        rows = sum(len(split["id"]) for split in obtained.found.splits.values())
+        if rows < len(SPLITS):
+            what = "one clip" if rows == 1 else f"{rows} clips"
+            raise InvalidDataset(
+                f"The file holds {what}, of which no splits can be made.", "predict takes it as it is."
+            )
         raise InvalidDataset("The file has no splits.", "Deal it out: --split 0.7,0.1,0.2 (of videos; --by clip).")
     layout = checked(obtained.found, spec)
     warnings = list(layout.warnings)

@@ -278,10 +278,14 @@ def test_a_study_of_ones_own_on_a_recipe_of_ones_own(shell):
     }
     Path("my study.yaml").write_text(yaml.safe_dump(study))
     ablate = f"dmmsa ablate --dataset mini --study 'my study.yaml' --recipe 'my recipe.yaml' --seed 1 {BOTH}"
+    report = f"dmmsa report --dataset mini --study 'my study.yaml' {R}"
+    shell.works(FUSE)
+    shell.works(f"dmmsa evaluate --dataset mini {BOTH}")
+    assert "Of study my study.yaml fewer than two variants are there" in shell.works(report)
+    shell.paste(shell.works(report), "ablate --dataset mini --study 'my study.yaml' --recipe 'my recipe.yaml'")
     shell.paste(shell.works(ablate), "evaluate")
     study["variants"].append({"name": "wider", "set": {"model.width": 64}})
     Path("my study.yaml").write_text(yaml.safe_dump(study))
-    report = f"dmmsa report --dataset mini --study 'my study.yaml' {R}"
     shell.paste(shell.works(report), "ablate")
     shell.works(f"dmmsa evaluate --dataset mini {BOTH}")
     assert "Not run yet" not in shell.works(report)

@@ -473,3 +473,11 @@ def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):
     write_run(tmp_path, variant="gdwg-2", changes={"objective.weighting.temperature": 2.0})
     (comparison,) = compare(collect(tmp_path).systems)
     assert comparison.second_label == "τ = 2"
+
+
+def test_two_recipes_that_both_are_all_of_dmmsa_are_told_apart(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, recipe="mosei-dmmsa")
+    found = [comparison.first for comparison in compare(collect(tmp_path).systems)]
+    assert len(found) == len(set(found)) > 1
+    assert any("mosei-dmmsa" in name for name in found)

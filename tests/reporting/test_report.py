@@ -194,3 +194,13 @@ def test_metrics_that_the_predictions_contradict_are_damage(tmp_path, metric):
     values["test"]["fused"][metric] *= 1.01
     (folder / "metrics.json").write_text(json.dumps(values))
     assert f"contradict each other: {metric}" in note(build_report(tmp_path), "Damaged")
+
+
+def test_a_study_without_a_table_is_told_with_its_command(tmp_path):
+    write_run(tmp_path / "runs", variant="full")
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: Mine\nvariants: [{name: full}, {name: narrow, set: {model.width: 384}}]\n")
+    message = note(build_report(tmp_path / "runs", "mosi", [str(path)]), f"Of study {path}")
+    assert f"`dmmsa ablate --dataset mosi --study {path} --recipe dmmsa " in message
+    write_run(tmp_path / "runs", variant="narrow", changes={"model.width": 384})
+    assert not [line for line in build_report(tmp_path / "runs", "mosi", [str(path)]).notes if "Of study" in line]

@@ -16,6 +16,7 @@ from rich.console import Console
 from dmmsa_cli.cli.scores_view import _notes, filled
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import DatasetMissing, FolderBusy, InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.metrics import score
 from dmmsa_cli.reporting.results import COLUMNS
@@ -101,7 +102,7 @@ def test_runs_that_have_not_finished_are_counted(tmp_path):
     assert left_unfinished([], "mini", tmp_path) == ""
     only = begun(1)
     assert left_unfinished([], "mini", tmp_path) == (
-        f"Left out: {only.path} has begun and not finished (`dmmsa fuse` with --resume goes on)."
+        f"Left out: {only.path} has begun and not finished (`dmmsa list runs --dataset mini`)."
     )
     begun(2)
     begun(3, "wild").note_divergence(1, "Epoch 1")
@@ -286,6 +287,14 @@ def test_encoders_trained_anew_or_gone_are_told(copy, prepared):
     assert all("trained on other weights" in why.what and str(weights.parent) in why.what for why in outcome.left_out)
     (weights.parent / "summary.json").unlink()
     assert ["encoders that are gone" in why.what for why in evaluated(copy, prepared).left_out] == [True] * 3
+
+
+def test_a_run_that_was_copied_without_its_encoders_is_to_be_exported(runs, prepared, tmp_path):
+    there = tmp_path / "a" / "folder" / "my run"
+    shutil.copytree(runs / "mini" / "micro" / "full" / "seed-1", there)
+    with pytest.raises(RunMissing, match="encoders that are gone") as told:
+        reopen(RunFolder(there), data_dir=prepared)
+    assert "export the run where it was trained" in told.value.remedy
 
 
 def test_a_copied_folder_never_enters_a_mean(copy, prepared):

@@ -15,10 +15,15 @@ from dmmsa_cli.reporting.figures.paper import Drawing
 from dmmsa_cli.reporting.figures.plots import Panel, Trace
 from dmmsa_cli.reporting.figures.subjects import Subject, averaged, with_seeds
 from dmmsa_cli.reporting.groups import label
+from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.averages import over_seeds
 from dmmsa_cli.reporting.series.predictions import absolute_errors, predictions
 from dmmsa_cli.reporting.series.scale import scale
+
+
+def _names(systems: Sequence[System]) -> list[str]:
+    return tell_apart(list(map(label, systems)), systems)
 
 
 def mae_by_label(system: System) -> pd.DataFrame:
@@ -52,7 +57,7 @@ def on_paper(subject: Subject) -> Drawing:
     many = len(systems) > len(paper.STYLES)
     canvas = paper.sheet(subject, paper.WIDE if many else paper.NARROW, 1.4 + 0.22 * len(systems) if many else 2.6)
     axes = canvas.subplots()
-    named = [paper.plain(name) for name in with_seeds(list(map(label, systems)), [one.seeds for one in systems])]
+    named = [paper.plain(name) for name in with_seeds(_names(systems), [one.seeds for one in systems])]
     ticks = [
         f"{name}\nn={clips}" for name, clips in zip(paper.short(tables[0]["name"]), tables[0]["clips"], strict=True)
     ]
@@ -97,7 +102,7 @@ def on_page(systems: Sequence[System]) -> Chart:
 
 def _panels(*group: System) -> tuple[Panel, ...]:
     tables = [mae_by_label(system) for system in group]
-    named = with_seeds(list(map(label, group)), [one.seeds for one in group])
+    named = with_seeds(_names(group), [one.seeds for one in group])
     names, ticks = _classes(tables)
     level = {"tickvals": names, "ticktext": ticks, "tickangle": 0, "tickfont": {"size": 10}}
     axis = {"type": "category", "title": {"text": "Label"}} | level
