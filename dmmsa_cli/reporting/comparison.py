@@ -55,8 +55,9 @@ def compare(systems: Sequence[System], problems: list[str] | None = None) -> tup
 
 def _candidates(systems: Sequence[System]) -> Iterator[tuple[System, System | None, tuple[str, str]]]:
     """Yield pairs and what they are called; no second for the first's own text encoder alone."""
+    called = _names(systems)
     for group in groups(systems):
-        names = tell_apart([label(system) for system in group], group)  # two recipes may both have all of DMMSA
+        names = [called[id(system)] for system in group]
         for i, first in enumerate(group):  # references stand first, so that no pair comes in both directions
             if is_reference(first):
                 if _knows_text(first):
@@ -72,6 +73,20 @@ def _knows_text(system: System) -> bool:
         return knows_alone(system, TEXT)
     except (RunMismatch, RunMissing):
         return False  # which is told of every pair
+
+
+def _names(systems: Sequence[System]) -> dict[int, str]:
+    """What each system is called, by its `id`: two recipes on the same data may both have all of DMMSA."""
+    alike: dict[object, list[System]] = {}
+    for system in systems:
+        identity = system.first.identity
+        conditions = identity.text_encoder, identity.modalities, identity.precision
+        alike.setdefault((system.dataset, system.data_hash, *conditions), []).append(system)
+    return {
+        id(system): name
+        for same in alike.values()
+        for system, name in zip(same, tell_apart([label(one) for one in same], same), strict=True)
+    }
 
 
 def _elsewhere(first: System, second: System) -> str:

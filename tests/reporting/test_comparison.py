@@ -476,8 +476,9 @@ def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):
 
 
 def test_two_recipes_that_both_are_all_of_dmmsa_are_told_apart(tmp_path):
-    write_run(tmp_path)
-    write_run(tmp_path, recipe="mosei-dmmsa")
-    found = [comparison.first for comparison in compare(collect(tmp_path).systems)]
+    for recipe in ("dmmsa", "mosei-dmmsa"):
+        write_run(tmp_path, recipe=recipe)
+        write_run(tmp_path, recipe=recipe, variant="no-cl", changes=PARTS["cl"])
+    found = [comparison.sentence for comparison in compare(collect(tmp_path).systems)]
     assert len(found) == len(set(found)) > 1
     assert any("mosei-dmmsa" in name for name in found)
