@@ -70,6 +70,14 @@ def weighted_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> fl
     return float(score / len(labels))
 
 
+COLLAPSED = 0.05  # of the labels' standard deviation; predictions that vary less are nearly one number
+
+
+def collapsed(labels: ArrayLike, predictions: ArrayLike) -> bool:
+    """Whether predictions hardly vary beside the labels: the model says nearly the same of every clip."""
+    return bool(np.std(np.asarray(predictions, np.float64)) < COLLAPSED * np.std(np.asarray(labels, np.float64)))
+
+
 def undefined(of: str) -> str:
     """Say that there is no Corr, and of what.
 

@@ -34,6 +34,12 @@ def find_runs(places: Sequence[Path] = (), dataset: str | None = None, runs_dir:
     if not roots:
         raise InvalidInput("Neither a run nor a dataset is named.", "Give run folders, or --dataset NAME.")
     found = finished_runs(roots)
+    meant = [place for place in places if not place.exists() and (runs_dir / place).is_dir()]
+    if meant and not found:
+        raise RunMissing(
+            f"There is no folder {meant[0]}; {meant[0]} is a dataset that has runs.",
+            f"Name it as one: `{command('evaluate', dataset=str(meant[0]))}`.",
+        )
     if not found:
         raise RunMissing(
             f"There is no finished run in {', '.join(map(str, roots))}.",

@@ -25,7 +25,7 @@ from dmmsa_cli.experiments.identity import Identity, identity_in
 from dmmsa_cli.experiments.measure import metrics_of_predictions, metrics_of_scores, predictions_of
 from dmmsa_cli.experiments.systems import Named, by_system, system_titles
 from dmmsa_cli.layers.heads import Head
-from dmmsa_cli.metrics import Metrics, Scores, undefined
+from dmmsa_cli.metrics import Metrics, Scores, collapsed, undefined
 from dmmsa_cli.objectives.emotions import emotion_head
 from dmmsa_cli.stages.evaluation import (
     ALL_TRAINING,
@@ -38,7 +38,7 @@ from dmmsa_cli.stages.evaluation import (
 )
 from dmmsa_cli.stages.keeping import VALIDATION, keep_validation, write_run
 from dmmsa_cli.training.inference import Predictions
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import RunFolder, trains_again
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ class Systems:
                 self.alone[modality, folder.path] = self._score(found, of=of), found.scores
         model = fused.finished()
         predictions = predictions_of(fused.experiment, model, fused.inputs.split(self.split).whole())
+        if not np.isfinite(predictions.scores).all():
+            raise RunMismatch(f"The predictions of {run.path} are no finite numbers.", trains_again(run.path))
         heads = fused.objective.heads
         metrics = self._score(predictions, heads, of=f"{name}, seed {identity.seed}")
         beside = {MODALITY_NAMES[m]: self.alone[m, folder.path] for m, folder in pretrained.items()}
@@ -137,9 +139,17 @@ class Systems:
             labels=self.store.split(self.split).labels["y"],
             validation_labels=self.store.split(VALIDATION).labels["y"],
             emotions=manifest.emotions,
-            remarks=tuple(remark.text for remark in self._remarks() if remark.decides),
+            remarks=(*(remark.text for remark in self._remarks() if remark.decides), *self._collapsed()),
             systems=[self._training_mean(), *self._in_order(systems)],
         )
+
+    def _collapsed(self) -> list[str]:
+        """Say which runs have learned next to nothing, which no single metric shows plainly."""
+        labels = self.store.split(self.split).labels["y"]
+        names = [f"{one.name}, seed {one.identity.seed}" for one in self.measured if collapsed(labels, one.scores)]
+        count = f" ({len(names)} in all)" if len(names) > 1 else ""
+        what = "predictions hardly vary, nearly the same is said of every clip: more --epochs, or another recipe"
+        return [f"{some(names)}{count}: {what}."] if names else []
 
     def _remarks(self) -> list[Remark]:
         store = self.store

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
+from dmmsa_cli import metrics
 from dmmsa_cli.cli.scores_view import _notes, filled
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import DatasetMissing, FolderBusy, InvalidInput, RunMismatch, RunMissing
@@ -287,6 +290,24 @@ def test_encoders_trained_anew_or_gone_are_told(copy, prepared):
     assert all("trained on other weights" in why.what and str(weights.parent) in why.what for why in outcome.left_out)
     (weights.parent / "summary.json").unlink()
     assert ["encoders that are gone" in why.what for why in evaluated(copy, prepared).left_out] == [True] * 3
+
+
+def test_a_run_that_says_the_same_of_every_clip_is_told(copy, prepared, monkeypatch):
+    (table,) = evaluated(copy, prepared).tables
+    (remark,) = [line for line in table.remarks if "hardly vary" in line]
+    monkeypatch.setattr(metrics, "COLLAPSED", 0.0)
+    (better,) = evaluated(copy, prepared).tables
+    assert not [line for line in better.remarks if "hardly vary" in line]
+    assert remark.startswith("micro full, seed 1, ")
+    assert "(3 in all)" in remark
+
+
+def test_a_run_whose_predictions_are_no_numbers_is_left_out(copy, prepared):
+    path = copy / "mini" / "micro" / "no-msc" / "seed-1" / "weights.safetensors"
+    save_file({name: torch.full_like(value, torch.nan) for name, value in load_file(path).items()}, path)
+    outcome = evaluated(copy, prepared)
+    assert [line.what for line in outcome.left_out] == [f"The predictions of {path.parent} are no finite numbers."]
+    assert len(outcome.tables) == 1
 
 
 def test_a_run_that_was_copied_without_its_encoders_is_to_be_exported(runs, prepared, tmp_path):
