@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 
@@ -143,8 +144,8 @@ _NO_MEMORY = re.compile(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, numpy, Arrow or torch is one for want of memory; none of them is imported."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
+    if isinstance(error, OSError):  # Arrow's, where a file can't be mapped, has no number
+        return error.errno == errno.ENOMEM or (error.errno is None and os.strerror(errno.ENOMEM) in str(error))
     described = isinstance(error, RuntimeError | ValueError) and bool(_NO_MEMORY.search(str(error)))
     return described or isinstance(error, MemoryError)
 

@@ -65,8 +65,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         if any(words in str(error) for words in _NO_ROOM):
             raise DiskFull(
                 f"No room left on the disk to write {target}.",
-                "Free some space, or choose another folder with --data-dir or --runs-dir; "
-                "nothing half-written was left.",
+                "Free some space, or write elsewhere (--out, --data-dir, --runs-dir); nothing half-written was left.",
             ) from error
         raise
 

@@ -33,14 +33,13 @@ def mae(labels: Scores, predictions: Scores) -> float:
 
 
 def corr(labels: Scores, predictions: Scores) -> float:
-    """Pearson correlation; NaN, with a warning, where either side is constant.
+    """Pearson correlation; NaN where either side is constant.
 
     Example:
         >>> round(corr(np.float32([1, 2, 3]), np.float32([2, 4, 6])), 6)
         1.0
     """
     if len(labels) < 2 or np.all(labels == labels[0]) or np.all(predictions == predictions[0]):
-        warnings.warn("Corr is undefined: labels or predictions are constant.", stacklevel=4)
         return float("nan")
     return float(np.corrcoef(labels.astype(np.float64), predictions.astype(np.float64))[0, 1])
 
@@ -71,14 +70,32 @@ def weighted_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> fl
     return float(score / len(labels))
 
 
-def score(labels: ArrayLike, predictions: ArrayLike, *, metrics: str, score_range: float) -> Metrics:
-    """Compute a metric set.
+COLLAPSED = 0.05  # of the labels' standard deviation; predictions that vary less are nearly one number
+
+
+def collapsed(labels: ArrayLike, predictions: ArrayLike) -> bool:
+    """Whether predictions hardly vary beside the labels: the model says nearly the same of every clip."""
+    return bool(np.std(np.asarray(predictions, np.float64)) < COLLAPSED * np.std(np.asarray(labels, np.float64)))
+
+
+def undefined(of: str) -> str:
+    """Say that there is no Corr, and of what.
+
+    Args:
+        of: whose predictions, of which split.
+    """
+    return f"Corr{f' of {of}' if of else ''} is undefined: labels or predictions are constant."
+
+
+def score(labels: ArrayLike, predictions: ArrayLike, *, metrics: str, score_range: float, of: str = "") -> Metrics:
+    """Compute a metric set; a warning tells where Corr is undefined.
 
     Args:
         labels: (N,).
         predictions: (N,).
         metrics: `mosi` (MOSI and MOSEI) or `sims` (CH-SIMS).
         score_range: R of the dataset.
+        of: whose predictions these are, for that warning.
 
     Returns:
         `acc2_has0, f1_has0, acc2_non0, f1_non0, acc5, acc7, mae, corr` or `acc2, f1, acc3, acc5, mae, corr`.
@@ -91,7 +108,10 @@ def score(labels: ArrayLike, predictions: ArrayLike, *, metrics: str, score_rang
         raise ValueError(f"{y.shape} labels and {p.shape} predictions can't be scored against each other")
     if not (np.isfinite(y).all() and np.isfinite(p).all()):
         raise ValueError("a label or prediction is not a finite number")
-    return METRIC_SETS[metrics](y, p, score_range)
+    found = METRIC_SETS[metrics](y, p, score_range)
+    if math.isnan(found["corr"]):
+        warnings.warn(undefined(of), stacklevel=2)
+    return found
 
 
 def _mosi(y: Scores, p: Scores, score_range: float) -> Metrics:

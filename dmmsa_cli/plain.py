@@ -7,6 +7,7 @@ there is memory for, by aliases of aliases, and deep nesting is a `RecursionErro
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,19 @@ MOST = 20_000  # values in a YAML text, what an alias stands for counted each ti
 
 WIDEST = 120  # characters of a value in a message
 DIGITS = 40  # of a number in a message; Python refuses to write out some thousands
+
+# What moves a cursor, ends a text or turns its direction round, and halves of characters; tabs and line ends are none.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Spell out the control characters of a text, so that none stands raw in a file that people read.
+
+    Example:
+        >>> printable("a\x1b[31mb\x00")
+        'a\\x1b[31mb\\x00'
+    """
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def from_yaml(text: str, *, aliases: bool = True) -> Any:  # noqa: ANN401  (whatever the text holds)

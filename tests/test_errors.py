@@ -65,6 +65,21 @@ def test_what_the_system_refuses_is_told_with_its_path():
     assert isinstance(as_dmmsa_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))), OutOfMemory)
 
 
+def test_a_store_that_can_not_be_mapped_for_want_of_addresses_is_not_damaged(tmp_path):
+    """As under `ulimit -v`: Arrow's error is an OSError without a number."""
+    resource = pytest.importorskip("resource")
+    with (tmp_path / "rows.arrow").open("wb") as file:
+        file.truncate(2**34)  # no byte of it is written
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**34, limits[1]))
+    try:
+        with pytest.raises(OSError) as raised:  # noqa: PT011
+            pa.memory_map(str(tmp_path / "rows.arrow"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert isinstance(as_dmmsa_error(raised.value), OutOfMemory)
+
+
 def test_words_stay_as_they_are_and_faults_of_the_program_are_none():
     known = InvalidInput("what", "remedy")
     assert as_dmmsa_error(known) is known

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmmsa_cli.data.classes import CLASS_COUNTS
-from dmmsa_cli.metrics import METRIC_SETS, emotion_metrics, score, weighted_f1
+from dmmsa_cli.metrics import METRIC_SETS, collapsed, emotion_metrics, score, weighted_f1
 
 GOLDEN_NAMES = {
     "mosi": {
@@ -308,3 +308,9 @@ def test_an_emotion_is_present_where_it_is_more_probable_than_even(even):
 def test_emotions_that_cannot_be_scored_are_refused(labels, logits):
     with pytest.raises(ValueError, match="scored|finite"):
         emotion_metrics(labels, logits, ("joy",))
+
+
+@pytest.mark.parametrize(("scale", "told"), [(0.0, True), (0.04, True), (0.06, False), (1.0, False)])
+def test_predictions_that_hardly_vary(scale, told):
+    labels = np.float32([-2, -1, 0, 1, 2])
+    assert collapsed(labels, 1 + scale * labels) is told

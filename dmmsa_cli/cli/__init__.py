@@ -17,6 +17,7 @@ from dmmsa_cli.cli.bench import bench
 from dmmsa_cli.cli.evaluate import evaluate
 from dmmsa_cli.cli.export import export
 from dmmsa_cli.cli.fuse import fuse
+from dmmsa_cli.cli.hints import HintingGroup
 from dmmsa_cli.cli.list import list_
 from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
@@ -29,6 +30,7 @@ STOPPED = 130  # exit status of what a signal stopped
 
 app = typer.Typer(
     name="dmmsa",
+    cls=HintingGroup,
     help="Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -21,7 +21,12 @@ def ablate(
     dataset: options.Dataset,
     study: Annotated[
         str,
-        typer.Option("--study", metavar="NAME|FILE", help="objectives, systems, weighting, ..., or a YAML file."),
+        typer.Option(
+            "--study",
+            metavar="NAME|FILE",
+            help="objectives, systems, weighting, ..., or a YAML file.",
+            autocompletion=completion.studies,
+        ),
     ] = "objectives",
     recipe: options.RecipeName = None,
     seed: options.Seeds = None,

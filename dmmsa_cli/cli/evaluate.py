@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -29,10 +29,16 @@ class Split(StrEnum):
 
 def evaluate(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN ...]", help="Run folders, or folders of several.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN ...]", help="Run folders, or folders of several.", autocompletion=completion.folders_of_runs
+        ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="All runs of this dataset.")
+        str | None,
+        typer.Option(
+            "--dataset", "-d", metavar="NAME", help="All runs of this dataset.", autocompletion=completion.datasets
+        ),
     ] = None,
     split: Annotated[Split, typer.Option("--split", help="Which rows to score.")] = Split.test,
     predictions: Annotated[
@@ -81,18 +87,18 @@ def evaluate(
     if predictions:
         _evaluate_predictions(predictions, runs, dataset, json_out, data_dir)
         return
-    from dmmsa_cli.stages.evaluate import evaluate, find_runs
+    from dmmsa_cli.stages.evaluate import evaluate, find_runs, left_unfinished
 
     if folds is not None:
         found = _evaluate_folds(folds, runs, dataset, split, data_dir, runs_dir, device)
         _tell(found, None, json_out)
         return
-    chosen = find_runs(runs or (), dataset, runs_dir)
+    chosen, unfinished = find_runs(runs or (), dataset, runs_dir), left_unfinished(runs or (), dataset, runs_dir)
     if missing is not None:
-        _evaluate_missing(chosen, missing, draws, split, json_out, data_dir, device)
+        _evaluate_missing(chosen, missing, draws, split, json_out, data_dir, device, unfinished)
         return
     found = evaluate(chosen, split=split.value, data_dir=data_dir, device=device.value, ensemble=ensemble)
-    _tell(found, level, json_out, ensemble=ensemble)
+    _tell(found, level, json_out, ensemble=ensemble, unfinished=unfinished)
 
 
 def _check_together(
@@ -119,7 +125,9 @@ def _check_together(
         check_level(more["--level"])
 
 
-def _tell(evaluated: Evaluated, level: float | None, json_out: Path | None, *, ensemble: bool = False) -> None:
+def _tell(
+    evaluated: Evaluated, level: float | None, json_out: Path | None, *, ensemble: bool = False, unfinished: str = ""
+) -> None:
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.scores_view import show
     from dmmsa_cli.reporting.worth import to_json, worths
@@ -133,7 +141,7 @@ def _tell(evaluated: Evaluated, level: float | None, json_out: Path | None, *, e
         console.print("Nothing stands together: no system has more than one run.")
     if json_out:
         _write(json_out, [to_json(table, measured) for table, measured in zip(evaluated.tables, worth, strict=True)])
-    _report_left_out(evaluated)
+    _report_left_out(evaluated, unfinished)
 
 
 def _write(path: Path, tables: list[dict[str, Any]]) -> None:
@@ -144,15 +152,17 @@ def _write(path: Path, tables: list[dict[str, Any]]) -> None:
         write_json(path, tables[0] if len(tables) == 1 else tables)
 
 
-def _report_left_out(evaluated: Evaluated | MissingEvaluated) -> None:
-    """End with status 1 where a run could not be evaluated, though all others were.
+def _report_left_out(evaluated: Evaluated | MissingEvaluated, unfinished: str) -> None:
+    """Tell which runs are not there; end with status 1 where one could not be evaluated, though all others were.
 
     Raises:
         RunMismatch: with every such run.
     """
-    if evaluated.read_only:
-        from dmmsa_cli.cli.console import open_console
+    from dmmsa_cli.cli.console import open_console
 
+    if unfinished:
+        open_console().print(unfinished, soft_wrap=True)
+    if evaluated.read_only:
         count = len(evaluated.read_only)
         where = str(evaluated.read_only[0]) if count == 1 else f"{count} runs"
         open_console().print(
@@ -164,7 +174,7 @@ def _report_left_out(evaluated: Evaluated | MissingEvaluated) -> None:
     if left_out:
         what = "One run was" if len(left_out) == 1 else f"{len(left_out)} runs were"
         beside = "; all others are in the table" if evaluated.tables else ""
-        raise RunMismatch(f"{what} left out{beside}.", "\n".join(map(str, left_out)))
+        raise RunMismatch(f"{what} left out{beside}.", "\n".join(dict.fromkeys(map(str, left_out))))
 
 
 # --- other questions ------------------------------------------------------------------------------------------------
@@ -220,6 +230,7 @@ def _evaluate_missing(
     json_out: Path | None,
     data_dir: Path,
     device: options.Device,
+    unfinished: str,
 ) -> None:
     from dmmsa_cli.cli import missing_view
     from dmmsa_cli.cli.console import open_console, say
@@ -242,4 +253,4 @@ def _evaluate_missing(
         missing_view.show(console, table)
     if json_out:
         _write(json_out, [table.to_json() for table in evaluated.tables])
-    _report_left_out(evaluated)
+    _report_left_out(evaluated, unfinished)

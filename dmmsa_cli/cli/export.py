@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.commands import command, evaluate_run
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run: .../seed-1.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of a finished run: .../seed-1.", autocompletion=completion.finished_runs
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to make.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
     data_dir: options.DataDir = options.DATA,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -29,7 +29,10 @@ class What(StrEnum):
 def list_(
     what: Annotated[What | None, typer.Argument(help="Only these. Default: all, of recipes the names.")] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Of this dataset alone.")
+        str | None,
+        typer.Option(
+            "--dataset", "-d", metavar="NAME", help="Of this dataset alone.", autocompletion=completion.datasets
+        ),
     ] = None,
     data_dir: options.DataDir = options.DATA,
     runs_dir: options.RunsDir = options.RUNS,
@@ -103,11 +106,14 @@ def _runs(console: Console, runs_dir: Path, dataset: str | None) -> None:
     if not found:
         console.print(f"There are no runs{f' on {dataset}' if dataset else ''} in {runs_dir}.")
         return
-    table = plain_table(f"Runs in {runs_dir}", "", "finished", "begun (--resume goes on)")
+    titles = {
+        "finished": "finished",
+        "begun": "begun (--resume goes on)",
+        "diverged": "diverged (--resume does not help)",
+    }
+    states = [state for state in titles if state != "diverged" or any(state in one.seeds.values() for one in found)]
+    table = plain_table(f"Runs in {runs_dir}", "", *(titles[state] for state in states))
     for one in found:
-        seeds = [
-            " ".join(str(seed) for seed, state in one.seeds.items() if state == wanted)
-            for wanted in ("finished", "begun")
-        ]
+        seeds = [" ".join(str(seed) for seed, state in one.seeds.items() if state == wanted) for wanted in states]
         table.add_row(f"{one.dataset}/{one.recipe}/{one.variant}", *(f"seed {part}" if part else "" for part in seeds))
     console.print(table)

@@ -9,7 +9,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
 
-from dmmsa_cli.cli.console import open_console
+from dmmsa_cli.cli.console import in_parts, open_console
 from dmmsa_cli.metrics import Summary
 from dmmsa_cli.reporting.missing import LEGEND, about_protocol, rate_name
 from dmmsa_cli.reporting.results import COLUMNS, Column, cell
@@ -76,7 +76,8 @@ def _print(
         grid.add_row(name, *(cell(column, summary.mean) for column in columns))
         if summary.runs > 1:
             grid.add_row("", *(cell(column, summary.sd, spread=True) for column in columns), style="dim")
-    console.print(grid)
+    for part in in_parts(grid, console.width):
+        console.print(part)
 
 
 def _spreads(table: MissingTable) -> Iterator[str]:

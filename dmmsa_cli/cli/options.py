@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from dmmsa_cli.cli import completion
 from dmmsa_cli.commands import DATA as DATA
 from dmmsa_cli.commands import RUNS as RUNS
 from dmmsa_cli.commands import work_in
@@ -35,7 +36,7 @@ class Precision(StrEnum):
 
 def _checked(seeds: list[int] | None) -> list[int] | None:
     if not seeds:
-        return seeds
+        return []  # and not None: typer before 0.20 wants a length
     from dmmsa_cli.runtime import check_seed  # which imports torch
 
     for seed in seeds:
@@ -64,10 +65,18 @@ def _runs_dir(folder: Path) -> Path:
     return folder
 
 
-Dataset = Annotated[str, typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.")]
+Dataset = Annotated[
+    str,
+    typer.Option("--dataset", "-d", metavar="NAME", help="A prepared dataset.", autocompletion=completion.datasets),
+]
 RecipeName = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help="A shipped recipe, or a YAML file. Default: dmmsa."),
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe, or a YAML file. Default: dmmsa.",
+        autocompletion=completion.recipes,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.errors import InvalidInput
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -23,7 +23,11 @@ FEW = 10  # clips whose scores stand on the screen, whether they are written to 
 def predict(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN ...", help="Folders of finished runs: .../seed-1; of several, their mean."),
+        typer.Argument(
+            metavar="RUN ...",
+            help="Folders of finished runs: .../seed-1; of several, their mean.",
+            autocompletion=completion.finished_runs,
+        ),
     ],
     source: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A pickle in the field's layout.")
@@ -85,8 +89,12 @@ def _check(source: Path | None, text: list[str] | None, csv: Path | None, out: P
         raise InvalidInput(f"{both}.", "Give exactly one of --from FILE, --text WORDS and --csv FILE.")
     if out is None and not text:
         raise InvalidInput(f"{named[0]} needs a file for the predictions.", "Add --out FILE.csv.")
-    if out is not None and (out.is_dir() or out.suffix.lower() != ".csv"):
-        raise InvalidInput(f"--out {out} is no CSV file.", "Name it FILE.csv.")
+    if out is not None and out.is_dir():
+        raise InvalidInput(f"--out {out} is a folder.", f"Name a file in it: --out {out / 'predictions.csv'}.")
+    if out is not None and out.suffix.lower() != ".csv":
+        raise InvalidInput(
+            f"--out {out}: predictions are written as CSV.", f"Name the file so: --out {out.with_suffix('.csv')}."
+        )
     if split is not None and source is None:
         raise InvalidInput("--split chooses among the splits of the file given to --from.", "Leave it out.")
 
@@ -109,7 +117,9 @@ def _tell(console: Console, report: PredictReport) -> None:
         console.print(f"The mean of the predictions of {len(report.runs)} runs: {', '.join(report.runs)}.")
     if report.out is not None:
         rows = ", ".join(f"{count}" if name == WHOLE else f"{count} {name}" for name, count in report.rows.items())
-        console.print(f"{report.out}: predictions for {rows} clip{'s' * (sum(report.rows.values()) != 1)}")
+        replaced = " (replaced what was there)" if report.replaced else ""
+        clips = f"{rows} clip{'s' * (sum(report.rows.values()) != 1)}"
+        console.print(f"{report.out}: predictions for {clips}{replaced}")
 
 
 def _show(console: Console, report: PredictReport, level: float | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.commands import command
 
 if TYPE_CHECKING:  # at run time these are imported where they are used, to keep --help quick
@@ -24,7 +24,12 @@ BAR_WIDTH = 40
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="mosi, mosei, sims, meld, toy, or a name of your own.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="mosi, mosei, sims, meld, toy, or a name of your own.", autocompletion=completion.known_datasets
+        ),
+    ],
     source: Annotated[
         str | None,
         typer.Option("--from", metavar="FILE|URL", help="A pickle in the field's layout. Default: as published."),
@@ -43,11 +48,17 @@ def prepare(
         typer.Option(
             metavar="DATASET",
             help="A prepared dataset whose emotions the training clips take: those of the nearest transcript.",
+            autocompletion=completion.datasets,
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="NAME|FILE", help="Whose text encoder tells what is near. Default: dmmsa."),
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="Whose text encoder tells what is near. Default: dmmsa.",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     split: Annotated[
         str | None,

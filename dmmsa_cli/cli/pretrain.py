@@ -11,17 +11,21 @@ from dmmsa_cli.cli import options
 
 
 class Modality(StrEnum):
-    """One modality."""
+    """One modality, by its letter or its name, which begins with that letter."""
 
     t = "t"
     v = "v"
     a = "a"
+    text = "text"
+    vision = "vision"
+    audio = "audio"
 
 
 def pretrain_unimodal(
     dataset: options.Dataset,
     modality: Annotated[
-        list[Modality] | None, typer.Option("--modality", metavar="t|v|a ...", help="Default: all there are.")
+        list[Modality] | None,
+        typer.Option("--modality", metavar="text|vision|audio ...", help="Default: all there are."),
     ] = None,
     seed: options.Seeds = None,
     recipe: options.RecipeName = None,
@@ -50,6 +54,7 @@ def pretrain_unimodal(
     from dmmsa_cli.experiments.experiment import open_experiment
     from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal, wanted_encoders
 
+    letters = list(dict.fromkeys(one.value[0] for one in modality or ()))
     experiment = open_experiment(
         dataset,
         data_dir=data_dir,
@@ -59,7 +64,7 @@ def pretrain_unimodal(
         changes=options.recipe_changes(
             fraction=fraction,
             precision=precision,
-            schedules=[f"pretraining.{MODALITY_NAMES[m.value]}" for m in modality or Modality],
+            schedules=[f"pretraining.{MODALITY_NAMES[m]}" for m in letters or MODALITY_NAMES],
             schedule={"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size},
         ),
         device=device.value,
@@ -72,7 +77,7 @@ def pretrain_unimodal(
             view.say(NO_TEXT_ENCODER)
         if seed and not experiment.recipe.per_seed:
             view.say("Encoders are shared by all seeds (pretraining.per_seed is false): --seed changes nothing.")
-        for name, own_seed in wanted_encoders(experiment, [m.value for m in modality or ()], seed or ()):
+        for name, own_seed in wanted_encoders(experiment, letters, seed or ()):
             watch = view.training(*pretraining_title(experiment, name))
             report = pretrain_unimodal(experiment, name, own_seed, watch=watch, force=force)
             view.report(report.folder, report.summary, skipped=report.skipped)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmmsa_cli.cli import options
+from dmmsa_cli.cli import completion, options
 from dmmsa_cli.errors import RunMismatch
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -32,11 +32,19 @@ def report(
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where files are written.")] = Path("report"),
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Tables of this dataset only.")
+        str | None,
+        typer.Option(
+            "--dataset", "-d", metavar="NAME", help="Tables of this dataset only.", autocompletion=completion.datasets
+        ),
     ] = None,
     study: Annotated[
         list[str] | None,
-        typer.Option("--study", metavar="FILE", help="A table for a study of your own too. Repeatable."),
+        typer.Option(
+            "--study",
+            metavar="FILE",
+            help="A table for a study of your own too. Repeatable.",
+            autocompletion=completion.studies,
+        ),
     ] = None,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:

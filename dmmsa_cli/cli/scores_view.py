@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dmmsa_cli.cli.console import in_parts
 from dmmsa_cli.cli.worth_view import about_worth, worth_tables
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
@@ -27,7 +28,7 @@ def show(console: Console, table: Evaluation, worth: Worths) -> None:
     spec = table.spec
     synthetic = "SYNTHETIC data, " if spec.synthetic else ""
     title = f"{spec.name}: {synthetic}{table.where}, {table.rows} clips"
-    console.print(filled(title, COLUMNS[spec.metrics], table.systems))
+    _print(console, filled(title, COLUMNS[spec.metrics], table.systems))
     knowing = [
         replace(system, title=MAJORITY) if system.title == PLAINEST else system
         for system in table.systems
@@ -36,10 +37,10 @@ def show(console: Console, table: Evaluation, worth: Worths) -> None:
     learned = len(knowing) > 1  # beside the plainest predictor, which always is there
     for kind, name in EMOTION_METRICS.items() if learned else ():  # in one table they would not fit on a screen
         console.print()
-        console.print(filled(f"{title}, {name} of emotions", emotion_columns(table.emotions, [kind]), knowing))
+        _print(console, filled(f"{title}, {name} of emotions", emotion_columns(table.emotions, [kind]), knowing))
     for grid in worth_tables(worth):
         console.print()
-        console.print(grid)
+        _print(console, grid)
     for line in (*_notes(table), *about_worth(worth)):
         console.print(line, style="dim")
     console.print(LEGEND[spec.metrics], style="dim")
@@ -47,12 +48,18 @@ def show(console: Console, table: Evaluation, worth: Worths) -> None:
         console.print("Emotions: present against absent, over the clips of which it is known.", style="dim")
 
 
+def _print(console: Console, grid: Table) -> None:
+    for part in in_parts(grid, console.width):
+        console.print(part)
+
+
 def filled(title: str, columns: tuple[Column, ...], systems: Sequence[Row]) -> Table:
     """Return the table of some systems."""
     grid = _grid(title, columns)
     for system in systems:
-        summary = system.summary
-        _add(grid, columns, system.title, summary.mean)
+        summary, seeds = system.summary, system.seeds
+        one = f" (seed {seeds[0]})" if len(seeds) == 1 and not (system.alone or system.together) else ""
+        _add(grid, columns, f"{system.title}{one}", summary.mean)
         if summary.runs > 1:  # of runs together there is one set of metrics, and no spread
             _add(grid, columns, f"  {summary.runs} seeds", summary.sd, spread=True)
     return grid

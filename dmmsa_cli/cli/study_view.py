@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -10,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dmmsa_cli.cli.console import in_parts
 from dmmsa_cli.cli.training_view import clock
 from dmmsa_cli.stages.ablate import Job, Outcome, Step
 
@@ -45,7 +47,7 @@ class StudyView:
     ) -> None:
         if self._live:
             self._live.stop()
-        self.console.print(self._heading(), self._table(), sep="\n")
+        self.console.print(self._heading(), *self._tables(), sep="\n")
 
     def tell(self, event: Step | Outcome) -> None:
         """Take note of what a run is at, or of what became of it."""
@@ -63,10 +65,13 @@ class StudyView:
         under_way = [
             Text(_under_way(step), style="dim") for key, step in self.steps.items() if key not in self.outcomes
         ]
-        return Group(self._heading(), self._table(), *under_way, Text(self._progress()))
+        return Group(self._heading(), *self._tables(), *under_way, Text(self._progress()))
 
     def _heading(self) -> Text:
         return Text(self.title, style="bold")
+
+    def _tables(self) -> Iterator[Table]:
+        return in_parts(self._table(), self.console.width)
 
     def _table(self) -> Table:
         """Variant by seed: the validation MAE of what has finished."""

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dmmsa_cli.cli.console import say
+from dmmsa_cli.cli.console import in_parts, say
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
@@ -56,7 +56,8 @@ class TrainingView:
     def report(self, folder: Path, summary: dict[str, Any], *, skipped: bool) -> None:
         """Print what became of one training."""
         if self._live and not skipped and self._log:
-            self.console.print(_table(_course(self._log, summary["best_epoch"]), summary["best_epoch"]))
+            course = _table(_course(self._log, summary["best_epoch"]), summary["best_epoch"])
+            self.console.print(*in_parts(course, self.console.width), sep="\n")
         how = "was there already" if skipped else f"trained in {clock(summary['seconds'])}"
         self.say(
             f"{folder}: {how}; best of {summary['epochs']} epochs is {summary['best_epoch']}, "
@@ -102,7 +103,7 @@ class TrainingView:
         return (
             Group(
                 head,
-                _table(progress.log[-SHOWN_EPOCHS:], progress.best_epoch),
+                *in_parts(_table(progress.log[-SHOWN_EPOCHS:], progress.best_epoch), self.console.width),
                 Text(_best(progress), style="green"),
             )
             if progress.log

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dmmsa_cli.data.missing import MissingOptions
+from dmmsa_cli.data.specs import MODALITY_NAMES
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,17 @@ class DataOptions:
     aligned: bool = False
     """The model goes word by word: see that the dataset is the variant aligned to the words."""
     modalities: tuple[str, ...] | None = None
-    """Which of t, v, a to use; null takes all that the dataset has."""
+    """Which of t, v, a (or text, vision, audio) to use; null takes all that the dataset has."""
     missing: MissingOptions | None = None
     """Train the fusion on clips that lack tokens and frames; null: on complete ones, as encoders are pretrained."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction: {self.fraction} is not in (0, 1]")
-        unknown = set(self.modalities or ()) - {"t", "v", "a"}
+        letters = {name: letter for letter, name in MODALITY_NAMES.items()}
+        if self.modalities is not None:  # by name too, but one run is one, however it was named
+            object.__setattr__(self, "modalities", tuple(letters.get(one, one) for one in self.modalities))
+        unknown = set(self.modalities or ()) - set(MODALITY_NAMES)
         if unknown or self.modalities == ():
             raise ValueError(f"modalities: {list(self.modalities or ())} is not a choice of t, v, a")
 

@@ -1,7 +1,8 @@
 """Tables of predictions as CSV: whatever a transcript holds, what is read is what was written, to the last bit.
 
 Text is quoted always, since transcripts hold line ends, quotes and commas. Numbers are never quoted, and have the
-fewest digits that tell a float32 from its neighbours: 0.8, not 0.800000012.
+fewest digits that tell a float32 from its neighbours: 0.8, not 0.800000012. Control characters are spelled out, since a
+file that holds NUL is binary to many programs, and ESC moves the cursor of who looks at it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ _TEXT = ("split", "id", "text", *MADE_FROM)
 # so does one that would look as if it had been given one.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+
+# What a terminal would obey, and what makes other programs take a file for no text. Such a character is written as
+# \x1b; backslashes before it, or before what looks as if it had been written so, are doubled.
+_CONTROL, _WRITTEN = r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", r"x(?:0[0-8bcef]|1[0-9a-f]|7f|[89][0-9a-f])"
+_TO_WRITE = re.compile(rf"(\\*)({_CONTROL})|(\\+)({_WRITTEN})")
+_TO_READ = re.compile(rf"(\\+)({_WRITTEN})")
 
 
 def alone_column(modality: str) -> str:
@@ -76,16 +83,17 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return table
 
 
-def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float) -> Metrics:
+def metrics_of_tables(tables: Iterable[pd.DataFrame], *, metrics: str, score_range: float, of: str = "") -> Metrics:
     """Return the metrics of several runs' rows together, as if one run had predicted them all: no mean over runs.
 
     Args:
         tables: their predictions, with columns y_true and y_pred.
         metrics: which, as `score` takes it.
         score_range: of the labels.
+        of: names them in a warning.
     """
     whole = pd.concat(tables)
-    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range)
+    return score(whole["y_true"], whole["y_pred"], metrics=metrics, score_range=score_range, of=of)
 
 
 def escape_formula(text: str) -> str:
@@ -103,13 +111,49 @@ def unescape_formula(text: str) -> str:
     return text[1:] if _ESCAPED.match(text) else text
 
 
+def escape_controls(text: str) -> str:
+    r"""Write control characters, but tabs and ends of lines, so that they can be seen.
+
+    Example:
+        >>> print(escape_controls("a\0b"), escape_controls(r"a\x00b"))
+        a\x00b a\\x00b
+    """
+
+    def written(found: re.Match[str]) -> str:
+        if found[2]:
+            return f"{found[1] * 2}\\x{ord(found[2]):02x}"
+        return found[3] * 2 + found[4]
+
+    return _TO_WRITE.sub(written, text)
+
+
+def unescape_controls(text: str) -> str:
+    """Return what `escape_controls` was given."""
+
+    def read(found: re.Match[str]) -> str:
+        kept, is_character = divmod(len(found[1]), 2)
+        return "\\" * kept + (chr(int(found[2][1:], 16)) if is_character else found[2])
+
+    return _TO_READ.sub(read, text)
+
+
+def to_cell(text: str) -> str:
+    """Return a text as it stands in a CSV: nothing that a spreadsheet computes or a terminal obeys."""
+    return escape_formula(escape_controls(text))
+
+
+def from_cell(text: str) -> str:
+    """Return what `to_cell` was given."""
+    return unescape_controls(unescape_formula(text))
+
+
 def _cells(column: pd.Series[Any]) -> Iterable[str]:
     values = column.tolist()
     if pd.api.types.is_float_dtype(column):
         return ("" if math.isnan(value) else str(np.float32(value)).removesuffix(".0") for value in values)
     if pd.api.types.is_integer_dtype(column):
         return map(str, values)
-    return (_quoted(escape_formula(str(value))) for value in values)
+    return (_quoted(to_cell(str(value))) for value in values)
 
 
 def _quoted(text: str) -> str:
@@ -132,7 +176,7 @@ def _parsed(path: Path) -> pd.DataFrame:
     )
     return pd.DataFrame(
         {
-            name: list(map(unescape_formula, table[name].to_pylist())) if name in _TEXT else table[name].to_numpy()
+            name: list(map(from_cell, table[name].to_pylist())) if name in _TEXT else table[name].to_numpy()
             for name in names
         }
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dmmsa_cli.data.features import WHOLE
-from dmmsa_cli.data.prediction_table import unescape_formula
+from dmmsa_cli.data.prediction_table import from_cell
 from dmmsa_cli.data.split import Split, split_schema
 from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.plain import shown
@@ -77,9 +77,9 @@ def _read(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
                 f"{where}: {len(cells)} cell{'s' * (len(cells) != 1)} under {len(header)} columns.",
                 "A text that holds a comma needs quotes.",
             )
-        text = unescape_formula(cells[at])
+        text = from_cell(cells[at])
         _check(text, f"{where}: the text")
-        yield str(number) if named is None else unescape_formula(cells[named]), text
+        yield str(number) if named is None else from_cell(cells[named]), text
 
 
 def _check(text: str, what: str) -> None:

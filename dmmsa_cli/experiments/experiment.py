@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from dmmsa_cli.commands import work_in
+from dmmsa_cli.commands import DATA, RUNS, work_in
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.options import Capabilities
 from dmmsa_cli.data.specs import MODALITY_NAMES
@@ -141,8 +141,8 @@ class Experiment:
 def open_experiment(
     dataset: str,
     *,
-    data_dir: Path,
-    runs_dir: Path,
+    data_dir: Path = DATA,
+    runs_dir: Path = RUNS,
     recipe: str | None = None,
     settings: Iterable[str] = (),
     changes: Mapping[str, Any] | None = None,

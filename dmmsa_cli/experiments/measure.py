@@ -30,9 +30,16 @@ def predictions_of(experiment: Experiment, model: nn.Module, view: View) -> Pred
 
 
 def metrics_of(
-    experiment: Experiment, model: nn.Module, view: View, heads: Mapping[str, Head] | None = None
+    experiment: Experiment, model: nn.Module, view: View, heads: Mapping[str, Head] | None = None, *, of: str = ""
 ) -> Metrics:
     """Return the dataset's metrics of a model over a view's own labels, and those of emotions (`heads`).
+
+    Args:
+        experiment: what the model is of.
+        model: it.
+        view: of the rows.
+        heads: what it is asked for beside the score.
+        of: names model and rows in a warning.
 
     Raises:
         TrainingDiverged: a prediction is no finite number.
@@ -44,7 +51,7 @@ def metrics_of(
             "Lower the learning rate: --set fusion.learning_rate=...",
         )
     labels = {name: y.numpy()[view.rows] for name, y in view.labels.items()}
-    return metrics_of_predictions(experiment.store, found, labels, heads)
+    return metrics_of_predictions(experiment.store, found, labels, heads, of=of)
 
 
 def metrics_of_predictions(
@@ -52,6 +59,8 @@ def metrics_of_predictions(
     predictions: Predictions,
     labels: Mapping[str, NDArray[np.float32]],
     heads: Mapping[str, Head] | None = None,
+    *,
+    of: str = "",
 ) -> Metrics:
     """Return the dataset's metrics of N rows, and those of emotions where they were predicted and somebody gave them.
 
@@ -60,12 +69,13 @@ def metrics_of_predictions(
         predictions: of the N rows.
         labels: of the same, `y` (N,), and `emotions` (N, C) where there are some.
         heads: what the model was asked for beside the score.
+        of: names model and rows in a warning.
     """
     head = (heads or {}).get(EMOTIONS)
     if head is None:
-        return metrics_of_scores(store, predictions.scores, labels)
+        return metrics_of_scores(store, predictions.scores, labels, of=of)
     probabilities = presence(predictions.heads[EMOTIONS], head)
-    return metrics_of_scores(store, predictions.scores, labels, probabilities, even=head.even)
+    return metrics_of_scores(store, predictions.scores, labels, probabilities, even=head.even, of=of)
 
 
 def metrics_of_scores(
@@ -75,6 +85,7 @@ def metrics_of_scores(
     emotions: NDArray[np.float32] | None = None,
     *,
     even: float = 0.5,
+    of: str = "",
 ) -> Metrics:
     """Return the same metrics of predicted scores (N,) and probabilities of emotions (N, C), wherever they come from.
 
@@ -84,9 +95,10 @@ def metrics_of_scores(
         labels: as above.
         emotions: predicted, where they are.
         even: the probability above which an emotion is said to be present.
+        of: names model and rows in a warning.
     """
     spec, manifest = store.spec, store.manifest
-    metrics = score(labels["y"], scores, metrics=spec.metrics, score_range=spec.score_range)
+    metrics = score(labels["y"], scores, metrics=spec.metrics, score_range=spec.score_range, of=of)
     given = labels.get(EMOTIONS) if manifest.pseudo_emotions is None else None
     if given is None or emotions is None or np.isnan(given).all():
         return metrics

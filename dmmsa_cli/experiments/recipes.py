@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dmmsa_cli
 from dmmsa_cli.commands import nearby
 from dmmsa_cli.data.options import DataOptions
 from dmmsa_cli.data.specs import MODALITY_NAMES
@@ -21,6 +20,7 @@ from dmmsa_cli.objectives.weighting import WEIGHTINGS
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
 from dmmsa_cli.runtime import Precision, check_seed
+from dmmsa_cli.shipped import DEFAULT, STUDIES, recipes_folder
 from dmmsa_cli.training.schedule import Schedule, TextPretraining
 
 TABLES: Tables = {
@@ -123,13 +123,6 @@ class Recipe:
 USUAL_RECIPE = "dmmsa"  # what a command takes that is given none
 
 
-def recipes_folder() -> Path:
-    """Return the folder of the shipped recipes: inside an installed package, or beside the package in a checkout."""
-    package = Path(dmmsa_cli.__file__).resolve().parent
-    installed = package / "_recipes"
-    return installed if installed.is_dir() else package.parent / "recipes"
-
-
 def is_file(name: str) -> bool:
     """Whether what stands for a recipe or study is a file of one's own, and not the name of a shipped one.
 
@@ -205,7 +198,7 @@ def recipe_names(family: str) -> list[str]:
 
 def _folder(family: str) -> Path:
     folder = recipes_folder() / family
-    return folder if folder.is_dir() else recipes_folder() / "default"
+    return folder if folder.is_dir() else recipes_folder() / DEFAULT
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -241,7 +234,7 @@ def _read_on(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 def shipped() -> list[str]:
     """Return the names of all recipes that are shipped, each with its dataset's: `mosi/dmmsa`."""
     folder = recipes_folder()
-    return sorted(f"{p.parent.name}/{p.stem}" for p in folder.glob("*/*.yaml") if p.parent.name != "studies")
+    return sorted(f"{p.parent.name}/{p.stem}" for p in folder.glob("*/*.yaml") if p.parent.name != STUDIES)
 
 
 def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dmmsa_cli.experiments.base_text import base_text
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import Experiment
-from dmmsa_cli.experiments.identity import Identity, identity_in
+from dmmsa_cli.experiments.identity import Identity, check_place, identity_in
 from dmmsa_cli.experiments.recipes import from_values
 from dmmsa_cli.layers.pretrained import fingerprint
 from dmmsa_cli.runtime import DeviceName, choose_device
@@ -48,11 +48,22 @@ def reopen(run: RunFolder, *, data_dir: Path, device: DeviceName = "auto", rows:
     if gone:
         raise RunMissing(
             f"{run.path} stands on pretrained encoders that are gone: {', '.join(gone)}.",
-            trains_again(run.path),
+            trains_again(run.path) if _lies_where_it_was_made(run) else _EXPORT_IT,
         )
     stands_on = Encoders(experiment, run, identity.seed, encoders)
     _check_encoders(stands_on, identity)
     return Fused(stands_on)
+
+
+_EXPORT_IT = "The folder was copied or moved without them: export the run where it was trained, and take that folder."
+
+
+def _lies_where_it_was_made(run: RunFolder) -> bool:
+    try:
+        check_place(run)
+    except RunMismatch:
+        return False
+    return True
 
 
 def not_finished(run: RunFolder) -> RunMissing:

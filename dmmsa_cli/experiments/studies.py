@@ -10,9 +10,10 @@ from typing import Any
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.errors import Inapplicable, InvalidRecipe
-from dmmsa_cli.experiments.recipes import is_file, recipes_folder, shipped_as
+from dmmsa_cli.experiments.recipes import is_file, shipped_as
 from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import parse, read_yaml
+from dmmsa_cli.shipped import STUDIES, recipes_folder
 
 LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255
 
@@ -124,7 +125,7 @@ class Study:
 
 def study_names() -> list[str]:
     """Return the names of the shipped studies."""
-    return sorted(path.stem for path in (recipes_folder() / "studies").glob("*.yaml"))
+    return sorted(path.stem for path in (recipes_folder() / STUDIES).glob("*.yaml"))
 
 
 def load_study(name: str) -> Study:

@@ -30,6 +30,8 @@ class Collection:
     """Systems on folds of a dataset, each on one: no others of that dataset stand beside them."""
     unfinished: list[Path] = field(default_factory=list)
     """Runs that have begun and not ended."""
+    diverged: list[Path] = field(default_factory=list)
+    """Runs that have begun, and whose training diverged: to go on would mean the same again."""
     unevaluated: list[Path] = field(default_factory=list)
     """Finished runs that `dmmsa evaluate` has not seen."""
     damaged: list[RunMismatch] = field(default_factory=list)
@@ -46,7 +48,7 @@ def collect(runs_dir: Path, dataset: str | None = None) -> Collection:
         if dataset not in (None, folder.parents[2].name, whole_of(folder.parents[2].name)):
             continue
         if not (folder / "summary.json").exists():
-            found.unfinished.append(folder)
+            (found.diverged if RunFolder(folder).diverged else found.unfinished).append(folder)
             continue
         try:
             runs.append(read_run(RunFolder(folder)))

@@ -8,7 +8,7 @@ which five seeds are too few.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dmmsa_cli.data.videos import names_videos
@@ -16,6 +16,7 @@ from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.reporting.bootstrap import Side, differences
 from dmmsa_cli.reporting.contents import FEW_DRAWN, PRINTED, Comparison, Difference
 from dmmsa_cli.reporting.groups import common_seeds, groups, is_reference, label, obstacle, rivals
+from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.predictions import knows_alone, same_clips
@@ -54,13 +55,17 @@ def compare(systems: Sequence[System], problems: list[str] | None = None) -> tup
 
 def _candidates(systems: Sequence[System]) -> Iterator[tuple[System, System | None, tuple[str, str]]]:
     """Yield pairs and what they are called; no second for the first's own text encoder alone."""
+    called = _names(systems)
     for group in groups(systems):
+        names = [called[id(system)] for system in group]
         for i, first in enumerate(group):  # references stand first, so that no pair comes in both directions
             if is_reference(first):
                 if _knows_text(first):
-                    yield first, None, (label(first), TEXT_ALONE)
-                for second in (*group[i + 1 :], *rivals(first, systems)):
-                    yield first, second, _labels(first, second)
+                    yield first, None, (names[i], TEXT_ALONE)
+                for second, name in zip(group[i + 1 :], names[i + 1 :], strict=True):
+                    yield first, second, (names[i], name)
+                for second in rivals(first, systems):
+                    yield first, second, (names[i], _elsewhere(first, second))
 
 
 def _knows_text(system: System) -> bool:
@@ -70,11 +75,22 @@ def _knows_text(system: System) -> bool:
         return False  # which is told of every pair
 
 
-def _labels(first: System, second: System) -> tuple[str, str]:
-    """Two recipes may both have the whole of DMMSA, with other options: then only their names tell them apart."""
-    if label(first) == label(second):
-        return f"{first.recipe_name}/{first.variant}", f"{second.recipe_name}/{second.variant}"
-    return label(first), label(second) + (f" on {second.dataset}" if second.dataset != first.dataset else "")
+def _names(systems: Sequence[System]) -> dict[int, str]:
+    """What each system is called, by its `id`: two recipes on the same data may both have all of DMMSA."""
+    alike: dict[object, list[System]] = {}
+    for system in systems:
+        identity = system.first.identity
+        conditions = identity.text_encoder, identity.modalities, identity.precision
+        alike.setdefault((system.dataset, system.data_hash, *conditions), []).append(system)
+    return {
+        id(system): name
+        for same in alike.values()
+        for system, name in zip(same, tell_apart([label(one) for one in same], same), strict=True)
+    }
+
+
+def _elsewhere(first: System, second: System) -> str:
+    return label(second) + (f" on {second.dataset}" if second.dataset != first.dataset else "")
 
 
 def hold_against(first: System, second: System, labels: tuple[str, str]) -> Comparison:
@@ -116,7 +132,7 @@ def _compared(systems: tuple[System, System], labels: tuple[str, str], sides: tu
         videos=drawn if names_videos(clips["id"]) else None,
         clips=len(clips),
     )
-    return replace(comparison, sentence=_sentence(comparison))
+    return replace(comparison, finding=_finding(comparison), place=place_of(comparison.first))
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
@@ -142,13 +158,21 @@ def interval_in_words(comparison: Comparison) -> str:
     )
 
 
-def _sentence(comparison: Comparison) -> str:
+def _finding(comparison: Comparison) -> str:
     more = [
-        f"{title} is {_amount(comparison.differences[name], percent)} ({comparison.verdict(name)})"
+        f"{title} is {_amount(comparison.differences[name], percent)}, {comparison.verdict(name)}"
         for name, title, percent in _also(comparison.differences)
     ]
     verdicts = "; ".join([comparison.verdict("mae"), *more])
-    return f"On {place_of(comparison.first)}, {interval_in_words(comparison)}: {verdicts}."
+    return f"{interval_in_words(comparison)}: {verdicts}."
+
+
+def by_place(comparisons: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """Put together what is found on the same data under the same conditions, so that the place is said once."""
+    found: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        found.setdefault(one.place, []).append(one)
+    return found
 
 
 def place_of(system: System) -> str:
@@ -165,7 +189,9 @@ def _also(differences: Mapping[str, Difference]) -> list[tuple[str, str, bool]]:
 
 
 def _relation(value: float) -> str:
-    return f"{_signed(value)} than" if abs(value) >= PRINTED / 2 else "equal to"
+    if abs(value) < PRINTED / 2:
+        return "equal to"
+    return f"{_signed(value)} ({'better' if value < 0 else 'worse'}) than"
 
 
 def _signed(value: float) -> str:
@@ -175,5 +201,5 @@ def _signed(value: float) -> str:
 def _amount(difference: Difference, percent: bool) -> str:
     if abs(difference.value) < PRINTED / 2:
         return "equal"
-    way = "lower" if difference.value < 0 else "higher"
+    way = "lower (worse)" if difference.value < 0 else "higher (better)"
     return f"{abs(100 * difference.value):.2f} points {way}" if percent else f"{abs(difference.value):.4f} {way}"

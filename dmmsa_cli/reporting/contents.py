@@ -45,6 +45,8 @@ class Row:
     """How many its numbers are of, for ours."""
     further: bool = False
     """Whether it was published elsewhere than the rows of its table."""
+    begins: bool = False
+    """Whether a group of rows that are compared with each other begins with it: a line is drawn above it."""
 
     @property
     def ours(self) -> bool:
@@ -105,8 +107,15 @@ class Comparison:
     videos: int | None
     """How many the clips are of, which are what the bootstrap draws; none where ids name no videos: it draws clips."""
     clips: int
-    sentence: str = ""
-    """One that a person can read, and that says the verdict."""
+    finding: str = ""
+    """A sentence that a person can read, and that says the verdict; of where it is found, nothing."""
+    place: str = ""
+    """The dataset, and what has to be known of its data and conditions: `mosi (MiniLM)`."""
+
+    @property
+    def sentence(self) -> str:
+        """The finding, and where."""
+        return f"On {self.place}, {self.finding}" if self.place else self.finding
 
     @property
     def drawn(self) -> tuple[int, str]:

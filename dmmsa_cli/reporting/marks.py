@@ -35,6 +35,20 @@ def with_marks(
     return tuple(marked)
 
 
+def in_groups(rows: Sequence[Row], group_of: Callable[[Row], Hashable | None]) -> tuple[Row, ...]:
+    """Bring together the rows that are compared with each other, and say where such a group begins.
+
+    Groups come in the order of their first rows, and keep the order within.
+    """
+    order = {group: place for place, group in enumerate(dict.fromkeys(map(group_of, rows)))}
+    grouped = sorted(rows, key=lambda row: order[group_of(row)])
+    before = [None, *grouped]
+    return tuple(
+        replace(row, begins=former is not None and group_of(former) != group_of(row))
+        for former, row in zip(before, grouped, strict=False)
+    )
+
+
 def has_marks(rows: Sequence[Row]) -> bool:
     """Say whether anything is marked at all."""
     return any(mark for row in rows for cell in row.cells for mark in cell.marks)

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dmmsa_cli.commands import in_place
+from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.reporting.contents import Row
 from dmmsa_cli.reporting.marks import has_marks
 from dmmsa_cli.reporting.published import Ours, Published, PublishedTable
@@ -14,6 +15,7 @@ from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.stages.evaluation import ALL_TRAINING, FUSION_ONLY
 
 HASH = 12
+MARKED = "Bold is the best of a column, underlined the second best"
 SYNTHETIC = "SYNTHETIC data: nothing in this table is a result of the method on real speech."
 METHOD = (
     "Each clip's absolute error is averaged over the seeds; videos, not clips, are drawn again and again, since clips "
@@ -39,7 +41,8 @@ def about_spread(rows: Sequence[Row]) -> list[str]:
 
 def about_marks(rows: Sequence[Row], among: str) -> list[str]:
     """Say among which rows the marked numbers are the best."""
-    return [f"Bold is the best of a column, underlined the second best, {among}."] if has_marks(rows) else []
+    parted = ", which a line or a gap parts from others" if any(row.begins for row in rows) else ""
+    return [f"{MARKED}, {among}{parted}."] if has_marks(rows) else []
 
 
 def about_data(systems: Sequence[System]) -> list[str]:
@@ -91,7 +94,7 @@ def about_collapse(rows: Sequence[Row]) -> list[str]:
     }
     if not found:
         return []
-    return [f"Collapsed, their test predictions barely vary, and still in their means: {'; '.join(found.values())}."]
+    return [f"Collapsed (predictions that hardly vary; they count in the means): {'; '.join(found.values())}."]
 
 
 def about_further(published: Published, table: PublishedTable) -> list[str]:
@@ -120,5 +123,8 @@ def _source(system: System) -> str:
         return "made up by dmmsa"
     source = system.first.facts.get("source", {})
     name = PurePath(str(source.get("path") or source.get("url") or "")).name
+    spec = SPECS.get(system.whole)
+    if spec is None or spec.source is None:  # a dataset of one's own has no published file
+        return name or "one's own"
     kind = "the published file" if system.published_data else "not the published file"
     return f"{name}, {kind}" if name else kind

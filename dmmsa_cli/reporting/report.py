@@ -23,7 +23,7 @@ from dmmsa_cli.files import write_text
 from dmmsa_cli.metrics import score
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
-from dmmsa_cli.reporting.contents import Report
+from dmmsa_cli.reporting.contents import Report, Table
 from dmmsa_cli.reporting.folds import on_folds
 from dmmsa_cli.reporting.missing import faults
 from dmmsa_cli.reporting.published import load_published
@@ -31,7 +31,7 @@ from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
 from dmmsa_cli.reporting.series.scale import scale
 from dmmsa_cli.reporting.tables import build_tables
-from dmmsa_cli.training.run import goes_on
+from dmmsa_cli.training.run import RunFolder, goes_on
 
 if TYPE_CHECKING:
     from dmmsa_cli.reporting.figures.write import WrittenFigure
@@ -76,7 +76,9 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
     collection = _readable(collect(runs_dir, dataset))
     _work_where_they_did(runs_dir, collection)
     tables = build_tables(collection.systems, dataset, studies, collection.folds)
-    runs = collection.systems or collection.folds or collection.unfinished or collection.unevaluated
+    runs = (
+        collection.systems or collection.folds or collection.unfinished or collection.diverged or collection.unevaluated
+    )
     empty = not (runs or collection.damaged)
     if dataset is not None and dataset not in SPECS and empty:
         raise InvalidInput(
@@ -90,8 +92,14 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         collection=collection,
         tables=tables,
         comparisons=comparisons,
-        notes=(*first, *_about_runs(collection), *_about_folds(collection), *problems),
-        runs_dir=str(runs_dir),
+        notes=(
+            *first,
+            *_about_runs(collection),
+            *_about_folds(collection),
+            *_about_studies(studies, tables, collection.systems),
+            *problems,
+        ),
+        runs_dir=str(runs_dir.absolute()),  # the page may be read elsewhere than where it was made
         made={
             "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
             "version": f"dmmsa {__version__}",
@@ -147,7 +155,12 @@ def _work_where_they_did(runs_dir: Path, found: Collection) -> None:
 
 def _readable(found: Collection) -> Collection:
     """Leave out runs whose predictions can't be read, so that no comparison, figure or page stumbles over them."""
-    kept = Collection(unfinished=found.unfinished, unevaluated=list(found.unevaluated), damaged=list(found.damaged))
+    kept = Collection(
+        unfinished=found.unfinished,
+        diverged=found.diverged,
+        unevaluated=list(found.unevaluated),
+        damaged=list(found.damaged),
+    )
     for systems, readable in ((found.systems, kept.systems), (found.folds, kept.folds)):
         for system in in_order(systems):
             runs = [run for run in system.runs if _has_predictions(run, kept)]
@@ -216,11 +229,26 @@ def _about_runs(collection: Collection) -> list[str]:
             for (place, how), names in unfinished.items()
         ),
         *(
+            f"Diverged: {folder}. {RunFolder(folder).diverged} To go on would end there again: train it with a lower "
+            "rate (--learning-rate) under another --name, or look at the features: prepare warns of absurd ones."
+            for folder in collection.diverged
+        ),
+        *(
             f"Not evaluated yet: {', '.join(names)} in {place}. To evaluate: "
             f"`{evaluate_run(place if len(names) > 1 else place / names[0])}`."
             for place, names in unevaluated.items()
         ),
     ]
+
+
+def _about_studies(studies: Sequence[str], tables: Sequence[Table], systems: Sequence[System]) -> Iterator[str]:
+    """Tell of a study that was asked for and has no table; its command takes the first system's recipe."""
+    for name in studies:
+        if systems and not any(Path(name).stem in table.id for table in tables):
+            first = systems[0]
+            recipe = first.first.recipe_file or first.recipe_name
+            line = command("ablate", dataset=first.dataset, study=name, recipe=recipe)
+            yield f"Of study {name} fewer than two variants are there: it has no table. To run it: `{line}`."
 
 
 def _about_folds(collection: Collection) -> Iterator[str]:

@@ -17,11 +17,10 @@ from dmmsa_cli.data.specs import ALIGNED, MODALITY_NAMES, SPECS
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.experiments.identity import Identity
 from dmmsa_cli.experiments.validation import kept_validation
-from dmmsa_cli.metrics import Metrics, Summary, summarise
+from dmmsa_cli.metrics import COLLAPSED, Metrics, Summary, summarise
 from dmmsa_cli.plain import read_json
 from dmmsa_cli.training.run import RunFolder
 
-COLLAPSED = 0.05  # of the labels' standard deviation; predictions that vary less are nearly one number
 SPLIT = "test"  # all that stands in a table is measured on the test split
 
 

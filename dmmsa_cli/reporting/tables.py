@@ -19,7 +19,7 @@ from dmmsa_cli.reporting.control import about_control
 from dmmsa_cli.reporting.folds import ABOUT as ABOUT_FOLDS
 from dmmsa_cli.reporting.folds import OnFolds, on_folds
 from dmmsa_cli.reporting.labels import seeds_of, tell_apart
-from dmmsa_cli.reporting.marks import with_marks
+from dmmsa_cli.reporting.marks import in_groups, with_marks
 from dmmsa_cli.reporting.missing import LEGEND as LEGEND_OF_MISSING
 from dmmsa_cli.reporting.missing import Robust, about_protocol, by_grid, rate_name, rates_name
 from dmmsa_cli.reporting.naming import slug, unique
@@ -282,7 +282,7 @@ def _own_table(
     systems = [row.system for row in rows if row.system is not None]
     synthetic = systems[0].synthetic
     columns = columns or _columns(systems[0])
-    marked = with_marks(rows, columns, group_of)
+    marked = with_marks(in_groups(rows, group_of), columns, group_of)
     conditions = {system.conditions for system in systems}
     shared = [f"All rows: {words}." for words in conditions if words] if len(conditions) == 1 else []
     return Table(

@@ -21,6 +21,7 @@ from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import (
+    EncoderUnavailable,
     Inapplicable,
     Interrupted,
     InvalidInput,
@@ -158,12 +159,14 @@ def _checked(job: Job) -> Experiment:
         raise RecipeMissing(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     except InvalidRecipe as error:
         raise InvalidRecipe(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
+    except EncoderUnavailable as error:
+        raise EncoderUnavailable(f"Variant {job.variant.title}: {error.what}", error.remedy) from error
     except InvalidInput as error:
         raise InvalidInput(f"Variant {job.variant.title}: {error.what}", "Give the variant another `name`.") from error
     return experiment
 
 
-def ablate(jobs: Sequence[Job], *, tell: Tell, at_once: int = 1) -> list[Outcome]:
+def ablate(jobs: Sequence[Job], *, tell: Tell = lambda said: None, at_once: int = 1) -> list[Outcome]:
     """Train what is not there yet, go on with what is unfinished, and keep going where a run fails.
 
     Args:
@@ -201,7 +204,6 @@ def run_job(job: Job, tell: Tell) -> Outcome:
             watch_pretraining=lambda m: _watch(
                 job, f"{MODALITY_NAMES[m]} encoder", experiment.pretraining.schedule(m).epochs, tell
             ),
-            remark=lambda line: None,  # the run's environment.json has them
             resume=True,
         )
     except Interrupted as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dmmsa_cli.commands import command
+from dmmsa_cli.commands import DATA, RUNS, command
 from dmmsa_cli.data.store import check_name
 from dmmsa_cli.errors import DmmsaError, InvalidInput, RunMissing, why_left_out
 from dmmsa_cli.experiments.identity import check_place
@@ -16,12 +16,12 @@ from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.stages.evaluation import Evaluated
 from dmmsa_cli.stages.systems import Systems
-from dmmsa_cli.training.run import RunFolder, finished_runs
+from dmmsa_cli.training.run import RunFolder, finished_runs, unfinished_runs
 
 # --- which runs -----------------------------------------------------------------------------------------------------
 
 
-def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> list[RunFolder]:
+def find_runs(places: Sequence[Path] = (), dataset: str | None = None, runs_dir: Path = RUNS) -> list[RunFolder]:
     """Return the finished runs of fused models at or below `places`, or all of a dataset.
 
     Raises:
@@ -34,6 +34,12 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
     if not roots:
         raise InvalidInput("Neither a run nor a dataset is named.", "Give run folders, or --dataset NAME.")
     found = finished_runs(roots)
+    meant = [place for place in places if not place.exists() and (runs_dir / place).is_dir()]
+    if meant and not found:
+        raise RunMissing(
+            f"There is no folder {meant[0]}; {meant[0]} is a dataset that has runs.",
+            f"Name it as one: `{command('evaluate', dataset=str(meant[0]))}`.",
+        )
     if not found:
         raise RunMissing(
             f"There is no finished run in {', '.join(map(str, roots))}.",
@@ -42,11 +48,34 @@ def find_runs(places: Sequence[Path], dataset: str | None, runs_dir: Path) -> li
     return found
 
 
+def left_unfinished(places: Sequence[Path] = (), dataset: str | None = None, runs_dir: Path = RUNS) -> str:
+    """Say how many runs `find_runs` passes over since they have not finished; nothing where there are none."""
+    unfinished = unfinished_runs(list(places) or ([runs_dir / dataset] if dataset else []))
+    diverged = [run for run in unfinished if run.diverged]
+    begun = [run for run in unfinished if not run.diverged]
+    parts = []
+    if begun:
+        parts.append(f"{_runs(begun)} begun and not finished (`{command('list', 'runs', dataset=dataset)}`)")
+    if diverged:
+        parts.append(f"{_runs(diverged)} diverged (train with a lower rate, under another --name)")
+    return f"Left out: {'; '.join(parts)}." if parts else ""
+
+
+def _runs(runs: Sequence[RunFolder]) -> str:
+    """Count runs, and name the only one, as the beginning of a sentence that goes on with a participle."""
+    return f"{runs[0].path} has" if len(runs) == 1 else f"{len(runs)} runs have"
+
+
 # --- evaluating -----------------------------------------------------------------------------------------------------
 
 
 def evaluate(
-    runs: Sequence[RunFolder], *, split: str, data_dir: Path, device: DeviceName = "auto", ensemble: bool = False
+    runs: Sequence[RunFolder],
+    *,
+    split: str = "test",
+    data_dir: Path = DATA,
+    device: DeviceName = "auto",
+    ensemble: bool = False,
 ) -> Evaluated:
     """Evaluate finished runs one at a time, and write metrics.json and predictions into each that can be written.
 

@@ -48,6 +48,8 @@ class Row:
     """What its runs predict, of fused models."""
     together: int = 0
     """How many runs' mean of predictions its one set of metrics is of; 0 where each run has its own."""
+    alone: bool = False
+    """Whether it is of encoders alone, which several seeds may share."""
 
     @property
     def summary(self) -> Summary:

@@ -22,6 +22,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from dmmsa_cli import __version__
+from dmmsa_cli.commands import DATA
 from dmmsa_cli.data.manifest import MANIFEST
 from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import InvalidInput
@@ -54,7 +55,7 @@ class ExportReport:
 
 
 def export(
-    run: RunFolder, out: Path, *, data_dir: Path, card: Callable[[Fused], str], force: bool = False
+    run: RunFolder, out: Path, *, data_dir: Path = DATA, card: Callable[[Fused], str], force: bool = False
 ) -> ExportReport:
     """Write a finished run and all that it stands on into a folder, by rename.
 

@@ -108,7 +108,8 @@ def _rows(store: Store, whole: Sequence[_OnFolds], tables: Mapping[Path, pd.Data
 
 def _together(store: Store, one: _OnFolds, tables: Mapping[Path, pd.DataFrame]) -> Metrics:
     own = (tables[run.path] for run in one.runs.values())
-    return metrics_of_tables(own, metrics=store.spec.metrics, score_range=store.spec.score_range)
+    of = f"{one.name}, seed {one.identity.seed}, over all folds"
+    return metrics_of_tables(own, metrics=store.spec.metrics, score_range=store.spec.score_range, of=of)
 
 
 def _training_mean(stores: Sequence[Store]) -> Row:

@@ -30,7 +30,7 @@ from dmmsa_cli.plain import shown
 from dmmsa_cli.recipe import dump_yaml
 from dmmsa_cli.runtime import environment, seed_everything
 from dmmsa_cli.stages.pretrain import NO_TEXT_ENCODER, pretrain_unimodal
-from dmmsa_cli.training.fit import Watch, fit
+from dmmsa_cli.training.fit import Watch, fit, unwatched
 from dmmsa_cli.training.loop import Training
 from dmmsa_cli.training.run import RunFolder
 
@@ -53,9 +53,9 @@ def fuse(
     variant: str,
     seed: int,
     *,
-    watch: Callable[[], Watch],
-    watch_pretraining: Callable[[str], Watch],
-    remark: Callable[[str], None],
+    watch: Callable[[], Watch] = lambda: unwatched,
+    watch_pretraining: Callable[[str], Watch] = lambda modality: unwatched,
+    remark: Callable[[str], None] = lambda line: None,
     from_scratch: bool = False,
     resume: bool = False,
     force: bool = False,
@@ -163,6 +163,11 @@ def _is_done(
         trained = {m: folder for m, folder in encoders.items() if folder.finished}
         identity = identity_of(experiment, seed, from_scratch=from_scratch, encoders=trained)
         _refuse_another(run, identity, unknown=encoders.keys() - trained.keys())
+    if run.diverged and not resume:
+        raise RunMismatch(
+            f"{run.path} holds a run whose training diverged. {run.diverged}",
+            "Lower the learning rate: under another --name, or replace it with --force.",
+        )
     if not run.finished and not resume:
         raise RunMismatch(f"{run.path} holds an unfinished run.", "Go on with it: --resume. Or replace it: --force.")
     return run.finished
@@ -235,7 +240,7 @@ def _pseudo_emotions(experiment: Experiment) -> str | None:
 
 
 def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Callable[[str], None]) -> dict[str, Any]:
-    experiment, schedule = fused.experiment, fused.experiment.recipe.fusion
+    experiment, schedule, run = fused.experiment, fused.experiment.recipe.fusion, fused.encoders.run
     for line in fused.objective.remarks():
         remark(line)
     train, valid = _training_clips(fused, seed, remark), fused.inputs.split("valid")
@@ -246,10 +251,9 @@ def _train(fused: Fused, seed: int, identity: Identity, watch: Watch, remark: Ca
         return train(epoch).shuffled(schedule.batch_size, seed=seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        return metrics_of(experiment, trained, valid, fused.objective.heads)
+        return metrics_of(experiment, trained, valid, fused.objective.heads, of=f"{run.path} on the validation split")
 
     state = Training(model, fused.objective, schedule, device=experiment.device, precision=experiment.precision)
-    run = fused.encoders.run
     return fit(state, run, identity=identity.key, batches=batches, evaluate=evaluate, watch=watch)
 
 

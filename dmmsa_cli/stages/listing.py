@@ -11,11 +11,12 @@ from typing import Literal
 
 from dmmsa_cli.data.manifest import MANIFEST, Manifest, read_manifest
 from dmmsa_cli.errors import DmmsaError
-from dmmsa_cli.experiments.recipes import recipe_names, recipes_folder
+from dmmsa_cli.experiments.recipes import recipe_names
+from dmmsa_cli.shipped import DEFAULT as DEFAULT
+from dmmsa_cli.shipped import STUDIES, recipes_folder
 from dmmsa_cli.training.run import RunFolder, by_seed
 
-DEFAULT = "default"  # the folder of recipes for datasets that have none of their own
-State = Literal["finished", "begun"]
+State = Literal["finished", "begun", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def recipes(families: Sequence[str]) -> list[Recipe]:
 
 def families() -> list[str]:
     """Return the datasets that have recipes of their own, and `default` for all others."""
-    return sorted(path.name for path in recipes_folder().iterdir() if path.is_dir() and path.name != "studies")
+    return sorted(path.name for path in recipes_folder().iterdir() if path.is_dir() and path.name != STUDIES)
 
 
 def _about(path: Path) -> str:
@@ -89,6 +90,12 @@ def _about(path: Path) -> str:
     return re.split(r"(?<=[^.\s]{2})[.:](?= |$)", text, maxsplit=1)[0]
 
 
+def _state(run: RunFolder) -> State:
+    if run.finished:
+        return "finished"
+    return "diverged" if run.diverged else "begun"
+
+
 def runs(runs_dir: Path) -> list[Runs]:
     """Return the runs in a folder, `DATASET/RECIPE/VARIANT/seed-N`, finished or not."""
     found: dict[tuple[str, str, str], dict[int, State]] = {}
@@ -97,6 +104,5 @@ def runs(runs_dir: Path) -> list[Runs]:
         dataset, recipe, variant, seed = folder.parts[-4:]
         number = seed.removeprefix("seed-")
         if recipe != "encoders" and number.isdigit():
-            state: State = "finished" if RunFolder(folder).finished else "begun"
-            found.setdefault((dataset, recipe, variant), {})[int(number)] = state
+            found.setdefault((dataset, recipe, variant), {})[int(number)] = _state(RunFolder(folder))
     return [Runs(*names, seeds) for names, seeds in sorted(found.items())]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dmmsa_cli.commands import DATA
 from dmmsa_cli.data.missing import Gaps
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.data.store import Store
@@ -120,8 +121,8 @@ def evaluate_missing(
     rates: Sequence[float],
     *,
     draws: int = DRAWS,
-    split: str,
-    data_dir: Path,
+    split: str = "test",
+    data_dir: Path = DATA,
     device: DeviceName = "auto",
     remark: Callable[[str], None] = lambda line: None,
     on_pass: OnPass = lambda run, done, total: None,

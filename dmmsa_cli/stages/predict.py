@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dmmsa_cli.commands import DATA
 from dmmsa_cli.data.features import Features, read_features
 from dmmsa_cli.data.inspection import inspect
 from dmmsa_cli.data.prediction_table import write_predictions
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.data.split import Split
+from dmmsa_cli.data.validation import FEATURES
+from dmmsa_cli.data.validation.faults import some
 from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.columns import HeadValues, head_values, mean_scores, mean_values
@@ -63,6 +66,8 @@ class PredictReport:
     """Where; none where nothing was written."""
     probabilities: tuple[str, ...]
     """Columns of it that hold probabilities of classes."""
+    replaced: bool
+    """Whether another file lay there."""
     runs: tuple[str, ...]
     """Which runs' mean they are: dataset, recipe, variant and seed of each."""
     repairs: dict[str, int] = field(default_factory=dict)
@@ -77,9 +82,9 @@ class PredictReport:
 def predict(
     runs: Sequence[RunFolder],
     source: Path,
-    out: Path,
+    out: Path | None = None,
     *,
-    data_dir: Path,
+    data_dir: Path = DATA,
     device: DeviceName = "auto",
     split: str | None = None,
     wanted: Wanted | None = None,
@@ -91,7 +96,7 @@ def predict(
     Args:
         runs: finished ones of one dataset; of several, the mean of their predictions.
         source: the pickle, with any splits or none.
-        out: the CSV to write: split, id, text, y_pred, and what the models' heads say.
+        out: the CSV to write, if any: split, id, text, y_pred, and what the models' heads say.
         data_dir: where stores lie; a run that kept what was known of its dataset needs none.
         device: where to run.
         split: only this one.
@@ -108,16 +113,21 @@ def predict(
         _check_modalities(fused.experiment, features, source, fused.encoders.run)
     splits = features.splits
     table, classes = _predicted(several, splits, wanted or Wanted())
-    write_predictions(out, table, mark=True)
     return PredictReport(
         rows={name: len(rows) for name, rows in splits.items()},
         table=table,
         probabilities=classes,
+        replaced=_write(table, out),
         out=out,
         runs=several.names,
-        repairs=features.repairs,
+        repairs=_repairs(several, features),
         cut=_cut(several, splits),
-        warnings=(*features.layout.warnings, *_remarks(several, splits), *_no_context(several, splits)),
+        warnings=(
+            *features.layout.warnings,
+            *_not_used(several, features),
+            *_remarks(several, splits),
+            *_no_context(several, splits),
+        ),
     )
 
 
@@ -126,7 +136,7 @@ def predict_texts(
     texts: Split,
     out: Path | None = None,
     *,
-    data_dir: Path,
+    data_dir: Path = DATA,
     device: DeviceName = "auto",
     wanted: Wanted | None = None,
 ) -> PredictReport:
@@ -148,16 +158,24 @@ def predict_texts(
     for fused in several.fused:
         _check_words_alone(fused)
     table, classes = _predicted(several, {texts.name: texts}, wanted or Wanted())
-    if out is not None:
-        write_predictions(out, table, mark=True)
     return PredictReport(
         rows={texts.name: len(texts)},
         table=table,
         probabilities=classes,
+        replaced=_write(table, out),
         out=out,
         runs=several.names,
         warnings=(*_remarks(several, {texts.name: texts}), *_no_context(several, {texts.name: texts})),
     )
+
+
+def _write(table: pd.DataFrame, out: Path | None) -> bool:
+    """Write the table, where there is somewhere to, and say whether it replaced a file."""
+    if out is None:
+        return False
+    replaced = out.exists()
+    write_predictions(out, table, mark=True)
+    return replaced
 
 
 # --- one run, or several together -----------------------------------------------------------------------------------
@@ -173,6 +191,17 @@ class _Several:
     def first(self) -> Fused:
         """Any of them, for what all share."""
         return self.fused[0]
+
+    @property
+    def words(self) -> bool:
+        """Whether any of them reads transcripts."""
+        return any(fused.experiment.has_text_encoder for fused in self.fused)
+
+    @property
+    def sequences(self) -> set[str]:
+        """The modalities that any of them reads as features."""
+        experiments = [fused.experiment for fused in self.fused]
+        return {m for one in experiments for m in one.modalities if not (m == "t" and one.has_text_encoder)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -252,8 +281,24 @@ def _one_run(fused: Fused, splits: Mapping[str, Split]) -> dict[str, tuple[Score
     model, found = fused.finished(), {}
     for name, rows in splits.items():
         predictions = predictions_of(fused.experiment, model, fused.inputs.features(rows))
+        _check_finite(predictions.scores, rows)
         found[name] = predictions.scores, head_values(fused.objective.heads, predictions)
     return found
+
+
+def _check_finite(scores: Scores, rows: Split) -> None:
+    """See that what a run says of clips are numbers: features beyond all measure make others of them.
+
+    Raises:
+        InvalidInput: with the clips.
+    """
+    lost = [clip for clip, score in zip(rows.ids, scores, strict=True) if not np.isfinite(score)]
+    if lost:
+        clips = "1 clip" if len(lost) == 1 else f"{len(lost):,} clips"
+        raise InvalidInput(
+            f"The prediction of {clips} is no finite number: {some(lost)}.",
+            "Look at the features: prepare says where values are beyond all measure. Leave such clips out.",
+        )
 
 
 def _range(several: _Several) -> float:
@@ -312,11 +357,26 @@ def _check_modalities(experiment: Experiment, features: Features, source: Path, 
 
 def _remarks(several: _Several, splits: Mapping[str, Split]) -> list[str]:
     """Say what is odd about the clips, in what a run reads of them."""
-    experiments = [fused.experiment for fused in several.fused]
-    widths = {m for one in experiments for m in one.modalities if not (m == "t" and one.has_text_encoder)}
-    ordered = [m for m in MODALITY_NAMES if m in widths]
-    words = any(one.has_text_encoder for one in experiments)
-    return [remark.text for remark in inspect(splits, ordered, transcripts=words)]
+    ordered = [m for m in MODALITY_NAMES if m in several.sequences]
+    return [remark.text for remark in inspect(splits, ordered, transcripts=several.words)]
+
+
+def _not_used(several: _Several, features: Features) -> list[str]:
+    """Say which modalities of the file no run reads."""
+    used = {m for fused in several.fused for m in fused.experiment.modalities}
+    given = {*features.layout.widths, *("t" if features.layout.transcripts else "")}
+    names = [name for m, name in MODALITY_NAMES.items() if m in given - used]
+    trained = "the run was" if len(several.fused) == 1 else "the runs were"
+    verb = "is" if len(names) == 1 else "are"
+    return [f"Of the file, {' and '.join(names)} {verb} not used: {trained} trained without."] if names else []
+
+
+def _repairs(several: _Several, features: Features) -> dict[str, int]:
+    """Leave out the repairs of what no run reads."""
+    ignored = [key for m, key in FEATURES.items() if m not in several.sequences]
+    ignored += [] if several.words else ["raw_text"]
+    begins = tuple(f"{key}{end}" for key in ignored for end in (":", "_lengths:"))
+    return {what: count for what, count in features.repairs.items() if not what.startswith(begins)}
 
 
 def _no_context(several: _Several, splits: Mapping[str, Split]) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmmsa_cli import files
-from dmmsa_cli.commands import RUNS
-from dmmsa_cli.data import inspection, summary
+from dmmsa_cli.commands import DATA, RUNS
+from dmmsa_cli.data import inspection, sources, summary
 from dmmsa_cli.data.layouts import checked
 from dmmsa_cli.data.manifest import VIDEO_FORM, Manifest, prepare_command, read_manifest
 from dmmsa_cli.data.progress import OnProgress, silent
@@ -56,7 +56,7 @@ class PrepareReport:
 def prepare(
     name: str,
     *,
-    data_dir: Path,
+    data_dir: Path = DATA,
     source: str | None = None,
     spec_file: Path | None = None,
     aligned: bool = False,
@@ -179,11 +179,21 @@ def _present(folder: Path, way: Way, spec: DatasetSpec, progress: OnProgress) ->
 def _write(folder: Path, spec: DatasetSpec, way: Way, downloads: Path, progress: OnProgress) -> None:
     obtained = way.obtain(downloads, progress)
     if obtained.found.without_splits:
+        rows = sum(len(split["id"]) for split in obtained.found.splits.values())
+        if rows < len(SPLITS):
+            what = "one clip" if rows == 1 else f"{rows} clips"
+            raise InvalidDataset(
+                f"The file holds {what}, of which no splits can be made.", "predict takes it as it is."
+            )
         raise InvalidDataset("The file has no splits.", "Deal it out: --split 0.7,0.1,0.2 (of videos; --by clip).")
     layout = checked(obtained.found, spec)
     warnings = list(layout.warnings)
     if spec.source is not None and not obtained.source["published"]:
-        warnings.append(f"Not the field's published file: SHA-256 {obtained.source['sha256'][:12]}...")
+        size = f"{obtained.source['bytes']:,} bytes"
+        warnings.append(
+            f"Not the field's published file: SHA-256 {obtained.source['sha256'][:12]}..., {size}."
+            f"{sources.published_size(spec)}"
+        )
     ids = [str(name) for split in obtained.found.splits.values() for name in split["id"]]
     notes = obtained.notes | {"warnings": warnings, VIDEO_FORM: form_of(ids)}
     write_store(folder, obtained.found.splits, layout, obtained.source, notes=notes, progress=progress)

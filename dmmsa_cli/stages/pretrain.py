@@ -25,7 +25,7 @@ from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.text import TextEncoder
 from dmmsa_cli.plain import to_yaml
 from dmmsa_cli.runtime import environment, seed_everything
-from dmmsa_cli.training.fit import Watch, fit
+from dmmsa_cli.training.fit import Watch, fit, unwatched
 from dmmsa_cli.training.loop import Training
 from dmmsa_cli.training.run import RunFolder, trains_again
 
@@ -73,7 +73,7 @@ def wanted_encoders(experiment: Experiment, modalities: Sequence[str], seeds: Se
 
 
 def pretrain_unimodal(
-    experiment: Experiment, modality: str, seed: int, *, watch: Watch, force: bool = False
+    experiment: Experiment, modality: str, seed: int, *, watch: Watch = unwatched, force: bool = False
 ) -> PretrainReport:
     """Train the encoder of one modality, unless it has been; an unfinished one goes on where it was.
 
@@ -134,7 +134,8 @@ def _train(
         return view.shuffled(schedule.batch_size, seed=own_seed, epoch=epoch, window=schedule.length_window)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        return metrics_of(experiment, trained, early["valid"] if state.epoch <= frozen else views["valid"])
+        valid = early["valid"] if state.epoch <= frozen else views["valid"]
+        return metrics_of(experiment, trained, valid, of=f"{run.path} on the validation split")
 
     state = Training(model, objective, schedule, device=experiment.device, precision=experiment.precision)
     return fit(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dmmsa_cli.commands import DATA
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.manifest import prepare_command
 from dmmsa_cli.data.specs import SPECS, DatasetSpec
@@ -22,7 +23,7 @@ _OTHERS = {"index": "id", "truth": "y_true", "prediction": "y_pred"}  # as MMSA 
 _SEPARATORS = (",", ";", "\t")
 
 
-def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path) -> tuple[DatasetSpec, int, Metrics]:
+def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path = DATA) -> tuple[DatasetSpec, int, Metrics]:
     """Score a CSV with the columns id, y_true, y_pred under a dataset's metrics.
 
     Semicolons and tabs may stand between columns, with a comma for the decimal point then, and MMSA's Index, Truth and
@@ -42,7 +43,8 @@ def evaluate_predictions(path: Path, dataset: str, *, data_dir: Path) -> tuple[D
             f"{path}: y_true reaches {np.abs(labels).max():g}, beyond the range of {spec.name}, {spec.score_range:g}.",
             "Is it the right --dataset?",
         )
-    return spec, len(table), score(labels, predictions, metrics=spec.metrics, score_range=spec.score_range)
+    found = score(labels, predictions, metrics=spec.metrics, score_range=spec.score_range, of=path.name)
+    return spec, len(table), found
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from dmmsa_cli.data.inspection import Remark, decisive
 from dmmsa_cli.data.specs import MODALITY_NAMES, SPLITS
 from dmmsa_cli.data.store import Store
 from dmmsa_cli.data.validation import EMOTIONS
+from dmmsa_cli.data.validation.faults import some
 from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.columns import HeadValues, head_values, mean_scores, mean_values
@@ -23,7 +25,7 @@ from dmmsa_cli.experiments.identity import Identity, identity_in
 from dmmsa_cli.experiments.measure import metrics_of_predictions, metrics_of_scores, predictions_of
 from dmmsa_cli.experiments.systems import Named, by_system, system_titles
 from dmmsa_cli.layers.heads import Head
-from dmmsa_cli.metrics import Metrics, Scores
+from dmmsa_cli.metrics import Metrics, Scores, collapsed, undefined
 from dmmsa_cli.objectives.emotions import emotion_head
 from dmmsa_cli.stages.evaluation import (
     ALL_TRAINING,
@@ -36,7 +38,7 @@ from dmmsa_cli.stages.evaluation import (
 )
 from dmmsa_cli.stages.keeping import VALIDATION, keep_validation, write_run
 from dmmsa_cli.training.inference import Predictions
-from dmmsa_cli.training.run import RunFolder
+from dmmsa_cli.training.run import RunFolder, trains_again
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Systems:
     def __init__(self, store: Store, split: str, ensemble: bool = False) -> None:
         self.store, self.split, self.ensemble = store, split, ensemble
         self.measured: list[Measured] = []
+        self.undefined: list[str] = []  # whose Corr is
         self.alone: dict[tuple[str, Path], tuple[Metrics, Scores]] = {}  # shared encoders are run once
 
     def measure(self, fused: Fused) -> None:
@@ -89,11 +92,14 @@ class Systems:
         for modality, folder in pretrained.items():
             if (modality, folder.path) not in self.alone:
                 found = _alone(fused, modality, folder, self.split)
-                self.alone[modality, folder.path] = self._score(found), found.scores
+                of = f"{MODALITY_NAMES[modality]} alone ({name}, seed {identity.seed})"
+                self.alone[modality, folder.path] = self._score(found, of=of), found.scores
         model = fused.finished()
         predictions = predictions_of(fused.experiment, model, fused.inputs.split(self.split).whole())
+        if not np.isfinite(predictions.scores).all():
+            raise RunMismatch(f"The predictions of {run.path} are no finite numbers.", trains_again(run.path))
         heads = fused.objective.heads
-        metrics = self._score(predictions, heads)
+        metrics = self._score(predictions, heads, of=f"{name}, seed {identity.seed}")
         beside = {MODALITY_NAMES[m]: self.alone[m, folder.path] for m, folder in pretrained.items()}
         measured = {"fused": metrics} | {name: own for name, (own, _) in beside.items()}
         write_run(fused, self.split, measured, predictions, {name: said for name, (_, said) in beside.items()})
@@ -117,6 +123,9 @@ class Systems:
 
     def evaluation(self) -> Evaluation:
         """Put the table together."""
+        if self.undefined:  # of many runs in one line
+            count = f" ({len(self.undefined)} in all)" if len(self.undefined) > 1 else ""
+            warnings.warn(undefined(f"{some(self.undefined)}{count} on the {self.split} split"), stacklevel=2)
         manifest = self.store.manifest
         systems = by_system(self.measured, lambda one: one.identity, lambda one: one.name)
         return Evaluation(
@@ -130,17 +139,35 @@ class Systems:
             labels=self.store.split(self.split).labels["y"],
             validation_labels=self.store.split(VALIDATION).labels["y"],
             emotions=manifest.emotions,
-            remarks=tuple(remark.text for remark in self._remarks() if remark.decides),
-            systems=[self._training_mean(), *self._encoders_alone(systems), *self._fused(systems)],
+            remarks=(*(remark.text for remark in self._remarks() if remark.decides), *self._collapsed()),
+            systems=[self._training_mean(), *self._in_order(systems)],
         )
+
+    def _collapsed(self) -> list[str]:
+        """Say which runs have learned next to nothing, which no single metric shows plainly."""
+        labels = self.store.split(self.split).labels["y"]
+        names = [f"{one.name}, seed {one.identity.seed}" for one in self.measured if collapsed(labels, one.scores)]
+        count = f" ({len(names)} in all)" if len(names) > 1 else ""
+        what = "predictions hardly vary, nearly the same is said of every clip: more --epochs, or another recipe"
+        return [f"{some(names)}{count}: {what}."] if names else []
 
     def _remarks(self) -> list[Remark]:
         store = self.store
         splits = {name: store.split(name) for name in SPLITS}
         return decisive(splits, store.spec, transcripts=store.manifest.transcripts)
 
-    def _score(self, predictions: Predictions, heads: Mapping[str, Head] | None = None) -> Metrics:
-        return metrics_of_predictions(self.store, predictions, self._labels, heads)
+    def _in_order(self, systems: Sequence[Sequence[Measured]]) -> list[Row]:
+        """Return the rows of encoders alone before those of the systems; behind them where they are many."""
+        alone, fused = list(self._encoders_alone(systems)), list(self._fused(systems))
+        return [*alone, *fused] if len(alone) <= len(MODALITY_NAMES) else [*fused, *alone]
+
+    def _score(self, predictions: Predictions, heads: Mapping[str, Head] | None = None, *, of: str = "") -> Metrics:
+        """Return the metrics of predictions; where they have no Corr, note whose they are, if anybody's."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = metrics_of_predictions(self.store, predictions, self._labels, heads)
+        self.undefined += [of] if of and math.isnan(found["corr"]) else []
+        return found
 
     @property
     def _labels(self) -> dict[str, NDArray[np.float32]]:
@@ -157,9 +184,7 @@ class Systems:
             share = np.nansum(train.emotions, axis=0) / np.maximum(1, (~np.isnan(train.emotions)).sum(axis=0))
             logits[EMOTIONS] = np.tile((share - 0.5).astype(np.float32), (rows, 1))
         heads = {EMOTIONS: emotion_head(self.store.manifest.emotions)} if logits else {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a constant has no Corr is no news here; the table prints a dash
-            return Row(PLAINEST, [self._score(Predictions(constant, [], logits), heads)])
+        return Row(PLAINEST, [self._score(Predictions(constant, [], logits), heads)])  # no Corr: that is no news
 
     def _encoders_alone(self, systems: Sequence[Sequence[Measured]]) -> Iterator[Row]:
         """Give a row for each modality's encoders; where systems have encoders of their own, for each."""
@@ -173,10 +198,10 @@ class Systems:
                         seeds.setdefault(run.encoders[modality], run.identity.seed)
                 metrics = [self.alone[modality, path][0] for path in seeds]
                 if seeds:
-                    row = Row(f"{name} alone ({title})", metrics, list(seeds.values()))
+                    row = Row(f"{name} alone ({title})", metrics, list(seeds.values()), alone=True)
                     rows.setdefault(tuple(sorted(seeds)), row)
             only = len(rows) == 1
-            yield from (Row(f"{name} alone", row.runs, row.seeds) if only else row for row in rows.values())
+            yield from (replace(row, title=f"{name} alone") if only else row for row in rows.values())
 
     def _fused(self, systems: Sequence[Sequence[Measured]]) -> Iterator[Row]:
         """Give a row for each system; beside one of several runs, where that is wanted, one of all of them together."""
@@ -196,6 +221,7 @@ class Systems:
             self._labels,
             None if emotions is None else emotions.values.astype(np.float32),
             even=one.heads[EMOTIONS].even if emotions else 0.5,
+            of=f"{title}, {len(runs)} runs together, on the {self.split} split",
         )
         name = f"{title}: {len(runs)} runs together ({MEAN_OF_PREDICTIONS})"
         return Row(name, [found], seeds, one.covers, _predicted([one]), together=len(runs))

@@ -14,7 +14,7 @@ from dmmsa_cli.data.manifest import prepare_command
 from dmmsa_cli.data.progress import OnProgress
 from dmmsa_cli.data.specs import DRIVE_FOLDER, DatasetSpec
 from dmmsa_cli.data.splitting import Shares, deal_out
-from dmmsa_cli.errors import HashMismatch, InvalidInput
+from dmmsa_cli.errors import DamagedPickle, HashMismatch, InvalidInput
 
 ANY_HASH = "any"
 
@@ -139,6 +139,8 @@ def _address(spec: DatasetSpec, url: str, sha256: str | None) -> Way:
 
 def _local_file(spec: DatasetSpec, path: Path, sha256: str | None) -> Way:
     def look() -> None:
+        if path.is_dir():
+            raise unpickling.is_folder(path)
         if not path.is_file():
             raise InvalidInput(f"There is no file {path}.", "Check the path given to --from.")
 
@@ -174,6 +176,9 @@ def _read(fetched: sources.Fetched, spec: DatasetSpec, where: dict[str, Any], pr
     published = spec.source is not None and fetched.sha256 == spec.source.sha256
     record = where | _identity(fetched.path) | {"sha256": fetched.sha256, "published": published}
     progress("read", 0, None)
-    found = recognise(unpickling.load(fetched.path))
+    try:
+        found = recognise(unpickling.load(fetched.path))
+    except DamagedPickle as error:
+        raise type(error)(error.what, f"{error.remedy}{sources.published_size(spec)}") from error
     progress("read", 1, 1)
     return Obtained(found, record, {})

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.data.views import EpochBatches
-from dmmsa_cli.errors import Interrupted, RunMismatch, is_out_of_memory
+from dmmsa_cli.errors import Interrupted, RunMismatch, TrainingDiverged, is_out_of_memory
 from dmmsa_cli.metrics import without_nan
 from dmmsa_cli.training.loop import EpochEnd, StepEnd, Training, train
 from dmmsa_cli.training.run import RunFolder
@@ -23,6 +23,10 @@ from dmmsa_cli.training.run import RunFolder
 WORTH = 20  # seconds of training that a second spent on writing their checkpoint is worth
 
 Watch = Callable[[StepEnd | EpochEnd, "Progress"], None]
+
+
+def unwatched(event: StepEnd | EpochEnd, progress: Progress) -> None:
+    """Tell nobody; the log in the run's folder has all of it."""
 
 
 @dataclass
@@ -81,11 +85,12 @@ def fit(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM came; everything is saved.
+        TrainingDiverged: a loss or a prediction is no finite number any more; the folder says so.
         RunMismatch: the checkpoint does not fit.
     """
     progress, checkpoints = _resume(state, run, identity), _Checkpoints(run, identity)
     exhausted = _out_of_patience(state, progress, first_candidate)  # killed right after its last epoch
-    with stop_requests() as stop:
+    with stop_requests() as stop, _divergence_kept(state, run):
         for event in () if exhausted else train(state, batches=batches, evaluate=evaluate):
             if isinstance(event, EpochEnd):
                 if progress.note(event, first_candidate):
@@ -108,6 +113,16 @@ def fit(
         if stop.requested:
             raise Interrupted(f"{run.path} has just finished.", to_go_on())
     return summary
+
+
+@contextmanager
+def _divergence_kept(state: Training, run: RunFolder) -> Iterator[None]:
+    """Leave in the run's folder why it ended, where its training diverged."""
+    try:
+        yield
+    except TrainingDiverged as error:
+        run.note_divergence(state.epoch, error.what)
+        raise
 
 
 def _out_of_patience(state: Training, progress: Progress, first_candidate: int) -> bool:

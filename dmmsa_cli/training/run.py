@@ -7,6 +7,7 @@ metrics.jsonl          a line an epoch: losses, weights, validation metrics, sec
 weights.safetensors    the best epoch's weights
 summary.json           best epoch and its validation metrics; it is there when the run has finished
 checkpoint.safetensors the whole state of the loop, while the run has not finished
+diverged.json          where training came to an end because a loss was no number any more: the epoch, and what it was
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ STATE_FILES = (
     "summary.json",
     "manifest.json",
     "checkpoint.safetensors",
+    "diverged.json",
     "weights.safetensors",
     "metrics.jsonl",
     "metrics.json",
@@ -70,6 +72,17 @@ class RunFolder:
     def started(self) -> bool:
         """Whether there is a run at all, finished or not."""
         return (self.path / "recipe.yaml").exists()
+
+    @property
+    def diverged(self) -> str:
+        """What became infinite where training diverged; nothing where it did not."""
+        path = self.path / "diverged.json"
+        if self.finished or not path.exists():
+            return ""
+        try:
+            return str(read_json(path)["what"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return f"{path} is damaged."
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -136,6 +149,7 @@ class RunFolder:
 
     def begin(self, recipe: str, environment: dict[str, Any]) -> None:
         """Write what is known before the first epoch; recipe.yaml comes last, since it marks a started run."""
+        (self.path / "diverged.json").unlink(missing_ok=True)
         write_json(self.path / "environment.json", environment)
         write_text(self.path / "recipe.yaml", recipe)
 
@@ -204,6 +218,10 @@ class RunFolder:
         """Write metrics.jsonl, a line an epoch."""
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
+    def note_divergence(self, epoch: int, what: str) -> None:
+        """Keep why training came to its end, so that nobody takes the run for one that was interrupted."""
+        write_json(self.path / "diverged.json", {"epoch": epoch, "what": what})
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the run as finished, with the hash of its weights, and let go of what only an unfinished one needs."""
         write_json(self.path / "summary.json", summary | {"weights": self.weights_hash()})
@@ -218,11 +236,20 @@ def by_seed(folder: Path) -> tuple[str, int]:
 
 def finished_runs(roots: Sequence[Path]) -> list[RunFolder]:
     """Return the finished runs of fused models at or below some folders, each once."""
+    return _runs_with("summary.json", roots)
+
+
+def unfinished_runs(roots: Sequence[Path]) -> list[RunFolder]:
+    """Return the runs of fused models at or below some folders that have begun and not finished, each once."""
+    return [run for run in _runs_with("recipe.yaml", roots) if not run.finished]
+
+
+def _runs_with(name: str, roots: Sequence[Path]) -> list[RunFolder]:
     folders = {
         path.parent.resolve(): path.parent  # a folder that two places lead to is one
         for root in roots
         for depth in range(5)  # from a run's own folder to one of runs of many datasets; links on the way are followed
-        for path in root.glob("*/" * depth + "summary.json")
+        for path in root.glob("*/" * depth + name)
         if path.parent.name.startswith("seed-")  # the encoders' folders, which have summaries too, do not
     }
     return [RunFolder(folder) for folder in sorted(folders.values(), key=by_seed)]

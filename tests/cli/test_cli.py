@@ -105,7 +105,7 @@ def test_what_is_changed_most_often_has_options_of_its_own(trained, prepared, mi
     assert json.loads((run / "environment.json").read_text())["threads"] == 1
     before = set(cwd.glob("runs/mini/encoders/vision-*"))
     places = [part for part in places if part not in ("--seed", "1")]
-    done = dmmsa("pretrain-unimodal", *places, "--modality", "v", "--epochs", "1", cwd=cwd)
+    done = dmmsa("pretrain-unimodal", *places, "--modality", "vision", "v", "--epochs", "1", cwd=cwd)
     assert done.returncode == 0, done.stderr
     (made,) = set(cwd.glob("runs/mini/encoders/vision-*")) - before
     assert yaml.safe_load((made / "recipe.yaml").read_text())["schedule"]["epochs"] == 1
@@ -143,6 +143,18 @@ def evaluated(trained, prepared):
     done = dmmsa("evaluate", "--dataset", "mini", "--data-dir", prepared, "--json", "out.json", cwd=cwd)
     assert done.returncode == 0, done.stderr
     return cwd, done.stdout
+
+
+def test_an_unfinished_run_is_told_and_no_error(evaluated, prepared):
+    cwd, _ = evaluated
+    begun = cwd / "runs/mini/micro/full/seed-5"
+    begun.mkdir()
+    (begun / "recipe.yaml").touch()
+    done = dmmsa("evaluate", "--dataset", "mini", "--data-dir", prepared, cwd=cwd)
+    (begun / "recipe.yaml").unlink()
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("Left out:"))
+    assert "runs/mini/micro/full/seed-5 has begun and not finished" in line
 
 
 def test_evaluate_prints_the_table_and_writes_json(evaluated):
@@ -254,6 +266,14 @@ ERRORS = {
     "many predictions and nowhere to put them": (
         ["predict", "runs/mini/micro/full/seed-1", "--csv", "x.csv"],
         ["--csv needs a file for the predictions", "--out FILE.csv"],
+    ),
+    "predictions into a folder": (
+        ["predict", "runs/mini/micro/full/seed-1", "--from", "x.pkl", "--out", "runs"],
+        ["--out runs is a folder", "--out runs/predictions.csv"],
+    ),
+    "predictions of another ending": (
+        ["predict", "runs/mini/micro/full/seed-1", "--from", "x.pkl", "--out", "p.json"],
+        ["--out p.json: predictions are written as CSV", "--out p.csv"],
     ),
     "a split of words": (
         ["predict", "runs/mini/micro/full/seed-1", "--text", "a film", "--split", "test"],

@@ -47,7 +47,7 @@ def measured():
 def print_evaluation(name):
     summary = SimpleNamespace(mean=measured(), sd=measured(), runs=2)
     rows = [
-        SimpleNamespace(title=title, summary=summary, covers=title, together=together)
+        SimpleNamespace(title=title, summary=summary, covers=title, together=together, seeds=[1, 2], alone=False)
         for title, together in ((name, 0), (f"{name} 2", 2))
     ]
     spec = DatasetSpec(name=name, score_range=3.0)
@@ -81,6 +81,7 @@ def print_prediction(name, monkeypatch):
         "cut": {"a": Cut(clips=2, longest=30, limit=20)},
         "rows": {name: 3},
         "runs": (name, name),
+        "replaced": True,
     }
     table = pd.DataFrame({"y_pred": [0.5] * 11, "text": name, "polarity": "positive"})
     done = SimpleNamespace(out=Path(name), table=table, **found)
@@ -91,7 +92,15 @@ def print_prediction(name, monkeypatch):
 def print_words(name, monkeypatch):
     table = pd.DataFrame({"y_pred": [0.5], "y_low": [0.0], "y_high": [1.0], name: [0.25], "text": [name]})
     table["polarity"] = "positive"
-    found = {"warnings": [name], "repairs": {}, "cut": {}, "rows": {"all": 1}, "runs": ("one",), "out": None}
+    found = {
+        "warnings": [name],
+        "repairs": {},
+        "cut": {},
+        "rows": {"all": 1},
+        "runs": ("one",),
+        "out": None,
+        "replaced": False,
+    }
     done = SimpleNamespace(table=table, probabilities=(name,), **found)
     monkeypatch.setattr("dmmsa_cli.stages.predict.predict_texts", lambda *_, **__: done)
     predict.predict([Path("run")], text=[name], level=0.9, device=options.Device.cpu, data_dir=Path("data"))
@@ -232,4 +241,5 @@ def test_predict_says_all_that_it_has_to_say(monkeypatch, capsys):
     print_prediction("this", monkeypatch)
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == ["! this", "repaired: this (1)"]
+    assert said[-1] == "this: predictions for 3 this clips (replaced what was there)"
     assert len(said) == 6  # what was cut (two lines), whose mean it is, and where it lies

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import pickle
+import re
 import shlex
 import shutil
 import sys
@@ -250,6 +251,13 @@ def test_a_run_that_was_stopped(shell):
     shell.works(f"dmmsa predict '{SEED}' --from mini.pkl --out p.csv {D}")
 
 
+def test_one_of_two_runs_was_stopped(shell):
+    shell.works(PREPARE)
+    shell.works(FUSE.replace("--seed 1", "--seed 1 2"))
+    Path(SEED, "summary.json").unlink()
+    shell.paste(shell.works(f"dmmsa evaluate --dataset mini {BOTH}"), "list runs")
+
+
 def test_what_was_measured_is_damaged(shell):
     shell.works(PREPARE)
     shell.works(FUSE)
@@ -270,10 +278,14 @@ def test_a_study_of_ones_own_on_a_recipe_of_ones_own(shell):
     }
     Path("my study.yaml").write_text(yaml.safe_dump(study))
     ablate = f"dmmsa ablate --dataset mini --study 'my study.yaml' --recipe 'my recipe.yaml' --seed 1 {BOTH}"
+    report = f"dmmsa report --dataset mini --study 'my study.yaml' {R}"
+    shell.works(FUSE)
+    shell.works(f"dmmsa evaluate --dataset mini {BOTH}")
+    assert "Of study my study.yaml fewer than two variants are there" in shell.works(report)
+    shell.paste(shell.works(report), "ablate --dataset mini --study 'my study.yaml' --recipe 'my recipe.yaml'")
     shell.paste(shell.works(ablate), "evaluate")
     study["variants"].append({"name": "wider", "set": {"model.width": 64}})
     Path("my study.yaml").write_text(yaml.safe_dump(study))
-    report = f"dmmsa report --dataset mini --study 'my study.yaml' {R}"
     shell.paste(shell.works(report), "ablate")
     shell.works(f"dmmsa evaluate --dataset mini {BOTH}")
     assert "Not run yet" not in shell.works(report)
@@ -344,6 +356,30 @@ def _called(function):
             yield node.func.id
         if not isinstance(node, ast.FunctionDef):
             yield from _called(node)
+
+
+def _texts(tree):
+    """Every string of a module but its docstrings and comments."""
+    blocks = [node.body for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
+    docstrings = {id(line.value) for block in blocks for line in block if isinstance(line, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+NAMES = {"dmmsa report"}  # the heading of a document
+
+
+def test_no_text_spells_out_a_command():
+    """What a message names comes from `commands`, or it would lack folders and quotes."""
+    spelled = [
+        f"{path.name}: {text}"
+        for path in PACKAGE.rglob("*.py")
+        for text in _texts(ast.parse(path.read_text()))
+        for verb in commands.FOLDERS
+        if re.search(rf"\bdmmsa {verb}\b", text) and not any(name in text for name in NAMES) and path.stem != "hints"
+    ]
+    assert not spelled
 
 
 def test_no_place_that_names_a_command_was_overlooked():

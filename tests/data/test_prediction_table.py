@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,14 @@ AWKWARD = (
     *("", " ", "NA", "nan", "null", "None", "007", "1e5", "-1", "true"),
     *("ends in\r", "\rbegins", "two\r\nlines", "two\nlines", "\x00", "a\x00b", "\ufeffmark", "\x85\u2028\x1f"),
     *('"', '""', 'say "yes", then', ",", ";", "\t", "'", "''", "'Cause", "'=1+1", "''=1"),
+    *("\x1b[31mred", "\\x1b", "\\\\x1b", "\\\x1b", "\x1bx1b", "a\\", "C:\\x00\\xe9", "\x7f\x9f"),
     *("=HYPERLINK(1)", "+1", "-I mean", "@me", "＝1", "\t=1", "\r=1", "情感 😀 é"),
 )
 WORDS = st.one_of(
     st.sampled_from(AWKWARD),
     st.text("'=+-@\t\r\n\",\x00 a", max_size=6),
+    st.lists(st.sampled_from(["\\", "\x1b", "x1b", "x41", "'", "="]), max_size=8).map("".join),
+    st.text("\\x1b0\x1b\x80", max_size=10),  # control characters, and what looks like one that is spelled out
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
 )
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -56,6 +60,16 @@ def test_what_is_read_is_what_was_written(tmp_path_factory, written):
         assert read[name].dtype == np.float32
         assert read[name].to_numpy().tobytes() == written[name].to_numpy().tobytes()
     assert read["msc_3"].tolist() == written["msc_3"].tolist()
+    assert not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]", path.read_bytes())
+
+
+def test_control_characters_are_spelled_out_and_backslashes_stay(tmp_path):
+    texts = ["\x1b[31m red", r"\x1b[31m spelled", r"C:\x\new", "\\\x00"]
+    write_predictions(tmp_path / "p.csv", table(list("abcd"), texts, [0] * 4, [0] * 4))
+    shown = (tmp_path / "p.csv").read_text()
+    for written in (r"\x1b[31m red", r"\\x1b[31m spelled", r"C:\x\new", r"\\\x00"):
+        assert f'"{written}"' in shown
+    assert read_predictions(tmp_path / "p.csv")["text"].tolist() == texts
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -65,6 +79,20 @@ def test_one_awkward_clip_among_others(tmp_path, text):
     read = read_predictions(tmp_path / "p.csv")
     assert read["text"].tolist() == texts
     assert read["id"].tolist() == ["a", "b" + text, "c"]
+
+
+@pytest.mark.parametrize("character", [chr(n) for n in (*range(32), *range(127, 160))], ids=lambda c: f"{ord(c):02x}")
+def test_no_control_character_is_written_as_it_is(tmp_path, character):
+    """But tabs and ends of lines, which texts have."""
+    text = f"a{character}b"
+    write_predictions(tmp_path / "p.csv", table([text], [text], [1], [0]))
+    written = (tmp_path / "p.csv").read_bytes().decode("utf-8")
+    if character in "\t\n\r":
+        assert text in written
+    else:
+        assert character not in written
+        assert f"a\\x{ord(character):02x}b" in written
+    assert read_predictions(tmp_path / "p.csv")["text"].tolist() == [text]
 
 
 def test_a_table_for_people_begins_with_the_mark_by_which_a_spreadsheet_knows_utf_8(tmp_path):

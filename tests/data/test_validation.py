@@ -488,3 +488,16 @@ def test_junk_ends_in_a_table_of_faults_or_is_cleaned(raw_with_text, spec, junk)
         for lengths, frames in chunk.sequences.values():
             assert lengths.sum() == len(frames)
             assert np.isfinite(frames).all()
+
+
+def test_words_under_another_key_are_told(raw, spec):
+    for split in raw.values():
+        split["words"] = split.pop("raw_text")
+        for key in ("text", "text_bert"):
+            split.pop(key, None)
+    told = validation.check(raw, spec).warnings
+    assert "Not in this file: text. There are words under words; transcripts go under raw_text." in told
+    for split in raw.values():
+        split["text"] = split.pop("words")
+    with pytest.raises(InvalidDataset, match="holds strings where features should be; transcripts go under raw_text"):
+        validation.check(raw, spec)

@@ -76,6 +76,15 @@ def test_an_unfinished_run_and_an_unevaluated_one_are_no_systems(tmp_path):
     assert [path.name for path in found.unevaluated] == ["seed-2", "seed-3"]
 
 
+def test_a_run_that_diverged_is_none_that_could_go_on(tmp_path):
+    folder = write_run(tmp_path, seed=1)
+    (folder / "summary.json").unlink()
+    RunFolder(folder).note_divergence(3, "Epoch 3: the loss of msc is no longer a finite number.")
+    found = collect(tmp_path)
+    assert found.diverged == [folder]
+    assert not found.unfinished
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

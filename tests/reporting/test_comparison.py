@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from dmmsa_cli.experiments.variants import PARTS
 from dmmsa_cli.metrics import score, without_nan
 from dmmsa_cli.reporting import bootstrap
 from dmmsa_cli.reporting.collection import Collection, collect
-from dmmsa_cli.reporting.comparison import compare
+from dmmsa_cli.reporting.comparison import by_place, compare
 from dmmsa_cli.reporting.contents import Report
 from dmmsa_cli.reporting.formats.tidy import comparisons_csv
 from dmmsa_cli.reporting.page.comparisons import comparison_groups
@@ -335,8 +336,8 @@ def test_the_verdict_is_the_same_wherever_it_stands(tmp_path):
         (view,) = comparison_groups([found])[0].comparisons
         assert [row["verdict"] for row in view.rows] == list(verdicts.values())
         assert f"): {verdicts['mae']}; Corr is " in found.sentence
-        assert f" ({verdicts['corr']}); Acc-2 is " in found.sentence
-        assert found.sentence.endswith(f" ({verdicts['acc2_has0']}).")
+        assert f", {verdicts['corr']}; Acc-2 is " in found.sentence
+        assert found.sentence.endswith(f", {verdicts['acc2_has0']}.")
         assert view.bar.noise == (verdicts["mae"] != "more than the noise of the clips")
     assert {found.verdict("mae") for found in comparisons} > {"within noise"}
 
@@ -429,7 +430,7 @@ def test_dmmsa_is_held_against_its_own_text_alone(tmp_path):
     assert against.differences["mae"].value == pytest.approx(np.mean(found), abs=1e-6)
     assert against.differences["mae"].seeds_sd == pytest.approx(np.std(found, ddof=1), abs=1e-6)
     assert "DMMSA's MAE is" in against.sentence
-    assert "lower than that of text alone (95 % interval over 12 videos: " in against.sentence
+    assert "lower (better) than that of text alone (95 % interval over 12 videos: " in against.sentence
 
 
 def test_without_what_text_says_alone_there_is_nothing_to_hold_against(tmp_path):
@@ -446,8 +447,38 @@ def test_text_alone_that_contradicts_its_metrics_is_told(tmp_path):
     assert "the MAE is another" in problems[0]
 
 
+def test_the_sentence_says_what_is_better(tmp_path):
+    for variant, error in (("full", 0.8), ("no-msc", 0.5)):
+        write_run(tmp_path, variant=variant, error=error, changes=PARTS["msc"] if variant != "full" else None)
+    better = only(tmp_path)
+    assert " higher (worse) than that of w/o MSC (" in better.sentence
+    assert re.search(r"Corr is 0\.\d{4} lower \(worse\), ", better.sentence)
+    write_run(tmp_path, dataset="sims", variant="no-msc", error=0.9, changes=PARTS["msc"])
+    write_run(tmp_path, dataset="sims", error=0.5)
+    other = next(one for one in compare(collect(tmp_path).systems) if one.first.dataset == "sims")
+    assert " lower (better) than that of w/o MSC (" in other.sentence
+    assert re.search(r"Corr is 0\.\d{4} higher \(better\), ", other.sentence)
+
+
+def test_what_is_found_on_the_same_data_stands_together_and_says_so_once(runs_dir):
+    places = by_place(compare(collect(runs_dir).systems))
+    assert list(places) == ["mosi", "toy (SYNTHETIC data, tiny BERT)"]
+    assert [len(some) for some in places.values()] == [3, 1]
+    for place, some in places.items():
+        assert all(one.sentence == f"On {place}, {one.finding}" for one in some)
+
+
 def test_a_studys_own_name_for_a_variant_stands_in_the_sentence(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, variant="gdwg-2", changes={"objective.weighting.temperature": 2.0})
     (comparison,) = compare(collect(tmp_path).systems)
     assert comparison.second_label == "τ = 2"
+
+
+def test_two_recipes_that_both_are_all_of_dmmsa_are_told_apart(tmp_path):
+    for recipe in ("dmmsa", "mosei-dmmsa"):
+        write_run(tmp_path, recipe=recipe)
+        write_run(tmp_path, recipe=recipe, variant="no-cl", changes=PARTS["cl"])
+    found = [comparison.sentence for comparison in compare(collect(tmp_path).systems)]
+    assert len(found) == len(set(found)) > 1
+    assert any("mosei-dmmsa" in name for name in found)

@@ -41,7 +41,11 @@ def test_it_is_said_whether_gdwg_beats_random_weights(tmp_path, errors, way, ver
     (sentence,) = sentences(tmp_path)
     difference = mean_mae(tmp_path, "full") - mean_mae(tmp_path, "rlw")
     way = way or ("lower" if difference < 0 else "higher")
-    assert f"GDWG's MAE is {abs(difference):.4f} {way} than that of random weights (95 % interval over" in sentence
+    quality = "worse" if way == "higher" else "better"
+    assert (
+        f"GDWG's MAE is {abs(difference):.4f} {way} ({quality}) than that of random weights (95 % interval over"
+        in sentence
+    )
     assert "sd over 3 seeds" in sentence
     assert sentence.endswith(f"): {verdict}. {conclusion}")
     assert "(dmmsa/full)" in sentence and "(RLW, dmmsa/rlw)" in sentence

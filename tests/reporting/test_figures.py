@@ -1,18 +1,20 @@
+import itertools
 import json
 import warnings
 
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.contents import Report
-from dmmsa_cli.reporting.figures import paper, predictions, weights, write
+from dmmsa_cli.reporting.figures import paper, plots, predictions, weights, write
 from dmmsa_cli.reporting.figures.paper import STYLES
 from dmmsa_cli.reporting.figures.write import draw, write_figures
+from dmmsa_cli.reporting.page.figures import charts
 from tests.reporting.conftest import write_run
 
 NO_MSC, NO_CL = {"objective.msc.enabled": False}, {"objective.cl.enabled": False}
@@ -216,6 +218,63 @@ def test_mae_by_label_shows_confede_beside_dmmsa(tmp_path):
     bars = [container for container in axes.containers if hasattr(container, "patches")]
     assert [container.get_label() for container in bars] == ["DMMSA", "ConFEDE"]
     assert bars[0].patches[0].get_hatch() != bars[1].patches[0].get_hatch()
+
+
+def test_no_whisker_reaches_below_no_error_at_all(tmp_path):
+    for seed, error in ((1, 0.01), (2, 3.0)):  # so that the sd is larger than the mean
+        write_run(tmp_path, seed=seed, error=error)
+    (axes,) = drawn(tmp_path)["mae-by-label-mosi"].canvas.axes
+    ends = [point for lines in axes.collections for path in lines.get_paths() for point in path.vertices[:, 1]]
+    assert len(ends) == 14
+    assert min(ends) >= 0
+    assert max(ends) > 1
+
+
+def test_thirteen_systems_are_told_apart(tmp_path):
+    for count in range(13):
+        changes = {"objective.weighting.temperature": 1 + count / 10} if count else None
+        write_run(tmp_path, variant=f"tau {count}" if count else "full", seed=1, changes=changes)
+    write_run(tmp_path, seed=2)
+    (axes,) = drawn(tmp_path)["mae-by-label-mosi"].canvas.axes
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert len(set(names)) == 13 and len(axes.texts) == 13 * 7
+    assert names[:2] == ["DMMSA (2 seeds)", "dmmsa/tau 1 (1 seed)"]
+    (chart,) = [chart for chart in charts(collect(tmp_path).systems) if chart.id == "mae-by-label"]
+    (variant,) = chart.variants
+    (heat,) = variant.panels[0].data
+    assert variant.label.endswith(" and 12 more (2 and 1 seeds)")
+    assert len(heat["z"]) == len(set(heat["y"])) == len(set(variant.panels[0].layout["yaxis"]["ticktext"])) == 13
+
+
+def test_a_few_systems_are_lines_and_any_number_has_looks_of_its_own():
+    looks = list(itertools.islice(plots.styles(), 36))
+    assert looks[:6] == list(plots.STYLES)
+    assert len(set(looks)) == 36
+    assert len({(look.dash, look.symbol) for look in looks[:12]}) == 12  # also without colour
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign(tmp_path):
+    three(tmp_path)
+    for path in tmp_path.glob("*/*/*/*/features.json"):
+        kept = json.loads(path.read_text())
+        kept["test"]["cosine"] = np.full((6, 6), -0.001).tolist()
+        path.write_text(json.dumps(kept))
+    left, right, _ = drawn(tmp_path)["figure-5-mosi"].canvas.axes
+    assert {text.get_text() for axes in (left, right) for text in axes.texts} == {"0.00"}
+    (chart,) = [chart for chart in charts(collect(tmp_path).systems) if chart.id == "similarity"]
+    assert {number for panel in chart.variants[0].panels for row in panel.data[0]["text"] for number in row} == {"0.00"}
+
+
+def test_paper_and_page_have_the_same_colours(tmp_path):
+    three(tmp_path)
+    assert [style.color for style in STYLES] == [style.color for style in plots.STYLES[: len(STYLES)]]
+    found = drawn(tmp_path)
+    shown = {chart.id: chart.variants[0].panels[0].data[0] for chart in charts(collect(tmp_path).systems)}
+    for paper_name, page_name in (("figure-5-mosi", "similarity"), ("confusion-mosi", "confusion")):
+        (image,) = found[paper_name].canvas.axes[0].images
+        ends = [to_hex(image.cmap(end)) for end in (0.0, 1.0)]
+        scale = shown[page_name]["colorscale"]
+        assert ends == [scale[0][1].lower(), scale[-1][1].lower()]
 
 
 @pytest.mark.parametrize("name", ["$x$", "a$b", "$\\frac{", "100 % \\alpha_{", "电影"])

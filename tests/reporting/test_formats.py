@@ -12,15 +12,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from plotly.offline import get_plotlyjs
 from rich.console import Console
 
 from dmmsa_cli.data.prediction_table import unescape_formula
+from dmmsa_cli.plain import printable
 from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.formats import latex, markdown
 from dmmsa_cli.reporting.formats.console import show
 from dmmsa_cli.reporting.formats.tidy import comparisons_csv, tables_csv
 from dmmsa_cli.reporting.naming import slug
+from dmmsa_cli.reporting.page.page import render
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import Column
 
@@ -86,7 +89,8 @@ def test_labels_and_sentences_are_told_in_full(built):
         assert all("".join(row.label.split()) in together for row in table.rows if not (row.ours or row.further))
         assert all("".join(note.split()) in together for note in table.notes)
     assert built.comparisons
-    assert all("".join(comparison.sentence.split()) in together for comparison in built.comparisons)
+    assert all("".join(comparison.finding.split()) in together for comparison in built.comparisons)
+    assert together.count("Onmosi:") == 1
 
 
 def test_the_spread_stands_below_the_mean():
@@ -94,6 +98,21 @@ def test_the_spread_stands_below_the_mean():
     place = next(i for i, line in enumerate(lines) if "83.0/-" in line)
     assert lines[place + 1].strip() == "±0.3/-"
     assert lines[place].index("83.0/-") + len("83.0/-") == lines[place + 1].index("±0.3/-") + len("±0.3/-")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bold_is_spoken_of_only_where_it_can_be_seen(built, terminal):
+    console = Console(width=100, file=io.StringIO(), color_system=None, force_terminal=terminal)
+    show(console, built)
+    assert ("Bold is the best of a column" in console.file.getvalue()) is terminal
+
+
+def test_groups_of_rows_are_parted_by_a_gap(built):
+    lines = printed(built, 120).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("All runs on mosi"))
+    first = next(i for i, line in enumerate(lines[start:], start) if line.startswith("minilm full"))
+    assert not lines[first - 1].strip()
+    assert lines[first - 2].strip()
 
 
 def test_a_label_is_no_markup():
@@ -168,7 +187,8 @@ def test_markdown_shows_figures_and_sentences(built):
     assert "![Figure 4, a\\_b](figures/x.png)" in text
     assert "Over 50 % of epochs." in text
     assert text.index("## Is the difference real?") < text.index("## Figures")
-    assert f"- {markdown.escape(built.comparisons[0].sentence)}" in text
+    assert f"- {markdown.escape(built.comparisons[0].finding)}" in text
+    assert text.count("### On mosi\n") == 1
 
 
 # --- LaTeX ----------------------------------------------------------------------------------------------------------
@@ -212,11 +232,49 @@ def test_a_picture_that_latex_cannot_include_is_an_error(built, name):
 
 def test_latex_has_a_table_environment_each_with_booktabs(built):
     text = latex.to_latex(built)
-    for words in (r"\begin{table}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{table}"):
+    for words in (r"\begin{table}", r"\toprule", r"\bottomrule", r"\end{table}"):
         assert text.count(words) == len(built.tables)
+    groups = sum(row.begins for table in built.tables for row in table.rows)
+    assert groups
+    assert text.count(r"\midrule") == len(built.tables) + groups
+    assert text.index(r"\section*{Our own runs}") < text.index(r"\section*{Tables of the papers}")
     assert r"\textbf{83.97}/\textbf{85.70}" in text
     assert r"$\uparrow$" in text and r"$\downarrow$" in text
     assert r"\input" not in text.replace(r"\usepackage[utf8]{inputenc}", "")
+
+
+def long_table(label="dmmsa full, data {} (3 seeds)"):
+    """A report of one table that no page has room for."""
+    report = only()
+    cells = Cell("83.00/84.00", "0.30/0.17", ("", "")), Cell("0.7100", "0.0123")
+    rows = [Row(label.format(place), cells, begins=place == 50) for place in range(90)]
+    return replace(report, tables=(replace(report.tables[0], rows=tuple(rows), source=""),))
+
+
+def test_a_long_table_goes_on_over_pages_and_is_not_shrunk():
+    text = latex.to_latex(long_table())
+    body = text[text.index(r"\begin{document}") :]
+    assert r"\begin{longtable}" in body and r"\endhead" in body and r"{\footnotesize" not in body
+    assert r"\fit" not in body and r"\begin{table}" not in body
+    assert body.count(r"\midrule") == 4  # the header's twice, the foot's, and the group's
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_a_long_table_compiles_and_nothing_overflows(built, tmp_path):
+    many = Column("Happiness", ("a", "b"))
+    wide = long_table("a label of more words than one line has room for, number {} (3 seeds)").tables[0]
+    cells = (*wide.rows[0].cells, *7 * (Cell("83.00/84.00", "0.30/0.17", ("", "")),))
+    wide = replace(wide, columns=(*wide.columns, *7 * (many,)), rows=tuple(replace(r, cells=cells) for r in wide.rows))
+    whole = replace(built, tables=(*long_table().tables, wide))
+    (tmp_path / "tables.tex").write_text(latex.to_latex(whole), encoding="utf-8")
+    for _ in range(3):  # a longtable's columns are known at the second pass
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"], cwd=tmp_path, capture_output=True
+        )
+    output = done.stdout.decode("utf-8", "replace")
+    assert done.returncode == 0, output[-2000:]
+    assert "Overfull" not in output, output
+    assert int(re.search(r"\((\d+) pages", output)[1]) >= 5
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
@@ -273,14 +331,13 @@ def test_published_numbers_are_as_printed_and_ours_unrounded(built):
 def test_comparisons_are_a_row_a_metric(built):
     difference = Difference(0.01, -0.02, 0.03, math.nan)
     first = built.collection.systems[0]
-    sentence = 'A "quoted", sentence.'
-    pair = Comparison(first, first, "A", "B", {"mae": difference, "acc7": difference}, 12, 120, sentence)
+    pair = Comparison(first, first, "A", "B", {"mae": difference, "acc7": difference}, 12, 120)
     rows = list(csv.DictReader(io.StringIO(comparisons_csv(replace(built, comparisons=(pair,))))))
     assert [row["metric"] for row in rows] == ["mae", "acc7"]
     assert [float(row["difference"]) for row in rows] == [0.01, 1.0]  # accuracies in percentage points
     assert rows[0]["seeds_sd"] == ""
     assert rows[0]["verdict"] == "within noise"
-    assert rows[0]["sentence"] == sentence
+    assert (rows[0]["seeds"], rows[0]["n_seeds"], rows[0]["first_run"]) == ("1 12", "2", "mosi/dmmsa/full")
     assert (rows[0]["videos"], rows[0]["clips"]) == ("12", "120")
 
 
@@ -296,7 +353,19 @@ def test_no_text_of_a_csv_is_a_formula_and_all_comes_back(before, name):
     assert len(rows) == 2
     for row in rows:
         assert all(not row[column].startswith(("=", "+", "-", "@", "\t", "\r")) for column in row)
-        assert [unescape_formula(row[column]) for column in ("table", "title", "dataset", "row")] == [text] * 4
+        assert [unescape_formula(row[column]) for column in ("table", "title", "dataset", "row")] == [
+            printable(text)
+        ] * 4
+
+
+@pytest.mark.parametrize("name", ["esc \x1b[31m", "nul \x00", "bell \x07", "turned \u202e round"])
+def test_no_control_character_stands_raw_in_a_file(name):
+    report = only(name, note=name)
+    report = replace(report, tables=(replace(report.tables[0], title=name),), notes=(name,))
+    written = [to_text(report) for to_text in (tables_csv, markdown.to_markdown, latex.to_latex, render)]
+    for text in written:
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202e]", text.replace(get_plotlyjs(), ""))
+    assert all(repr(name)[1:-1].split()[1] in text for text in (written[0], written[3]))
 
 
 def test_negative_numbers_stay_numbers(built):

@@ -218,6 +218,19 @@ def test_on_the_page_it_shows_all_systems_at_once(folder):
         assert all(line["x"] == [0, 0.5, 0.9] for line in lines)
 
 
+def test_many_systems_are_rows_of_cells_on_the_page(tmp_path):
+    for count in range(8):
+        changes = {"objective.weighting.temperature": 1 + count / 10} if count else None
+        lacking(write_run(tmp_path, variant=f"tau {count}" if count else "full", changes=changes))
+    (variant,) = on_page(in_order(collect(tmp_path).systems)).variants
+    assert [panel.title for panel in variant.panels] == ["MAE", "Acc-2 (%)"]
+    for panel in variant.panels:
+        go.Figure(panel.data, panel.layout)
+        (cells,) = panel.data
+        assert len(cells["z"]) == len(set(panel.layout["yaxis"]["ticktext"])) == 8
+        assert cells["x"] == ["0.0", "0.5", "0.9"]
+
+
 def test_synthetic_results_are_marked(tmp_path):
     lacking(write_run(tmp_path, dataset="toy"))
     assert all("SYNTHETIC" in table.title for table in missing(tmp_path).values())

@@ -22,7 +22,7 @@ from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.page import page
 from dmmsa_cli.reporting.page.figures import specs
 from dmmsa_cli.reporting.page.page import render
-from dmmsa_cli.reporting.page.tables import table_views
+from dmmsa_cli.reporting.page.tables import table_groups
 from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import Column
 from dmmsa_cli.reporting.runs import Run, System
@@ -89,7 +89,8 @@ def test_anchors_of_a_page_are_unique(datasets, tables):
         groups = page._figures(systems)
     figures = [group.anchor for group in groups] + [chart.anchor for group in groups for chart in group.charts]
     assert len(figures) == 4 * len(datasets)
-    views = table_views(Report(Collection(), tuple(table(name) for name in tables), ()))
+    report = Report(Collection(), tuple(table(name) for name in tables), ())
+    views = [view for group in table_groups(report) for view in group.tables]
     titles = [f"{view.anchor}--title" for view in views]
     ids = [*FIXED_IDS, *figures, *(view.anchor for view in views), *titles]
     assert len(set(ids)) == len(ids)

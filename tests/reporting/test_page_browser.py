@@ -5,13 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.reporting.page.page import write_page
 from dmmsa_cli.reporting.report import build_report
-from tests.reporting.conftest import write_run
+from tests.reporting.conftest import CLIPS, write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no test in a browser")
 
 LAPTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+LONG_IDS = [f"video_{i % 12:04}$_${i // 12:04}" for i in range(CLIPS)]
+SMALL_LAPTOP = {"width": 1280, "height": 800}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TABLE = "#table-dmmsa-table-3-mosi"
 NAME, DATASET = '<b>x<b> &amp; "%{y}" <img src=x onerror=alert(1)> $x$', "电影"
@@ -39,7 +42,9 @@ def pages(tmp_path_factory):
     write_run(folder / "runs", dataset="toy")
     for variant, error in (("full", 0.8), (NAME, 0.9)):
         changes = {"objective.msc.enabled": False} if variant == NAME else None
-        write_run(folder / "names", dataset=DATASET, variant=variant, error=error, changes=changes)
+        run = write_run(folder / "names", dataset=DATASET, variant=variant, error=error, changes=changes)
+        table = read_predictions(run / "predictions.csv")
+        write_predictions(run / "predictions.csv", table.assign(text="w" * 400, id=LONG_IDS))
     for name in ("runs", "empty", "names"):
         write_page(build_report(folder / name), folder / f"{name}.html")
     return folder
@@ -147,6 +152,13 @@ def test_a_header_sorts_turns_and_restores(visit):
     assert set(up[len(numbers) :]) == {"-"}  # dashes stay last
 
     header.locator("button").click()
+    second = [text.split()[0].split("/")[1] for text in column(page, 2)]
+    known = [float(text) for text in second if text != "-"]
+    assert known == sorted(known, reverse=True)
+    assert second[len(known) :] == ["-"] * (len(second) - len(known))
+
+    header.locator("button").click()
+    header.locator("button").click()
     assert header.get_attribute("aria-sort") == "none"
     assert names(page) == printed
 
@@ -205,10 +217,10 @@ def test_a_figure_can_be_shown_for_another_system(visit):
     page = visit()
     figure = drawn(page, "#figures-mosi--losses")
     assert "MSC" in figure.locator(".legend").text_content()
-    figure.locator("select").select_option(label="w/o MSC · dmmsa/no-msc")
+    figure.locator("select").select_option(label="w/o MSC · dmmsa/no-msc (2 seeds)")
     figure.locator("svg.main-svg").first.wait_for()
     assert figure.locator(".drawing").count() == 1
-    assert figure.locator("option:checked").inner_text() == "w/o MSC · dmmsa/no-msc"
+    assert figure.locator("option:checked").inner_text() == "w/o MSC · dmmsa/no-msc (2 seeds)"
 
 
 def test_plots_offer_a_picture_and_no_upload(visit):
@@ -245,11 +257,145 @@ def test_contents_open_on_a_phone(visit):
 
 def test_wide_tables_scroll_in_their_own_box(visit):
     page = visit(viewport=PHONE)
+    page.locator(TABLE).evaluate("(one) => { one.open = true; }")
     box = page.locator(f"{TABLE} .scroll")
     assert box.evaluate("(one) => one.scrollWidth > one.clientWidth")
     box.evaluate("(one) => { one.scrollLeft = 200; }")
     first = SimpleNamespace(**box.locator("tbody th").first.bounding_box())
     assert first.x == pytest.approx(box.bounding_box()["x"], abs=1)  # the first column stays
+
+
+@pytest.mark.parametrize("viewport", [LAPTOP, SMALL_LAPTOP], ids=["1400", "1280"])
+def test_no_table_is_wider_than_its_box_on_a_laptop(visit, viewport):
+    page = visit(viewport=viewport)
+    wide = page.evaluate(
+        """() => {
+          const closed = [...document.querySelectorAll("details:not([open])")];
+          closed.forEach((one) => { one.open = true; });
+          const wide = [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth)
+            .map((one) => one.closest("[id]").id);
+          closed.forEach((one) => { one.open = false; });
+          return wide;
+        }"""
+    )
+    assert page.locator("table.results").count() > 20
+    assert wide == []
+
+
+def in_sight(page, cells):
+    """Whether all of some cells lie within the box that their table scrolls in."""
+    return cells.evaluate_all(
+        """(all) => all.every((one) => {
+          const box = one.closest(".scroll").getBoundingClientRect(), cell = one.getBoundingClientRect();
+          return cell.width > 20 && cell.left >= box.left - 1 && cell.right <= box.right + 1;
+        })"""
+    )
+
+
+def test_a_phone_shows_label_and_main_metrics_and_says_that_there_is_more(visit):
+    page = visit(viewport=PHONE)
+    assert page.locator("#tables details[open]").first.get_attribute("id") == "table-mosi-runs"
+    for table in ("#table-mosi-runs", TABLE):
+        page.locator(table).evaluate("(one) => { one.open = true; }")
+        page.locator(f"{table} .scroll").evaluate("(one) => { one.scrollLeft = 0; }")
+        heads = page.locator(f"{table} thead th").all_inner_texts()
+        assert [head.split()[0] for head in heads[:3]] == ["System", "MAE", "Corr"]
+        rows = page.locator(f"{table} tbody tr")
+        assert rows.count() > 2
+        assert in_sight(page, page.locator(f"{table} tr > :nth-child(-n+3)"))
+        assert page.locator(f"{table} .cue").is_visible()
+        assert "scrolls sideways" in page.locator(f"{table} .cue").inner_text()
+    page.locator(f"{TABLE} .scroll").evaluate("(one) => { one.scrollLeft = one.scrollWidth; }")
+    page.wait_for_function(f"() => document.querySelector('{TABLE} .scroll').matches('.at-end')")
+    page.locator(f"{TABLE} .scroll").evaluate("(one) => { one.scrollLeft = 0; }")
+
+
+def test_a_phone_shows_metric_difference_and_verdict(visit):
+    page = visit(viewport=PHONE)
+    details = page.locator("#comparisons details").first
+    details.evaluate("(one) => { one.open = true; }")
+    heads = [text.strip() for text in details.locator("thead th").all_inner_texts()[:3]]
+    assert heads == ["Metric", "Difference", "Verdict"]
+    assert in_sight(page, details.locator("tr > :nth-child(-n+3)"))
+    details.evaluate("(one) => { one.open = false; }")
+
+
+def test_a_phone_shows_label_and_prediction_of_the_largest_errors(visit):
+    page = visit(viewport=PHONE)
+    clips = page.locator("#clips table").first
+    assert [text.strip() for text in clips.locator("thead th").all_inner_texts()[:3]] == ["Clip", "Label", "Prediction"]
+    assert in_sight(page, clips.locator("tr > :nth-child(-n+3)"))
+
+
+def test_a_laptop_keeps_the_papers_order_and_needs_no_cue(visit):
+    page = visit(viewport=LAPTOP)
+    assert [text.split()[0] for text in page.locator(f"{TABLE} thead th").all_inner_texts()][-2:] == ["MAE", "Corr"]
+    assert not page.locator(f"{TABLE} .cue").is_visible()
+
+
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_ids_of_clips_are_not_broken(visit, viewport):
+    page = visit("names", viewport)
+    heights = (
+        page.locator("#clips table")
+        .first.locator("tbody th")
+        .evaluate_all(
+            "(all) => all.map((one) => { const range = document.createRange(); range.selectNodeContents(one);"
+            " return range.getClientRects().length; })"
+        )
+    )
+    assert set(heights) == {1}
+
+
+def test_a_word_without_end_pushes_no_number_away(visit):
+    page = visit("names")
+    table = page.locator("#clips table").first
+    assert "w" * 400 in table.inner_text()
+    assert table.evaluate("(one) => one.closest('.scroll').scrollWidth <= one.closest('.scroll').clientWidth")
+
+
+def test_published_tables_are_folded_behind_ones_own(visit):
+    page = visit()
+    titles = page.locator("#tables h3").all_inner_texts()
+    assert titles == ["Your own runs", "Your own runs beside published numbers", "Published numbers alone"]
+    folded = page.locator("#tables details:not([open])")
+    assert folded.count() > 10
+    assert folded.locator("tr.ours").count() == 0
+    assert page.locator("#tables details[open]:not(:has(tr.ours))").count() == 0
+    assert visit("empty").locator("#tables details:not([open])").count() == 0
+    assert page.locator("nav .legend").inner_text().strip() == "holds your own runs"
+
+
+def test_the_numbers_of_an_interval_stand_below_it(visit):
+    page = visit()
+    for row in page.locator(".bar-row").all():
+        label, middle, box = (row.locator(one).bounding_box() for one in (".bar-label", ".middle", ".track >> nth=0"))
+        between = abs(label["x"] + label["width"] / 2 - middle["x"] - middle["width"] / 2)
+        at_an_end = label["x"] < box["x"] + 12 or label["x"] + label["width"] > box["x"] + box["width"] - 12
+        assert between < 2 or at_an_end
+        assert box["x"] - 6 <= label["x"]
+        assert label["x"] + label["width"] <= box["x"] + box["width"] + 6
+    assert page.locator(".forest .axis.ticks").count() == 2 * page.locator(".forest").count()
+
+
+def test_charts_fit_the_paper(visit):
+    page = visit(viewport=LAPTOP)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 640, "height": 900})  # A4 less its margins, in CSS pixels; less than any window
+    beyond = page.evaluate(
+        """() => [...document.querySelectorAll("svg.main-svg, table")]
+             .filter((one) => one.getBoundingClientRect().right > innerWidth).map((one) => one.closest("[id]").id)"""
+    )
+    shapes = page.evaluate(
+        """() => [...document.querySelectorAll("svg.main-svg")].map((one) => one.getBoundingClientRect())
+             .map(({ width, height }) => width / height)"""
+    )
+    page.set_viewport_size(LAPTOP)
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert beyond == []
+    assert min(shapes) > 0.5
 
 
 def test_printing_draws_what_was_never_seen(visit):

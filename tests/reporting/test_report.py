@@ -6,8 +6,10 @@ import pytest
 
 from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.plain import printable
 from dmmsa_cli.reporting.page.runs import WORST
 from dmmsa_cli.reporting.report import build_report, report
+from dmmsa_cli.training.run import RunFolder
 from tests.reporting.conftest import write_run
 
 
@@ -53,6 +55,17 @@ def test_unfinished_runs_are_told_with_the_command_that_goes_on(tmp_path, began,
     assert "seed-1, seed-12" in message
     assert message.endswith(goes_on)
     assert len(built.tables) == 20
+
+
+def test_runs_that_diverged_are_told_with_another_remedy(tmp_path):
+    folder = write_run(tmp_path, facts={"command": "dmmsa fuse --dataset mosi"})
+    (folder / "summary.json").unlink()
+    RunFolder(folder).note_divergence(3, "Epoch 3: the loss of msc is no longer a finite number.")
+    built = build_report(tmp_path)
+    message = note(built, "Diverged")
+    assert f"Diverged: {folder}. Epoch 3: the loss of msc is no longer a finite number." in message
+    assert "--learning-rate" in message
+    assert not any("Unfinished" in one or "no runs" in one for one in built.notes)
 
 
 def test_unevaluated_runs_are_told_with_the_command_that_evaluates(tmp_path):
@@ -127,7 +140,10 @@ def test_every_format_is_written_and_shows_the_figures(tmp_path):
         assert f"(figures/{picture.name})" in shown
         assert f"{{figures/{picture.stem}.pdf}}" in (out / "tables.tex").read_text()
         assert picture.with_suffix(".pdf").exists()
-    assert built.comparisons[0].sentence in (out / "comparisons.csv").read_text().replace('""', '"')
+    assert (
+        f'"{built.comparisons[0].first_label}","{built.comparisons[0].second_label}"'
+        in (out / "comparisons.csv").read_text()
+    )
     assert not list(out.rglob("*.partial"))
 
 
@@ -151,7 +167,8 @@ def test_any_transcript_and_id_goes_through_every_format(tmp_path):
                            "Measure both again: evaluate.",)  # fmt: skip
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
     shown = [html.unescape(text) for text in re.findall(r'<td class="text">(.*?)</td>', page, re.S)]
-    assert shown == [text.replace("\r\n", "\n").replace("\r", "\n") for text in (*AWKWARD[:WORST], *AWKWARD[-WORST:])]
+    words = [printable(text) for text in (*AWKWARD[:WORST], *AWKWARD[-WORST:])]
+    assert shown == [text.replace("\r\n", "\n").replace("\r", "\n") for text in words]
     json.loads(re.search(r'<script type="application/json" id="specs">(.*?)</script>', page, re.S)[1])
 
 
@@ -177,3 +194,13 @@ def test_metrics_that_the_predictions_contradict_are_damage(tmp_path, metric):
     values["test"]["fused"][metric] *= 1.01
     (folder / "metrics.json").write_text(json.dumps(values))
     assert f"contradict each other: {metric}" in note(build_report(tmp_path), "Damaged")
+
+
+def test_a_study_without_a_table_is_told_with_its_command(tmp_path):
+    write_run(tmp_path / "runs", variant="full")
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: Mine\nvariants: [{name: full}, {name: narrow, set: {model.width: 384}}]\n")
+    message = note(build_report(tmp_path / "runs", "mosi", [str(path)]), f"Of study {path}")
+    assert f"`dmmsa ablate --dataset mosi --study {path} --recipe dmmsa " in message
+    write_run(tmp_path / "runs", variant="narrow", changes={"model.width": 384})
+    assert not [line for line in build_report(tmp_path / "runs", "mosi", [str(path)]).notes if "Of study" in line]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 
+from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.experiments.studies import load_study
 from dmmsa_cli.metrics import score
 from dmmsa_cli.models import MODELS
@@ -14,7 +15,8 @@ from dmmsa_cli.reporting.bootstrap import Side, interval
 from dmmsa_cli.reporting.collection import collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.figures.subjects import subjects
-from dmmsa_cli.reporting.figures.systems import by_mae, on_page, on_paper, printed
+from dmmsa_cli.reporting.figures.systems import by_mae, drawn_from, on_page, on_paper, printed
+from dmmsa_cli.reporting.figures.write import draw
 from dmmsa_cli.reporting.groups import label
 from dmmsa_cli.reporting.published import load_published, printed_maes
 from dmmsa_cli.reporting.tables import build_tables
@@ -262,7 +264,7 @@ def test_dmmsa_is_held_against_each_network_of_its_protocol(tmp_path):
     assert problems == []  # the others are no rivals, and need no excuse
     assert [label(one) for one in subjects(systems)[0].rivals] == ["MulT"]
     assert found.sentence.startswith("On mosi, DMMSA's MAE is 0.")
-    assert "lower than MulT's (95 % interval over 12 videos" in found.sentence
+    assert "lower (better) than MulT's (95 % interval over 12 videos" in found.sentence
     assert "sd over 3 seeds" in found.sentence
     assert "more than the noise of the clips" in found.sentence
 
@@ -339,6 +341,18 @@ def test_the_interval_is_that_of_the_videos(several):
     half = 1.96 * by_video.std(ddof=1) / np.sqrt(len(by_video))
     low, high = interval(side, "mae")
     assert (low, high) == pytest.approx((errors.mean() - half, errors.mean() + half), abs=0.3 * half)
+
+
+@pytest.mark.parametrize(("ids", "drawn"), [("video{}$_${}", "videos"), ("{}x{}", "clips")])
+def test_intervals_are_over_videos_where_ids_name_some(several, tmp_path, ids, drawn):
+    for path in tmp_path.glob("*/*/*/*/predictions.csv"):
+        table = read_predictions(path)
+        write_predictions(path, table.assign(id=[ids.format(i % 12, i) for i in range(len(table))]))
+    found = collect(tmp_path).systems
+    assert drawn_from(found) == drawn
+    (drawing,) = [drawing for drawing in draw(found) if drawing.id == "systems-mosi"]
+    assert f"intervals over {drawn}." in drawing.caption
+    assert f"95 %, over {drawn}" in [text.get_text() for text in drawing.canvas.axes[0].get_legend().get_texts()]
 
 
 def test_published_values_are_open_marks_of_the_same_systems(several):

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from dmmsa_cli.data.specs import SPECS
-from dmmsa_cli.errors import Interrupted, InvalidInput, InvalidRecipe
+from dmmsa_cli.errors import EncoderUnavailable, Interrupted, InvalidInput, InvalidRecipe
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe, name_of, recipes_folder
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.models import MODELS
@@ -268,6 +268,15 @@ def test_an_impossible_variant_is_named_before_anything_is_trained(place, micro,
 # --- runs -----------------------------------------------------------------------------------------------------------
 
 
+def test_an_encoder_that_cannot_be_had_is_told_with_its_variant(place, micro, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "title: T\nvariants: [{name: full}, {name: other, set: {text.source: encoder, text.encoder: ./no}}]\n"
+    )
+    with pytest.raises(EncoderUnavailable, match="Variant other: There is no folder"):
+        plan(load_study(str(path)), place, recipe=str(micro))
+
+
 def test_every_run_is_trained_and_encoders_are_shared(done):
     place, ear = done
     assert set(ear.states().values()) == {"trained"}
@@ -359,7 +368,7 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
 
 
 def test_stopped_side_by_side_every_run_saves_and_goes_on(place, tmp_path, prepared):
-    longer = recipe_of(tmp_path, epochs=120, name="longer")  # or else they are through before they hear of the signal
+    longer = recipe_of(tmp_path, epochs=300, name="longer")  # or else they are through before they hear of the signal
     asked = {"recipe": str(longer), "seeds": (1,)}
     with pytest.raises(Interrupted, match="seed 1"):
         ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), at_once=2)

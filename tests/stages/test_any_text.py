@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dmmsa_cli.data.prediction_table import read_predictions, unescape_formula
+from dmmsa_cli.data.prediction_table import from_cell, read_predictions
 from dmmsa_cli.data.specs import SPECS
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import InvalidDataset
@@ -94,9 +94,7 @@ def test_any_text_comes_back_as_it_was(corpus, micro, tmp_path_factory, texts, d
     predict([run], source, folder / f"{file}.csv", data_dir=data_dir, device="cpu", split="test")
     with (folder / f"{file}.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    assert [(unescape_formula(row["id"]), unescape_formula(row["text"])) for row in rows] == list(
-        zip(ids, transcripts, strict=True)
-    )
+    assert [(from_cell(row["id"]), from_cell(row["text"])) for row in rows] == list(zip(ids, transcripts, strict=True))
 
     built, written = report(runs_dir, {"markdown", "latex", "csv", "html"}, folder / f"{file} report", dataset)
     assert built.collection.damaged == []

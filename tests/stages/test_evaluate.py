@@ -1,6 +1,7 @@
 """Evaluating runs, and anybody's predictions."""
 
 import errno
+import io
 import json
 import math
 import shutil
@@ -9,15 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from rich.console import Console
+from safetensors.torch import load_file, save_file
 
-from dmmsa_cli.cli.scores_view import _notes
+from dmmsa_cli import metrics
+from dmmsa_cli.cli.scores_view import _notes, filled
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import DatasetMissing, FolderBusy, InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.metrics import score
+from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.stages import keeping, systems
-from dmmsa_cli.stages.evaluate import evaluate, find_runs
+from dmmsa_cli.stages.evaluate import evaluate, find_runs, left_unfinished
 from dmmsa_cli.stages.score import evaluate_predictions
 from dmmsa_cli.training.run import RunFolder
 from tests.conftest import MICRO_RECIPE
@@ -55,6 +62,60 @@ def test_every_modality_alone_stands_beside_the_fused_model(table):
     assert titles[4:] == ["micro full, t+v+a", "micro no-msc, t+v+a"]
     assert [len(system.runs) for system in table.systems] == [1, 1, 1, 1, 2, 1]
     assert table.systems[4].seeds == [1, 12]
+
+
+def test_rows_of_a_single_seed_say_which(table):
+    shown = Console(file=io.StringIO(), width=200)
+    shown.print(filled("title", COLUMNS["mosi"], table.systems))
+    lines = [line.rstrip() for line in shown.file.getvalue().splitlines()]
+    assert any(line.startswith("micro no-msc, t+v+a (seed 1) ") for line in lines)
+    assert not any("(seed" in line for line in lines if not line.startswith("micro no-msc"))
+
+
+def test_encoders_alone_stand_behind_the_systems_where_they_are_many(prepared, brief, tmp_path):
+    """Two vision encoders: what was asked for is not to be sought below them."""
+    run_fuse(open_mini(prepared, brief, tmp_path))
+    run_fuse(open_mini(prepared, brief, tmp_path, "pretraining.vision.epochs=1"), "blind")
+    (table,) = evaluate(find_runs([], "mini", tmp_path), data_dir=prepared, device="cpu").tables
+    titles = [system.title for system in table.systems]
+    assert titles[:3] == ["training mean", "micro blind, t+v+a", "micro full, t+v+a"]
+    assert len(titles) == 7
+    assert all(" alone" in title for title in titles[3:])
+
+
+def test_where_corr_is_undefined_the_runs_are_named_once(brief, corpus, tmp_path):
+    """Here: all clips of the test split have one score."""
+    flat = {name: {**split} for name, split in corpus.items()}
+    flat["test"]["regression_labels"] = np.ones(len(flat["test"]["id"]), np.float32)
+    prepared = prepare_mini(flat, tmp_path)
+    run_fuse(open_mini(prepared, brief, tmp_path / "runs"))
+    with pytest.warns(UserWarning, match="Corr of") as told:
+        evaluate(find_runs([], "mini", tmp_path / "runs"), data_dir=prepared, device="cpu")
+    (said,) = (str(one.message) for one in told if "Corr" in str(one.message))
+    assert "text alone (micro full, seed 1), " in said
+    assert "(4 in all) on the test split is undefined" in said
+
+
+def test_runs_that_have_not_finished_are_counted(tmp_path):
+    def begun(seed, variant="full"):
+        run = RunFolder(tmp_path / f"mini/micro/{variant}/seed-{seed}")
+        run.begin("", {})
+        return run
+
+    assert left_unfinished([], "mini", tmp_path) == ""
+    only = begun(1)
+    assert left_unfinished([], "mini", tmp_path) == (
+        f"Left out: {only.path} has begun and not finished (`dmmsa list runs --dataset mini`)."
+    )
+    begun(2)
+    begun(3, "wild").note_divergence(1, "Epoch 1")
+    begun(4, "wild").note_divergence(1, "Epoch 1")
+    said = left_unfinished([tmp_path])
+    assert "2 runs have begun and not finished" in said
+    assert "; 2 runs have diverged" in said
+    assert "not finished" not in left_unfinished([tmp_path / "mini/micro/wild"])
+    (only.path / "summary.json").write_text("{}")
+    assert "seed-2 has begun" in left_unfinished([], "mini", tmp_path)
 
 
 def test_mean_and_spread_are_over_unrounded_metrics(table):
@@ -229,6 +290,32 @@ def test_encoders_trained_anew_or_gone_are_told(copy, prepared):
     assert all("trained on other weights" in why.what and str(weights.parent) in why.what for why in outcome.left_out)
     (weights.parent / "summary.json").unlink()
     assert ["encoders that are gone" in why.what for why in evaluated(copy, prepared).left_out] == [True] * 3
+
+
+def test_a_run_that_says_the_same_of_every_clip_is_told(copy, prepared, monkeypatch):
+    (table,) = evaluated(copy, prepared).tables
+    (remark,) = [line for line in table.remarks if "hardly vary" in line]
+    monkeypatch.setattr(metrics, "COLLAPSED", 0.0)
+    (better,) = evaluated(copy, prepared).tables
+    assert not [line for line in better.remarks if "hardly vary" in line]
+    assert remark.startswith("micro full, seed 1, ")
+    assert "(3 in all)" in remark
+
+
+def test_a_run_whose_predictions_are_no_numbers_is_left_out(copy, prepared):
+    path = copy / "mini" / "micro" / "no-msc" / "seed-1" / "weights.safetensors"
+    save_file({name: torch.full_like(value, torch.nan) for name, value in load_file(path).items()}, path)
+    outcome = evaluated(copy, prepared)
+    assert [line.what for line in outcome.left_out] == [f"The predictions of {path.parent} are no finite numbers."]
+    assert len(outcome.tables) == 1
+
+
+def test_a_run_that_was_copied_without_its_encoders_is_to_be_exported(runs, prepared, tmp_path):
+    there = tmp_path / "a" / "folder" / "my run"
+    shutil.copytree(runs / "mini" / "micro" / "full" / "seed-1", there)
+    with pytest.raises(RunMissing, match="encoders that are gone") as told:
+        reopen(RunFolder(there), data_dir=prepared)
+    assert "export the run where it was trained" in told.value.remedy
 
 
 def test_a_copied_folder_never_enters_a_mean(copy, prepared):

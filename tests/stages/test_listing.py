@@ -1,9 +1,13 @@
 """What lies in the folders of data and runs, and what is shipped for it."""
 
+import re
+
 import pytest
 
+from dmmsa_cli.cli.list import What, list_
 from dmmsa_cli.experiments.recipes import shipped
 from dmmsa_cli.stages import listing
+from dmmsa_cli.training.run import RunFolder
 from tests.training_runs import open_mini, run_fuse
 
 
@@ -30,6 +34,18 @@ def test_runs_are_finished_or_begun(prepared, micro, tmp_path):
     (found,) = listing.runs(runs)
     assert (found.dataset, found.recipe, found.variant) == ("mini", "micro", "mine")
     assert found.seeds == {1: "finished", 12: "begun"}
+
+
+def test_a_run_that_diverged_is_listed_as_such(tmp_path, capsys):
+    for seed in (1, 2):
+        run = RunFolder(tmp_path / f"mini/micro/full/seed-{seed}")
+        run.begin("", {})
+    list_(What.runs, None, tmp_path, tmp_path)
+    assert not re.search(r"\bdiverged\b", capsys.readouterr().out.replace("_", "x"))  # but in the folder's name
+    run.note_divergence(1, "Epoch 1: the loss of msc is no longer a finite number.")
+    assert listing.runs(tmp_path)[0].seeds == {1: "begun", 2: "diverged"}
+    list_(What.runs, None, tmp_path, tmp_path)
+    assert re.search(r"mini/micro/full +seed 1 +seed 2", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("family", listing.families())

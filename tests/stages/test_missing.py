@@ -259,7 +259,8 @@ def test_each_epoch_has_gaps_of_its_own_that_seed_and_epoch_decide(prepared, rec
 def test_validation_is_complete(prepared, recipes, begun, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "dmmsa_cli.stages.fuse.metrics_of", lambda *given: (seen.append(given[2]), metrics_of(*given))[1]
+        "dmmsa_cli.stages.fuse.metrics_of",
+        lambda *given, **named: (seen.append(given[2]), metrics_of(*given, **named))[1],
     )
     run_fuse(open_mini(prepared, recipes / "brief.yaml", begun, "data.missing.rate=0.99"), "gaps")
     (view,) = seen

@@ -93,6 +93,42 @@ def test_sequences_longer_than_the_run_knows_are_cut_and_counted(run, prepared, 
     assert report.cut == {"a": Cut(clips=24, longest=120, limit=limit)}
 
 
+def test_what_no_run_reads_is_said_and_not_repaired(prepared, micro, corpus, tmp_path):
+    """Here: the vision of the file, which is damaged, and its BERT features, beside which the run reads words."""
+    experiment = open_mini(prepared, micro, tmp_path, "fusion.epochs=1", "data.modalities=[t,a]")
+    run = RunFolder(run_fuse(experiment).folder)
+    split = unlabelled(corpus["test"])
+    torn = {**split, "vision": np.where(split["vision"] == 0, -np.inf, split["vision"])}
+    torn["audio"] = np.where(split["audio"] == 0, -np.inf, split["audio"])
+    source = save(tmp_path / "torn.pkl", {"test": torn})
+    report = predict([run], source, data_dir=prepared, device="cpu")
+    assert report.warnings[0] == "Of the file, vision is not used: the run was trained without."
+    assert any(what.startswith("audio: -inf") for what in report.repairs)
+    assert not any(what.startswith(("vision", "text")) for what in report.repairs)
+
+
+def test_nothing_is_said_to_be_unused_where_all_is_read(run, prepared, corpus, tmp_path):
+    report = predict([run], save(tmp_path / "new.pkl", unlabelled(corpus["test"])), data_dir=prepared, device="cpu")
+    assert not any("not used" in line for line in report.warnings)
+
+
+def test_clips_whose_features_are_beyond_all_measure_are_named(run, prepared, corpus, tmp_path):
+    split = unlabelled(corpus["test"])
+    huge = {**split, "audio": split["audio"].copy()}
+    huge["audio"][3] = 3e38
+    with pytest.raises(
+        InvalidInput, match=f"The prediction of 1 clip is no finite number: {re.escape(split['id'][3])}"
+    ):
+        predict([run], save(tmp_path / "huge.pkl", huge), tmp_path / "o.csv", data_dir=prepared, device="cpu")
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_a_file_that_is_replaced_is_told(run, prepared, corpus, tmp_path):
+    source = save(tmp_path / "new.pkl", unlabelled(corpus["test"]))
+    told = [predict([run], source, tmp_path / "o.csv", data_dir=prepared, device="cpu").replaced for _ in range(2)]
+    assert told == [False, True]
+
+
 def test_a_pickle_that_would_run_code_is_refused(run, prepared, tmp_path):
     import os
 

@@ -151,6 +151,9 @@ def test_a_file_without_splits_is_dealt_out(tmp_path, corpus):
     given = {"data_dir": tmp_path / "data", "source": str(tmp_path / "whole.pkl"), "spec_file": tmp_path / "mine.yaml"}
     with pytest.raises(InvalidDataset, match="has no splits"):
         prepare("mine", **given)
+    (tmp_path / "one.pkl").write_bytes(pickle.dumps({key: values[:1] for key, values in whole.items()}))
+    with pytest.raises(InvalidDataset, match="holds one clip, of which no splits can be made"):
+        prepare("mine", **given | {"source": str(tmp_path / "one.pkl")})
     report = prepare("mine", **given, shares=Shares.parse("7,1,2"))
     assert sum(report.manifest.rows.values()) == len(whole["id"])
     assert min(report.manifest.rows.values()) > 0

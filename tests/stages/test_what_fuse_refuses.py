@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 import yaml
 
-from dmmsa_cli.errors import Interrupted, RunMismatch
+from dmmsa_cli.errors import Interrupted, RunMismatch, TrainingDiverged
 from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.training.run import RunFolder
 from tests.interception import no_training
@@ -218,6 +218,16 @@ def goes_on(place, experiment=None):
 
 def test_the_very_run_is_skipped_or_goes_on(place):
     assert goes_on(place) == ([] if place.finished else ["fusion"])
+
+
+def test_a_run_that_diverged_is_not_told_to_go_on(prepared, micro, tmp_path):
+    experiment = open_mini(prepared, micro, tmp_path, "fusion.learning_rate=1e30", "data.standardise=false")
+    with pytest.raises(TrainingDiverged):
+        run_fuse(experiment, "wild")
+    with pytest.raises(RunMismatch, match="diverged") as told:
+        run_fuse(experiment, "wild")
+    assert "--resume" not in told.value.remedy
+    assert "learning rate" in told.value.remedy
 
 
 def test_an_unfinished_run_goes_on_only_where_that_is_asked_for(place):

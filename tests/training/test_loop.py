@@ -565,6 +565,24 @@ def test_a_divergence_in_a_later_epoch_leaves_the_best_weights_of_the_earlier_on
     assert load_file(tmp_path / "weights.safetensors")["weight"].isfinite().all()
 
 
+def test_a_run_that_diverged_says_so_until_it_begins_again(tmp_path):
+    run = RunFolder(tmp_path)
+    state = Training(
+        Explodes(2 * STEPS), Regression(ALL, RegressionOptions()), schedule(), device=CPU, precision="float32"
+    )
+    assert run.diverged == ""
+    with pytest.raises(TrainingDiverged):
+        run_fit(state, tmp_path, evaluate=scores(0.5, 0.6))
+    assert json.loads((tmp_path / "diverged.json").read_text())["epoch"] == 3
+    assert run.diverged.startswith("Epoch 3: the loss of regression")
+    run.begin("", {})
+    assert run.diverged == ""
+    (tmp_path / "diverged.json").write_text("[]")
+    assert "damaged" in run.diverged
+    run.clear()
+    assert run.diverged == ""
+
+
 # --- frozen encoder --------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """A pickle is a program. This package runs it on a machine that knows arrays, plain containers, strings and numbers.
 
     reader.py      opens a file, and tells in words what is wrong with it
+    kinds.py       what is no pickle at all, by its first bytes
     stream.py      its bytes, a window at a time
     machine.py     the opcodes: a stack, a memo, containers
     literals.py    opcodes that are a value by themselves
@@ -15,6 +16,6 @@ them, and it believes what the program says of sizes. Here nothing that the prog
 to beyond what a pickler writes, or made larger than the file warrants.
 """
 
-from dmmsa_cli.data.unpickling.reader import load
+from dmmsa_cli.data.unpickling.reader import is_folder, load
 
-__all__ = ["load"]
+__all__ = ["is_folder", "load"]

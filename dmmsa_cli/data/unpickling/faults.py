@@ -9,9 +9,13 @@ COMPARE = "Compare its size with the original's, and fetch or copy it again."
 REWRITE = "No program writes such a pickle by itself. Ask whoever made it for numpy arrays, lists and strings."
 
 
-def unsafe(what: str) -> UnsafePickle:
+class NoPickle(DamagedPickle):
+    """It holds what no pickle does, from its beginning as far as anybody knows."""
+
+
+def unsafe(what: str, remedy: str = DISTRUST) -> UnsafePickle:
     """Return the error for what asks for more than data."""
-    return UnsafePickle(f"{what}; nothing of it was run.", DISTRUST)
+    return UnsafePickle(f"{what}; nothing of it was run.", remedy)
 
 
 def damaged(what: str, remedy: str = COMPARE) -> DamagedPickle:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dmmsa_cli.data.memory import Headroom
-from dmmsa_cli.data.unpickling.faults import REWRITE, damaged, unsafe
+from dmmsa_cli.data.unpickling.faults import COMPARE, REWRITE, NoPickle, damaged, unsafe
 from dmmsa_cli.data.unpickling.keys import Keys
 from dmmsa_cli.data.unpickling.literals import LITERALS, uint32, uint64
 from dmmsa_cli.data.unpickling.names import Calls, find
@@ -168,7 +168,7 @@ class Machine:
 
 
 def _broken(what: str) -> DamagedPickle:
-    return damaged(f"is no pickle, or a broken one: it {what}")
+    return NoPickle(f"is no pickle, or a broken one: it {what}.", COMPARE)
 
 
 def _refuse(what: str) -> Callable[[Machine], None]:

@@ -183,6 +183,13 @@ _MAKERS: Mapping[str, Callable[..., Any] | None] = {
     "collections.OrderedDict": Calls._ordered,
     "_codecs.encode": Calls._encode,
 }
+# Whose objects people pickle where arrays would do, by the beginning of their module, and what to do.
+_LIBRARIES = {
+    "torch._utils": "It holds tensors of torch. Pickle numpy arrays, not tensors: tensor.numpy().",
+    "joblib.numpy_pickle": "It was written by joblib.dump. Read it with joblib.load, and pickle what it holds.",
+    "pandas.core": "It holds a table of pandas. Pickle numpy arrays, lists and strings: table['x'].to_numpy().",
+    "scipy.sparse": "It holds an object of scipy. Pickle numpy arrays, lists and strings: matrix.toarray().",
+}
 ALLOWED = {tuple(text.rsplit(".", 1)): Name(text) for text in _MAKERS}  # (module, name), exactly
 
 
@@ -195,4 +202,6 @@ def find(module: str, name: str) -> Name:
     try:
         return ALLOWED[module, name]
     except KeyError:
-        raise unsafe(f"asks for {printable(module)}.{printable(name)}, which is no data") from None
+        library = next((remedy for begin, remedy in _LIBRARIES.items() if module.startswith(begin)), None)
+        what = f"asks for {printable(module)}.{printable(name)}, which is no data"
+        raise (unsafe(what, library) if library else unsafe(what)) from None

@@ -9,33 +9,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dmmsa_cli.data.memory import Headroom
-from dmmsa_cli.data.unpickling.faults import COMPARE, damaged, truncated
+from dmmsa_cli.data.unpickling.faults import COMPARE, NoPickle, damaged
+from dmmsa_cli.data.unpickling.kinds import kind_of_file, kind_of_table, kind_of_text
 from dmmsa_cli.data.unpickling.machine import Machine
 from dmmsa_cli.data.unpickling.settling import settle
 from dmmsa_cli.data.unpickling.stream import Stream
 from dmmsa_cli.data.words import printable
-from dmmsa_cli.errors import DamagedPickle, InvalidInput, UnsafePickle
+from dmmsa_cli.errors import DamagedPickle, DmmsaError, InvalidInput, UnsafePickle
 
-_WEB_PAGE = ("is a web page, not the file that was to be downloaded", "Fetch it with a browser, signed in.")
-
-# What people have instead of a pickle, by its first bytes: what it is, and what to do.
-_OTHERS = {
-    b"version https://git-lfs": (
-        "is a Git LFS pointer: a few lines that stand for a file",
-        "`git lfs pull` fetches it.",
-    ),
-    b"\x89HDF\r\n\x1a\n": ("is an HDF5 file (.h5, .csd)", "Read it with h5py, and pickle its arrays."),
-    b"PK\x03\x04": ("is a ZIP archive (.zip, .npz, torch's .pt)", "Unpack it, or read it and pickle its arrays."),
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": ("was written by torch.save", "Pickle numpy arrays, not tensors."),
-    b"\x1f\x8b": ("is compressed with gzip", "Unpack it: gunzip."),
-    b"BZh": ("is compressed with bzip2", "Unpack it: bunzip2."),
-    b"\xfd7zXZ\x00": ("is compressed with xz", "Unpack it: unxz."),
-    b"\x93NUMPY": ("is one numpy array (.npy)", "Pickle a dict of splits, each a dict of arrays."),
-    b"\0\0\0\0\0\0\0\0": ("begins with zeros: its download or copy was cut off", COMPARE),
-    b"<!doctype": _WEB_PAGE,
-    b"<html": _WEB_PAGE,
-}
-_LONGEST = max(map(len, _OTHERS))
+NAMED = 5  # files of a folder
 
 # What Python raises on numbers and texts that are none, and where the stack or the memo lacks what a program wants.
 _NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)  # UnicodeError is a ValueError
@@ -57,10 +39,13 @@ def load(path: Path) -> Any:  # noqa: ANN401  (a stranger's pickle: `validation.
             raise damaged("is no regular file", "Write it to a file first.")
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
             return _read(file)
+    except IsADirectoryError as error:
+        raise is_folder(path) from error
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}.", "Check the path given to --from.") from error
     except (DamagedPickle, UnsafePickle) as error:
-        raise type(error)(f"{path} {error.what}", error.remedy) from error
+        remedy = f"It has {path.stat().st_size:,} bytes. {COMPARE}" if error.remedy == COMPARE else error.remedy
+        raise type(error)(f"{path} {error.what}", remedy) from error
     except MemoryError as error:
         raise InvalidInput(
             f"There is not enough memory to read {path}.",
@@ -69,23 +54,34 @@ def load(path: Path) -> Any:  # noqa: ANN401  (a stranger's pickle: `validation.
 
 
 def _read(file: BinaryIO) -> Any:  # noqa: ANN401
-    headroom = Headroom()
-    stream = Stream(file, os.fstat(file.fileno()).st_size, headroom)
-    _refuse_others(stream.window)
+    headroom, size = Headroom(), os.fstat(file.fileno()).st_size
+    stream = Stream(file, size, headroom)
+    start = stream.window
+    if other := kind_of_file(start, size):
+        raise damaged(*other)
     try:
         left = Machine(stream, headroom).run()
-    except _NONSENSE as error:
-        where = f"near byte {stream.position:,}"
-        raise damaged(f"is no pickle, or a broken one ({where}: {printable(str(error))})") from error
+    except (DamagedPickle, UnsafePickle, *_NONSENSE) as error:
+        raise _in_words(error, start, stream.position) from error
     headroom.check()
-    return settle(left, stream.size, headroom)
+    return settle(left, size, headroom)
 
 
-def _refuse_others(start: bytes) -> None:
-    """Tell what is no pickle at all by its first bytes."""
-    if not start:
-        raise truncated()
-    begin = start[:_LONGEST].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
-    for signature, (what, remedy) in _OTHERS.items():
-        if start.startswith(signature) or (signature[:1] == b"<" and begin.startswith(signature)):
-            raise damaged(what, remedy)
+def _in_words(error: Exception, start: bytes, position: int) -> DmmsaError:
+    """Return what is wrong with a program; with none at all, what kind of text it is."""
+    ours = isinstance(error, DamagedPickle | UnsafePickle)
+    no_pickle = isinstance(error, NoPickle) or not ours
+    text = kind_of_table(start) or (kind_of_text(start) if no_pickle else None)
+    if text:
+        return damaged(*text)
+    if isinstance(error, DamagedPickle | UnsafePickle):
+        return error
+    return damaged(f"is no pickle, or a broken one (near byte {position:,}: {printable(str(error))})")
+
+
+def is_folder(path: Path) -> InvalidInput:
+    """Return the error for a folder where a file should be; it names a few of the pickles that lie in it."""
+    found = sorted(one.name for one in path.iterdir() if one.suffix in (".pkl", ".pickle", ".p"))
+    names = ", ".join(map(printable, found[:NAMED])) + (f" and {len(found) - NAMED} more" if found[NAMED:] else "")
+    holds = f"in it {'lies' if len(found) == 1 else 'lie'} {names}" if found else "no pickle lies in it"
+    return InvalidInput(f"{path} is a folder; {holds}.", "Give the path of one file to --from.")

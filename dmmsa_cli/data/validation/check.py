@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dmmsa_cli.data.specs import MODALITIES, SPLITS, DatasetSpec
 from dmmsa_cli.data.validation.emotions import find_emotions, usable_emotions
 from dmmsa_cli.data.validation.faults import Fault, Findings, invalid, some
@@ -45,7 +47,9 @@ def check(raw: Any, spec: DatasetSpec, *, whole: bool = True) -> Layout:  # noqa
     findings.raise_faults()
     absent = [FEATURES[m] for m in spec.modalities if m not in modalities]
     if absent:
-        findings.warnings.append(f"Not in this file: {', '.join(absent)}.")
+        named = dict.fromkeys(str(key) for split in splits.values() for key in split if _is_words(key, split[key]))
+        beside = f" There are words under {some(list(named))}; transcripts go under raw_text." if named else ""
+        findings.warnings.append(f"Not in this file: {', '.join(absent)}.{beside if 't' not in modalities else ''}")
     remark(findings, splits, rows, modalities=modalities, labels=labels, widths=widths)
     if whole and spec.unimodal_labels and len(labels) < 2:
         findings.warnings.append("No unimodal labels in this file.")
@@ -88,3 +92,9 @@ def _count_rows(findings: Findings, name: str, split: Mapping[str, Any]) -> int:
                 findings.add(name, key, "has no rows")
             return size
     return 0
+
+
+def _is_words(key: object, values: object) -> bool:
+    """Whether a key that means nothing here holds a text for each clip."""
+    known = ("id", "raw_text", "annotations")
+    return key not in known and isinstance(values, list | np.ndarray) and len(values) > 0 and isinstance(values[0], str)

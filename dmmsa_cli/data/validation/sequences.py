@@ -81,6 +81,9 @@ def _sequences_shape(values: Any, report: Report) -> Shape | None:  # noqa: ANN4
     shape = values.shape if isinstance(values, np.ndarray) else _listed_shape(values, report)
     if shape is None:
         return None
+    if len(shape) == 1 and len(values) and isinstance(values[0], str):
+        report("holds strings where features should be; transcripts go under raw_text")
+        return None
     if len(shape) != _AXES or shape[2] == 0:
         report(f"has shape {shape} where (rows, steps, width) should be")
     elif check_room(shape[1:], report):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from dmmsa_cli.errors import RunMismatch, RunMissing
 from dmmsa_cli.reporting.figures.plots import Layout, Panel
+from dmmsa_cli.reporting.figures.subjects import seeds_of
 from dmmsa_cli.reporting.groups import groups, label, title
 from dmmsa_cli.reporting.runs import System
 
@@ -95,7 +96,7 @@ def _variant(name: str, draw: Callable[..., tuple[Panel, ...]], *systems: System
         return []
     if systems[0].synthetic:
         panels = tuple(map(_marked, panels))
-    return [Variant(name, panels)] if panels else []
+    return [Variant(f"{name} ({seeds_of(*systems)})", panels)] if panels else []
 
 
 def _marked(panel: Panel) -> Panel:

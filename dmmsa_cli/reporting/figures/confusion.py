@@ -9,15 +9,13 @@ import pandas as pd
 
 from dmmsa_cli.reporting.figures import charts, paper, plots
 from dmmsa_cli.reporting.figures.charts import Chart
-from dmmsa_cli.reporting.figures.colours import SKY
+from dmmsa_cli.reporting.figures.colours import SEQUENTIAL
 from dmmsa_cli.reporting.figures.paper import Drawing
 from dmmsa_cli.reporting.figures.plots import Panel
 from dmmsa_cli.reporting.figures.subjects import Subject, seeds_of
 from dmmsa_cli.reporting.runs import System
 from dmmsa_cli.reporting.series.predictions import predictions
 from dmmsa_cli.reporting.series.scale import scale
-
-SEQUENTIAL = [[0, "#f7f9fb"], [1, SKY]]
 
 
 def confusion(system: System) -> pd.DataFrame:
@@ -47,13 +45,12 @@ def on_paper(subject: Subject) -> Drawing:
     shares = np.divide(number, totals, out=np.full(number.shape, np.nan), where=totals > 0)
     canvas = paper.sheet(subject, paper.NARROW, 3.5)
     axes = canvas.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares, cmap=paper.colour_map(SEQUENTIAL), vmin=0, vmax=1)
     paper.grid(axes, paper.short(counts.index), paper.short(counts.columns))
     for (row, column), count in np.ndenumerate(number):
         if count:
             share = shares[row, column]
-            ink = "white" if share > 0.6 else "black"
-            axes.text(column, row, f"{100 * share:.0f}%\n{count}", ha="center", va="center", color=ink, size=6.5)
+            axes.text(column, row, f"{100 * share:.0f}%\n{count}", ha="center", va="center", size=6.5)
     axes.set(xlabel="Class of the prediction", ylabel="Class of the label")
     name = f"Acc-{len(counts)}"
     caption = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from dmmsa_cli.reporting.figures import charts, paper, plots
 from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.figures.paper import Drawing
 from dmmsa_cli.reporting.figures.plots import Panel, Trace
-from dmmsa_cli.reporting.figures.subjects import Subject
+from dmmsa_cli.reporting.figures.subjects import Subject, with_seeds
 from dmmsa_cli.reporting.groups import label
 from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.missing import Robust, by_grid
@@ -92,7 +91,7 @@ def on_page(systems: Sequence[System]) -> Chart:
     """Show all systems that were measured at the same rates, a line each."""
     caption = (
         "Each token is [UNK] and each frame zero with this probability, as in LNLN's protocol; the mean over draws and "
-        "seeds, the band is ± one standard deviation over seeds. Every system sees the same gaps."
+        "seeds, the band of a line is ± one standard deviation over seeds. Every system sees the same gaps."
     )
     found = [[one.system for one in some] for some in together(systems)]
     return Chart("missing", "Missing data", caption, charts.of_sets(_panels, found, systems), wide=True)
@@ -104,9 +103,14 @@ def _panels(*systems: System) -> tuple[Panel, ...]:
 
 
 def _panel(some: Sequence[Robust], metric: str, title: str) -> Panel:
+    curves = [curve(one, metric) for one in some]
+    named = with_seeds(names(some), [one.system.seeds for one in some])
+    if len(some) > len(plots.STYLES):
+        table = pd.DataFrame([drawn.set_index("rate")["mean"] for drawn in curves])
+        limits = (float(np.min(table.to_numpy())), float(np.max(table.to_numpy())))
+        return plots.by_system(table, named, limits, "%{x} missing: %{z:.4f}", {"title": {"text": AXIS}}, title)
     data: list[Trace] = []
-    for one, name, style in zip(some, names(some), itertools.cycle(plots.STYLES), strict=False):
-        drawn = curve(one, metric).rename(columns={"rate": "epoch"})  # what `line_with_band` has on its axis
-        data += plots.line_with_band(drawn, name, style)
+    for drawn, name, style in zip(curves, named, plots.STYLES, strict=False):
+        data += plots.line_with_band(drawn.rename(columns={"rate": "epoch"}), name, style)  # its axis is called so
     axis = {"title": {"text": AXIS}, "zeroline": False, "unifiedhovertitle": {"text": "%{x} missing"}}
     return Panel(title, data, {"xaxis": axis, "yaxis": {"title": {"text": title}}, "hovermode": "x unified"})

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator
@@ -140,6 +141,11 @@ def plain(text: str, letters: int = 1000) -> str:
     known = get_font(findfont(FONT)).get_charmap()
     spelled = "".join(c if c.isspace() or ord(c) in known else f"[U+{ord(c):04X}]" for c in text)
     return textwrap.fill(spelled, letters).replace("$", r"\$")
+
+
+def colour_map(scale: Sequence[tuple[float, str]]) -> LinearSegmentedColormap:
+    """Make matplotlib's form of a scale of `colours`."""
+    return LinearSegmentedColormap.from_list("scale", list(scale))
 
 
 def short(names: Iterable[str]) -> list[str]:

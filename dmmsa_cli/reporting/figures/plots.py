@@ -8,15 +8,16 @@ from __future__ import annotations
 import html
 import itertools
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dmmsa_cli.plain import printable
+from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SEQUENTIAL, SKY, VERMILION
 from dmmsa_cli.reporting.groups import TASK_NAMES
 from dmmsa_cli.reporting.series.averages import over_seeds
 
@@ -24,6 +25,7 @@ Trace = dict[str, Any]
 Layout = dict[str, Any]
 
 OVER_SEEDS = "Mean over the seeds; the band is ± one standard deviation."
+NAME_LINE = 16  # letters
 SILENT: Trace = {"hoverinfo": "skip"}
 _ON_HEAT = {"color": "#16191d"}
 
@@ -51,6 +53,14 @@ STYLES = (
     Style(ORANGE, "longdash", "x"),
     Style(SKY, "longdashdot", "triangle-down"),
 )
+
+
+def styles() -> Iterator[Style]:
+    """Yield a style for each of any number of systems: where colours come again, dash and marker are others."""
+    for turn in itertools.count():
+        for place, style in enumerate(STYLES):
+            dash = STYLES[(place + turn) % len(STYLES)].dash
+            yield replace(style, dash=dash, symbol=style.symbol + "-open" * (turn % 2))
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ def by_task(table: pd.DataFrame, value: str, axis: str) -> tuple[Panel, ...]:
     """
     data: list[Trace] = []
     mean = over_seeds(table, value, by=("epoch", "task")) if len(table) else table
-    for (task, curve), style in zip(mean.groupby("task", sort=False), itertools.cycle(STYLES), strict=False):
+    for (task, curve), style in zip(mean.groupby("task", sort=False), styles(), strict=False):
         data += line_with_band(curve, TASK_NAMES.get(str(task), str(task)), style)
     return (Panel("", data, over_epochs(axis, data)),) if data else ()
 
@@ -130,23 +140,60 @@ def over_epochs(axis: str, data: Sequence[Trace]) -> Layout:
     return {"xaxis": epochs, "yaxis": {"title": {"text": axis}}, "hovermode": "x unified"}
 
 
-def heat_map(table: pd.DataFrame, names: Sequence[str], colours: list[list[Any]], limits: tuple[float, float]) -> Trace:
-    """Return a square of coloured cells with their numbers in them.
+def heat_map(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    colours: Sequence[tuple[float, str]],
+    limits: tuple[float, float],
+    rows: Sequence[str] | None = None,
+) -> Trace:
+    """Return a rectangle of coloured cells with their numbers in them.
 
     Args:
-        table: (C, C).
-        names: of rows and columns.
+        table: (rows, columns).
+        names: of the columns, and of the rows unless those have others.
+        rows: their names.
         colours: a scale, light enough at both ends for dark numbers.
         limits: numbers at its ends.
     """
-    look = {"colorscale": colours, "zmin": limits[0], "zmax": limits[1], "showscale": False, "xgap": 2, "ygap": 2}
+    look = {
+        "colorscale": list(map(list, colours)),
+        "zmin": limits[0],
+        "zmax": limits[1],
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+    }
     shown = {
         "textfont": _ON_HEAT,
-        "texttemplate": "%{z:.2f}",
+        "text": [[rounded(value) for value in row] for row in table.to_numpy()],
+        "texttemplate": "%{text}",
         "hovertemplate": "%{y} and %{x}: %{z:.3f}<extra></extra>",
     }
     cells = [_numbers(row) for row in table.to_numpy()]
-    return {"type": "heatmap", "x": list(names), "y": list(names), "z": cells} | look | shown
+    return {"type": "heatmap", "x": list(names), "y": list(names if rows is None else rows), "z": cells} | look | shown
+
+
+def by_system(
+    table: pd.DataFrame, named: Sequence[str], limits: tuple[float, float], hover: str, axis: Layout, title: str = ""
+) -> Panel:
+    """Return a row of cells for each of many systems, whose lines could not be told apart in one plot.
+
+    Args:
+        table: (systems, columns).
+        named: what the systems are called; two may be called alike.
+        limits: numbers at the ends of the scale.
+        hover: what is said of a cell.
+        axis: of the columns.
+        title: of the panel.
+    """
+    rows = [str(place) for place in range(len(named))]
+    heat = heat_map(table, [str(name) for name in table], SEQUENTIAL, limits, rows)
+    heat["hovertemplate"] = f"{hover}<extra></extra>"
+    plain: Layout = {"type": "category", "showgrid": False, "zeroline": False, "ticks": "", "showline": False}
+    systems: Layout = {"autorange": "reversed", "tickvals": rows, "ticktext": list(map(in_lines, named))}
+    systems["tickfont"] = {"size": 11}
+    return Panel(title, [heat], {"xaxis": plain | axis, "yaxis": plain | systems, "height": 150 + 34 * len(rows)})
 
 
 def matrix(x: str = "", y: str = "") -> Layout:
@@ -163,13 +210,29 @@ def matrix(x: str = "", y: str = "") -> Layout:
 
 def safe(text: str) -> str:
     """Escape names and clips' words: plotly reads a few tags in its texts, links among them, and fills in `%{...}`."""
-    return html.escape(text, quote=False).replace("%{", "&#37;{")
+    return html.escape(printable(text), quote=False).replace("%{", "&#37;{")
 
 
 def hover_text(text: str) -> str:
     """Break a clip's words into lines, and shorten them."""
     lines = textwrap.wrap(textwrap.shorten(text, 300, placeholder=" …") if " " in text else text[:300], 48)
     return "<br>".join(map(safe, lines))
+
+
+def in_lines(name: str) -> str:
+    """Set a name over several short lines, or a phone has no room for what stands beside it."""
+    whole = name.replace(" seed", "\u00a0seed")  # a number and its unit stay together
+    return "<br>".join(map(safe, textwrap.wrap(whole, NAME_LINE)))
+
+
+def rounded(value: float) -> str:
+    """Print two decimals; what rounds to 0 has no sign, what is missing is nothing.
+
+    Example:
+        >>> rounded(-0.001), rounded(-0.126)
+        ('0.00', '-0.13')
+    """
+    return "" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
 
 
 def folded(name: str) -> str:

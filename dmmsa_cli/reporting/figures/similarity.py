@@ -9,14 +9,12 @@ import pandas as pd
 
 from dmmsa_cli.reporting.figures import charts, paper, plots
 from dmmsa_cli.reporting.figures.charts import Chart
-from dmmsa_cli.reporting.figures.colours import ORANGE, SKY
+from dmmsa_cli.reporting.figures.colours import DIVERGING
 from dmmsa_cli.reporting.figures.paper import Drawing
 from dmmsa_cli.reporting.figures.plots import Panel
 from dmmsa_cli.reporting.figures.subjects import Subject, averaged
 from dmmsa_cli.reporting.groups import pairs
 from dmmsa_cli.reporting.runs import System
-
-DIVERGING = [[0, SKY], [0.5, "#f7f7f7"], [1, ORANGE]]
 
 
 def similarity(system: System) -> pd.DataFrame | None:
@@ -42,13 +40,12 @@ def on_paper(subject: Subject) -> Drawing | None:
     canvas = paper.sheet(subject, paper.WIDE, 3.3)
     panels = canvas.subplots(1, 2)
     for axes, table, name in zip(panels, known, ("with CL", "w/o CL"), strict=True):
-        image = axes.imshow(table.to_numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+        image = axes.imshow(table.to_numpy(), cmap=paper.colour_map(DIVERGING), vmin=-1, vmax=1)
         names = list(map(_formula, table.columns))
         paper.grid(axes, names, names)
         axes.tick_params(labelsize=9)
         for (row, column), value in np.ndenumerate(table.to_numpy()):
-            ink = "white" if abs(value) > 0.6 else "black"
-            axes.text(column, row, f"{value + 0.0:.2f}".replace("-", "−"), ha="center", va="center", color=ink)
+            axes.text(column, row, plots.rounded(value).replace("-", "−"), ha="center", va="center")
         axes.set_title(name)
     canvas.colorbar(image, ax=panels, label="Cosine similarity", shrink=0.9)
     caption = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dmmsa_cli.data.specs import MODALITIES
+from dmmsa_cli.reporting import labels
 from dmmsa_cli.reporting.groups import Task, gapped, groups, is_reference, pairs, rivals
-from dmmsa_cli.reporting.labels import tell_apart
 from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.runs import System
 
@@ -59,7 +59,7 @@ def subjects(systems: Sequence[System]) -> list[Subject]:
         Subject(full, group, name, tuple(rivals(full, systems)), tuple(gapped(full, systems)))
         for (full, group), name in zip(found, names, strict=True)
     ]
-    apart = tell_apart([subject.place for subject in plain], fulls)
+    apart = labels.tell_apart([subject.place for subject in plain], fulls)
     notes = [words.removeprefix(subject.place).removeprefix(", ") for words, subject in zip(apart, plain, strict=True)]
     return [replace(subject, note=note) for subject, note in zip(plain, notes, strict=True)]
 
@@ -73,8 +73,18 @@ def _slug(full: System) -> str:
 
 def seeds_of(*systems: System) -> str:
     """Return how many seeds stand behind a figure, for its caption: `5 seeds`, `one seed`, `5 and 3 seeds`."""
-    counts = list(dict.fromkeys(len(system.seeds) for system in systems))
-    return "one seed" if counts == [1] else f"{' and '.join(map(str, counts))} seeds"
+    *others, last = dict.fromkeys(len(system.seeds) for system in systems)
+    if not others:
+        return "one seed" if last == 1 else f"{last} seeds"
+    return f"{', '.join(map(str, others))} and {last} seeds"
+
+
+def with_seeds(names: Sequence[str], seeds: Sequence[Sequence[int]]) -> list[str]:
+    """Add to names how many seeds each is of, where they differ in that: else the caption says it once."""
+    counts = [len(some) for some in seeds]
+    if len(set(counts)) == 1:
+        return list(names)
+    return [f"{name} ({labels.seeds_of(some)})" for name, some in zip(names, seeds, strict=True)]
 
 
 def averaged(*systems: System, spread: str = "") -> str:

@@ -8,17 +8,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from dmmsa_cli.data.videos import names_videos
 from dmmsa_cli.reporting.bootstrap import Side, interval
 from dmmsa_cli.reporting.figures import charts, paper, plots
 from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.figures.colours import BLUE, SKY, VERMILION
 from dmmsa_cli.reporting.figures.paper import DARK, Drawing
 from dmmsa_cli.reporting.figures.plots import Panel
-from dmmsa_cli.reporting.figures.subjects import Subject, averaged
+from dmmsa_cli.reporting.figures.subjects import Subject, averaged, with_seeds
 from dmmsa_cli.reporting.groups import groups, is_reference, label, rivals
 from dmmsa_cli.reporting.published import printed_maes
 from dmmsa_cli.reporting.runs import System
 
+GREY = "#808080"  # seen on white and on black
 OPEN = ("D", "s", "^", "v")  # marks of what was printed, a source each
 _ON_PAGE = {"D": "diamond-open", "s": "square-open", "^": "triangle-up-open", "v": "triangle-down-open"}
 
@@ -56,6 +58,11 @@ def printed(table: pd.DataFrame, first: System) -> pd.DataFrame:
     return found.sort_values("source", key=lambda sources: sources.map(order.index), kind="stable")
 
 
+def drawn_from(systems: Sequence[System]) -> str:
+    """Say what the intervals are over: videos, or clips where their ids name no videos."""
+    return "videos" if all(names_videos(system.first.predictions["id"]) for system in systems) else "clips"
+
+
 def _beside(full: System, group: Sequence[System], others: Sequence[System]) -> list[System]:
     return [full, *(one for one in group if label(one) == "ConFEDE"), *others]
 
@@ -69,7 +76,7 @@ def on_paper(subject: Subject) -> Drawing | None:
     beside = printed(table, subject.full)
     canvas = paper.sheet(subject, paper.NARROW, 1.2 + 0.24 * len(table))
     axes = canvas.subplots()
-    _draw(axes, table)
+    _draw(axes, table, drawn_from(systems))
     places = {name: place for place, name in enumerate(table["name"])}
     for (source, rows), mark in zip(beside.groupby("source", sort=False), OPEN, strict=False):
         at = [places[name] for name in rows["name"]]
@@ -81,15 +88,15 @@ def on_paper(subject: Subject) -> Drawing | None:
     caption = (
         f"MAE on the test split of {subject.place}; {averaged(*systems, spread='thick lines')}; thin lines are 95 % "
     )
-    caption += "intervals over videos."
+    caption += f"intervals over {drawn_from(systems)}."
     if len(beside):
         caption += " Open marks are printed values, for the papers' own data and encoder."
     return Drawing(f"systems-{subject.slug}", f"Systems by MAE on {subject.place}", caption, canvas)
 
 
-def _draw(axes: Axes, table: pd.DataFrame) -> None:
+def _draw(axes: Axes, table: pd.DataFrame, drawn: str) -> None:
     at = np.arange(len(table))
-    axes.hlines(at, table["low"], table["high"], color=SKY, lw=1, label="95 %, over videos")
+    axes.hlines(at, table["low"], table["high"], color=SKY, lw=1, label=f"95 %, over {drawn}")
     if table["sd"].notna().any():
         spread = table["sd"].fillna(0)
         axes.hlines(at, table["mae"] - spread, table["mae"] + spread, color=BLUE, lw=3, label="± sd, over seeds")
@@ -101,7 +108,8 @@ def on_page(systems: Sequence[System]) -> Chart:
     """Show it for each DMMSA that other systems were trained beside."""
     caption = (
         "Mean over the seeds; the thick line is ± one standard deviation over them, the thin one a 95 % interval over "
-        "videos. Open marks are printed values, for the papers' own data and encoder."
+        "videos (clips, where their ids name no videos). Open marks are printed values, for the papers' own data and "
+        "encoder."
     )
     found = [
         beside
@@ -114,6 +122,7 @@ def on_page(systems: Sequence[System]) -> Chart:
 
 def _panels(*systems: System) -> tuple[Panel, ...]:
     table = by_mae(systems)
+    shown = with_seeds(list(table["name"]), [range(count) for count in table["seeds"]])
     names = [plots.safe(name) for name in table["name"]]
     over = {"type": "data", "symmetric": False, "thickness": 1, "width": 0, "color": SKY}
     over |= {"array": list(table["high"] - table["mae"]), "arrayminus": list(table["mae"] - table["low"])}
@@ -127,8 +136,9 @@ def _panels(*systems: System) -> tuple[Panel, ...]:
     for (source, rows), mark in zip(printed(table, systems[0]).groupby("source", sort=False), OPEN, strict=False):
         drawn = plots.trace(
             rows["mae"], map(plots.safe, rows["name"]), mode="markers", name=plots.safe(str(source)),
-            marker={"symbol": _ON_PAGE[mark], "size": 9},
+            marker={"symbol": _ON_PAGE[mark], "size": 9, "color": GREY},
         )  # fmt: skip
         data.append(drawn | {"hovertemplate": "%{y}: %{x}"})
     axis = {"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True}
-    return (Panel("", data, {"yaxis": axis, "xaxis": {"title": {"text": "MAE"}}}),)
+    axis |= {"tickvals": names, "ticktext": list(map(plots.in_lines, shown)), "tickfont": {"size": 11}}
+    return (Panel("", data, {"yaxis": axis, "xaxis": {"title": {"text": "MAE"}}, "height": 200 + 32 * len(names)}),)

@@ -9,13 +9,13 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from dmmsa_cli.commands import wrapped
+from dmmsa_cli.reporting.comparison import by_place
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
-from dmmsa_cli.reporting.notes import METHOD
+from dmmsa_cli.reporting.formats.columns import EASY_LABEL, parts
+from dmmsa_cli.reporting.notes import MARKED, METHOD
 
 STYLES: dict[Mark, str] = {"": "", "best": "bold", "second": "underline"}
 GAP = 2  # between columns
-EASY_LABEL = 26  # labels are given so much before headings have to break
-LABEL = 20  # at least so wide is the column of the labels; where no room is left for it, the table is parted
 
 
 def show(console: Console, report: Report) -> None:
@@ -27,13 +27,16 @@ def show(console: Console, report: Report) -> None:
         for part in _parts(table, console.width):
             console.print(part)
         for note in _notes(table):
-            _say(console, note, "dim")
+            if console.is_terminal or not note.startswith(MARKED):  # a file or a pipe shows neither
+                _say(console, note, "dim")
     if report.comparisons:
         console.print()
         console.print(Text("Is the difference real?", style="bold"))
         console.print(Text(METHOD, style="dim"))
-    for comparison in report.comparisons:
-        console.print(_bullet(comparison.sentence))
+    for place, found in by_place(report.comparisons).items():
+        console.print(_text(f"On {place}:" if place else "", "bold"))
+        for comparison in found:
+            console.print(_bullet(comparison.finding))
 
 
 def show_notes(console: Console, report: Report) -> None:
@@ -63,14 +66,8 @@ def _parts(table: Table, width: int) -> Iterator[Grid]:
     widths = _widths(table, broken=False)
     if sum(widths) + GAP * len(widths) + min(longest, EASY_LABEL) > width:
         widths = _widths(table, broken=True)
-    room = width - min(longest, LABEL)
-    part: list[int] = []
-    for i, wide in enumerate(widths):
-        if part and sum(widths[j] + GAP for j in part) + wide + GAP > room:
-            yield _grid(table, part, widths, width)
-            part = []
-        part.append(i)
-    yield _grid(table, part, widths, width)
+    for part in parts(widths, longest, width, GAP):
+        yield _grid(table, part, widths, width)
 
 
 def _grid(table: Table, places: Sequence[int], widths: Sequence[int], width: int) -> Grid:
@@ -79,6 +76,8 @@ def _grid(table: Table, places: Sequence[int], widths: Sequence[int], width: int
     for i in places:
         grid.add_column(table.columns[i].heading, justify="right", width=widths[i])
     for row in table.rows:
+        if row.begins:
+            grid.add_row()  # a gap
         grid.add_row(_label(row), *(_cell(row.cells[i]) for i in places))
     return grid
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote
 
+from dmmsa_cli.plain import printable
+from dmmsa_cli.reporting.comparison import by_place
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.notes import METHOD
 
@@ -41,15 +43,17 @@ def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str
     yield from ("", *(f"{escape(name.capitalize())}: {escape(value)}  " for name, value in report.made.items()))
     yield from ("", *(f"- **{escape(note)}**" for note in report.notes))
     for title, tables in (
-        ("Tables of the papers", [table for table in report.tables if table.source]),
         ("Our own runs", [table for table in report.tables if not table.source]),
+        ("Tables of the papers", [table for table in report.tables if table.source]),
     ):
         yield from ("", f"## {title}") if tables else ()
         for table in tables:
             yield from _table(table)
     if report.comparisons:
-        yield from ("", "## Is the difference real?", "", escape(METHOD), "")
-        yield from (f"- {escape(comparison.sentence)}" for comparison in report.comparisons)
+        yield from ("", "## Is the difference real?", "", escape(METHOD))
+    for place, found in by_place(report.comparisons).items():
+        yield from ("", f"### On {plain(place)}") if place else ()
+        yield from ("", *(f"- {escape(comparison.finding)}" for comparison in found))
     yield from ("", "## Figures") if figures else ()
     for path, figure in figures:
         yield from ("", f"### {plain(figure.title)}", "", f"![{plain(figure.title)}]({quote(path)})", "")
@@ -60,7 +64,9 @@ def _table(table: Table) -> Iterator[str]:
     yield from ("", f"### {plain(table.title)}", "")
     yield _line(["", *(plain(column.heading) for column in table.columns)])
     yield _line(["---", *("---:" for _ in table.columns)])
-    yield from (_row(row) for row in table.rows)
+    for row in table.rows:
+        yield from (_line([""] * (1 + len(table.columns))),) if row.begins else ()  # Markdown has no lines
+        yield _row(row)
     yield ""
     if table.source:
         yield f"- Published: {escape(table.source)}"
@@ -89,7 +95,7 @@ def escape(text: str) -> str:
         >>> escape("w/o a_b | `--seed 1`")
         'w/o a\\_b \\| `--seed 1`'
     """
-    pieces = " ".join(text.split()).split("`")
+    pieces = " ".join(printable(text).split()).split("`")
     closed = len(pieces) % 2  # an odd backtick is none that opens code
     return "`".join(
         piece if i % 2 and (closed or i < len(pieces) - 1) else _SPECIAL.sub(r"\\\1", piece)
@@ -104,4 +110,4 @@ def plain(text: str) -> str:
         >>> plain("a_b `c`")
         'a\\_b \\`c\\`'
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(printable(text).split()))

@@ -8,16 +8,20 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dmmsa_cli.data.prediction_table import escape_formula
+from dmmsa_cli.plain import printable
 from dmmsa_cli.reporting.contents import Comparison, Report, Row, Table
+from dmmsa_cli.reporting.groups import common_seeds
 from dmmsa_cli.reporting.results import SCORES
+from dmmsa_cli.reporting.runs import System
 
 TABLE_FIELDS = (
     *("table", "title", "dataset", "row", "kind", "conditions", "n_seeds"),
     *("metric", "unit", "statistic", "value", "data_hash", "synthetic"),
 )
 COMPARISON_FIELDS = (
-    *("dataset", "first", "second", "metric", "unit", "difference", "low", "high", "seeds_sd"),
-    *("verdict", "videos", "clips", "sentence", "data_hash", "synthetic"),
+    *("dataset", "first", "second", "first_run", "second_run", "seeds", "n_seeds"),
+    *("metric", "unit", "difference", "low", "high", "seeds_sd", "verdict"),
+    *("videos", "clips", "data_hash", "synthetic"),
 )
 
 
@@ -55,6 +59,7 @@ def _row(table: Table, row: Row) -> Iterator[dict[str, object]]:
 
 
 def _pair(comparison: Comparison) -> Iterator[dict[str, object]]:
+    seeds = common_seeds(comparison.first, comparison.second)
     for metric, found in comparison.differences.items():
         factor = 1 if metric in SCORES else 100
         numbers = {
@@ -67,16 +72,24 @@ def _pair(comparison: Comparison) -> Iterator[dict[str, object]]:
             "dataset": comparison.first.dataset,
             "first": comparison.first_label,
             "second": comparison.second_label,
+            "first_run": _run(comparison.first),
+            "second_run": _run(comparison.second),
+            "seeds": " ".join(map(str, seeds)),
+            "n_seeds": len(seeds),
             "metric": metric,
             "unit": _unit(metric),
             **{name: "" if math.isnan(number) else factor * number for name, number in numbers.items()},
             "verdict": comparison.verdict(metric),
             "videos": "" if comparison.videos is None else comparison.videos,
             "clips": comparison.clips,
-            "sentence": comparison.sentence,
             "data_hash": comparison.first.data_hash,
             "synthetic": _yes(comparison.first.synthetic),
         }
+
+
+def _run(system: System) -> str:
+    """Return where the runs of a system lie in the folder of runs, seed by seed."""
+    return f"{system.dataset}/{system.recipe_name}/{system.variant}"
 
 
 def _unit(metric: str) -> str:
@@ -88,7 +101,7 @@ def _yes(value: bool) -> str:
 
 
 def _cell(value: object) -> object:
-    return escape_formula(value) if isinstance(value, str) else value
+    return escape_formula(printable(value)) if isinstance(value, str) else value
 
 
 def _csv(fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

@@ -44,6 +44,21 @@ class ComparisonGroup:
     ticks: Sequence[Mapping[str, Any]]
 
 
+def _is_noise(verdict: Verdict) -> bool:
+    """Say whether a bar is drawn grey and hollow."""
+    return verdict is not Verdict.REAL
+
+
+KEY = tuple(
+    (
+        Bar(left=0, width=100, point=50, noise=noise, label=""),
+        ", or ".join(one for one in Verdict if _is_noise(one) is noise),
+    )
+    for noise in (False, True)
+)
+"""How bars look, and what verdicts they stand for."""
+
+
 def comparison_groups(comparisons: Iterable[Comparison]) -> list[ComparisonGroup]:
     """Put comparisons together by dataset, on one axis each."""
     found: dict[tuple[str, bool], list[Comparison]] = {}
@@ -82,7 +97,7 @@ def _bar(comparison: Comparison, axis: tuple[float, float]) -> Bar | None:
     left, right = _place(difference.low, axis), _place(difference.high, axis)
     interval = f"[{_signed(difference.low, 4)}, {_signed(difference.high, 4)}]"
     label = f"{_signed(difference.value, 4)} {interval}"
-    noise = comparison.verdict("mae") is not Verdict.REAL
+    noise = _is_noise(comparison.verdict("mae"))
     return Bar(left, round(right - left, 2), _place(difference.value, axis), noise, label)
 
 

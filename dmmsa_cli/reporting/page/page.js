@@ -23,7 +23,11 @@ const inView = new IntersectionObserver((entries) => {
 }, { rootMargin: "-30% 0px -69% 0px" }); // one line across the window, so that one section is current
 document.querySelectorAll("[data-section]").forEach((section) => inView.observe(section));
 
-// A link to a run opens it.
+// A phone shows the first table and the titles of all: else the last is some forty screens away.
+const narrow = matchMedia("(max-width: 600px)");
+if (narrow.matches) document.querySelectorAll("#tables details[open]").forEach((one, place) => { one.open = place === 0; });
+
+// A link to a table or a run opens it.
 function openTarget() {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!target || !target.closest("details")) return;
@@ -33,43 +37,89 @@ function openTarget() {
 window.addEventListener("hashchange", openTarget);
 openTarget();
 
-// --- tables: the first click brings the best on top, the second turns the order, the third restores it --------------
+// --- tables: the first click brings the best on top, the second turns the order, the last restores it ---------------
 
-function sortKey(row, column, kind) {
+// What a row is sorted by: the number of this part, and where it has none, the other one, behind all that have it.
+function sortKey(row, column, kind, part) {
   const cell = row.cells[column];
-  if (kind === "text") return cell.textContent.trim();
-  return "value" in cell.dataset ? Number(cell.dataset.value) : null;
+  if (kind === "text") return [0, cell.textContent.trim()];
+  const values = JSON.parse(cell.dataset.values);
+  const rest = values.filter((value) => value !== null);
+  return values[part] !== null ? [0, values[part]] : rest.length ? [1, rest[0]] : [2, 0];
 }
 
-function compare(first, second, sign) {
-  if (first === null || second === null) return (first === null) - (second === null); // dashes last, either way
+function compare([rank, first], [otherRank, second], sign) {
+  if (rank !== otherRank) return rank - otherRank; // dashes last, either way
   const order = typeof first === "string" ? first.localeCompare(second, undefined, { numeric: true }) : first - second;
   return sign * order;
 }
 
-function nextOrder(now, first) {
+// The orders of a header's clicks: by each part of its cells, the best on top and then turned; at last as printed.
+function orders({ first, parts }) {
   const other = first === "ascending" ? "descending" : "ascending";
-  return { none: first, [first]: other, [other]: "none" }[now];
+  const found = [];
+  for (let part = 0; part < Number(parts); part += 1) found.push([first, part], [other, part]);
+  return [...found, ["none", 0]];
 }
 
 function makeSortable(table) {
   const body = table.tBodies[0];
   const printed = [...body.rows];
   const headers = [...table.tHead.rows[0].cells];
-  headers.forEach((header, column) => {
+  for (const header of headers) {
     const button = header.querySelector("button");
+    const turns = orders(button.dataset);
     button.addEventListener("click", () => {
-      const order = nextOrder(header.getAttribute("aria-sort"), button.dataset.first);
-      headers.forEach((other) => other.setAttribute("aria-sort", "none"));
+      const now = turns.findIndex(([order, part]) =>
+        order === header.getAttribute("aria-sort") && String(part + 1) === button.dataset.sorted);
+      const [order, part] = turns[(now + 1) % turns.length];
+      for (const other of headers) {
+        other.setAttribute("aria-sort", "none");
+        delete other.querySelector("button").dataset.sorted;
+      }
       header.setAttribute("aria-sort", order);
+      delete table.dataset.sorted;
+      if (order !== "none") table.dataset.sorted = button.dataset.sorted = part + 1;
       const sign = order === "ascending" ? 1 : -1;
-      const key = (row) => sortKey(row, column, header.dataset.kind);
-      const rows = order === "none" ? printed : [...printed].sort((a, b) => compare(key(a), key(b), sign));
-      body.append(...rows);
+      const key = (row) => sortKey(row, header.cellIndex, header.dataset.kind, part);
+      body.append(...(order === "none" ? printed : [...printed].sort((a, b) => compare(key(a), key(b), sign))));
     });
-  });
+  }
 }
 document.querySelectorAll("table.sortable").forEach(makeSortable);
+
+// A phone has room for a label and two numbers: the main ones come first there.
+function arrange(table) {
+  const headers = [...table.tHead.rows[0].cells];
+  headers.forEach((header, place) => { header.dataset.place ??= place; });
+  const rank = (header) => Number(header.dataset.place) - (narrow.matches && "main" in header.dataset ? headers.length : 0);
+  const [label, ...others] = headers.map((header, now) => [now, rank(header)]);
+  const order = [label, ...others.sort((a, b) => a[1] - b[1])].map(([now]) => now);
+  for (const row of [...table.rows]) {
+    const cells = [...row.cells];
+    row.append(...order.map((now) => cells[now]));
+  }
+}
+const arranged = [...document.querySelectorAll("table:has([data-main])")];
+arranged.forEach(arrange);
+narrow.addEventListener("change", () => arranged.forEach(arrange));
+
+// A table that is wider than its box says so.
+function watchWidth(box) {
+  const cue = document.createElement("p");
+  cue.className = "cue";
+  cue.textContent = "scrolls sideways →";
+  box.before(cue);
+  const look = () => {
+    const more = box.scrollWidth - box.clientWidth;
+    cue.hidden = more <= 1;
+    box.classList.toggle("overflows", more > 1);
+    box.classList.toggle("at-end", box.scrollLeft >= more - 1);
+  };
+  box.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(box); // also when what is around it is opened
+}
+document.querySelectorAll(".scroll").forEach(watchWidth);
 
 // --- figures: drawn when they come near the window, in the colours of the page --------------------------------------
 
@@ -142,6 +192,7 @@ function draw(figure) {
     if (panel.title) box.appendChild(document.createElement("h5")).textContent = panel.title;
     const plot = box.appendChild(document.createElement("div"));
     plot.className = "drawing";
+    if (panel.layout.height) plot.style.height = `${panel.layout.height}px`; // as many rows as it has
     const data = panel.data.map((trace) => "customdata" in trace ? { ...trace, customdata: specs.clips[trace.customdata] } : trace);
     return [plot, data, layoutOf(panel)];
   });
@@ -166,12 +217,20 @@ for (const figure of figures) {
 }
 darkScheme.addEventListener("change", () => drawn.forEach(draw));
 
-// Paper is white, and has no "near the window".
+// Paper is white, of its own width, and has no "near the window".
+function scaled(plot) {
+  const { width, height } = plot.getBoundingClientRect();
+  plot.style.setProperty("--shape", `${width} / ${height}`);
+  plot.querySelectorAll("svg.main-svg").forEach((svg) => svg.setAttribute("viewBox", `0 0 ${width} ${height}`));
+}
 window.addEventListener("beforeprint", () => {
   document.documentElement.dataset.scheme = "light";
-  figures.forEach((figure) => (drawn.has(figure) && !darkScheme.matches) || draw(figure));
+  document.documentElement.dataset.printing = "";
+  figures.forEach(draw);
+  document.querySelectorAll(".drawing").forEach(scaled);
 });
 window.addEventListener("afterprint", () => {
   delete document.documentElement.dataset.scheme;
-  if (darkScheme.matches) drawn.forEach(draw);
+  delete document.documentElement.dataset.printing;
+  drawn.forEach(draw);
 });

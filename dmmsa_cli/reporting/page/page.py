@@ -12,15 +12,16 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from dmmsa_cli.files import write_text
+from dmmsa_cli.plain import printable
 from dmmsa_cli.reporting.contents import Report
 from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.naming import slug, unique
 from dmmsa_cli.reporting.notes import METHOD
-from dmmsa_cli.reporting.page.comparisons import comparison_groups
+from dmmsa_cli.reporting.page.comparisons import KEY, comparison_groups
 from dmmsa_cli.reporting.page.figures import charts, specs
 from dmmsa_cli.reporting.page.names import by_dataset
 from dmmsa_cli.reporting.page.runs import system_view
-from dmmsa_cli.reporting.page.tables import TableView, table_views
+from dmmsa_cli.reporting.page.tables import TableGroup, table_groups
 from dmmsa_cli.reporting.runs import System
 
 TITLE = "Multimodal sentiment analysis: the results"
@@ -40,7 +41,7 @@ def render(report: Report) -> str:
     systems = report.collection.systems
     figures = _figures(systems)
     drawn = [(chart.anchor, chart.chart) for group in figures for chart in group.charts]
-    tables = table_views(report)
+    tables = table_groups(report)
     return (
         _environment()
         .get_template("page.html.j2")
@@ -51,6 +52,7 @@ def render(report: Report) -> str:
             datasets=_datasets(systems),
             synthetic=any(system.synthetic for system in systems),
             comparisons=comparison_groups(report.comparisons),
+            bars=KEY,
             method=METHOD,
             tables=tables,
             figures=figures,
@@ -64,16 +66,32 @@ def render(report: Report) -> str:
 def _environment() -> Environment:
     loader = PackageLoader("dmmsa_cli.reporting.page", ".")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printed,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     environment.filters["code"] = _code
+    environment.filters["words"] = _words
     return environment
+
+
+def _printed(value: object) -> object:
+    """Spell out the control characters of whatever a name or a transcript holds; what is markup is the page's own."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _words(title: str) -> list[str]:
+    """Part a header where it may break: never before its arrow."""
+    return title.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓").split(" ")
 
 
 def _code(text: str) -> Markup:
     """Set what stands `in backticks`, or is a dmmsa command at the end of a line, as code."""
-    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(printable(text))))
     if "<code>" not in marked:
         marked = re.sub(r"(?<=: )(dmmsa .+)$", r"<code>\1</code>", marked, flags=re.MULTILINE)
     return Markup(marked)  # noqa: S704  (escaped above)
@@ -92,8 +110,12 @@ class Entry:
     ours: bool = False
 
 
-def _navigation(report: Report, tables: Sequence[TableView], figures: Sequence[FigureGroup]) -> list[Entry]:
-    listed = tuple(Entry(one.anchor, one.title, ours=any(row.ours for row in one.table.rows)) for one in tables)
+def _navigation(report: Report, tables: Sequence[TableGroup], figures: Sequence[FigureGroup]) -> list[Entry]:
+    listed = tuple(
+        Entry(one.anchor, one.title, ours=any(row.ours for row in one.table.rows))
+        for group in tables
+        for one in group.tables
+    )
     found = [Entry("overview", "Overview")]
     if report.comparisons:
         found.append(Entry("comparisons", "Is the difference real?"))
