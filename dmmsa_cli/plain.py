@@ -25,6 +25,11 @@ DIGITS = 40  # of a number in a message; Python refuses to write out some thousa
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number and what is counted: `1 clip`, `1,284 clips`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def printable(text: str) -> str:
     r"""Spell out the control characters of a text, so that none stands raw in a file that people read.
 

@@ -190,13 +190,14 @@ def _evaluate_predictions(
     from dmmsa_cli.cli.console import open_console
     from dmmsa_cli.cli.scores_view import filled
     from dmmsa_cli.metrics import without_nan
+    from dmmsa_cli.plain import plural
     from dmmsa_cli.reporting.results import COLUMNS, LEGEND
     from dmmsa_cli.stages.evaluation import Row
     from dmmsa_cli.stages.score import evaluate_predictions
 
     spec, rows, metrics = evaluate_predictions(path, dataset, data_dir=data_dir)
     console = open_console()
-    title = f"{path.name}, {rows} clips, metrics of {spec.name}"
+    title = f"{path.name}, {plural(rows, 'clip')}, metrics of {spec.name}"
     console.print(filled(title, COLUMNS[spec.metrics], [Row(path.stem, [metrics])]))
     console.print(LEGEND[spec.metrics], style="dim")
     if json_out:

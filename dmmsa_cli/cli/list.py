@@ -77,6 +77,7 @@ def _datasets(console: Console, prepared: list[Dataset], dataset: str | None, da
 def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, briefly: bool) -> None:
     from dmmsa_cli.cli.console import plain_table, say
     from dmmsa_cli.data.specs import SPECS
+    from dmmsa_cli.experiments.recipes import DATA_OF_ONES_OWN
     from dmmsa_cli.stages import listing
 
     families = [one.recipes for one in prepared]
@@ -88,7 +89,7 @@ def _recipes(console: Console, prepared: list[Dataset], dataset: str | None, *, 
         table = plain_table("Recipes (--recipe NAME)", "for", "names")
         for family in dict.fromkeys(families):
             names = ", ".join(one.name for one in listing.recipes([family]))
-            table.add_row("data of one's own" if family == listing.DEFAULT else family, names)
+            table.add_row(DATA_OF_ONES_OWN if family == listing.DEFAULT else family, names)
     else:
         table = plain_table("Recipes (--recipe NAME)", "", "what it is for")
         for one in listing.recipes(families):

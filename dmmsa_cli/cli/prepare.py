@@ -208,7 +208,7 @@ def _modalities(report: PrepareReport) -> Table:
             table.add_row(f"{label}, transcripts", "", "", "", "", own)
             continue
         if modality == "t":
-            label += ", BERT features"
+            label += ", features"
         lengths = report.lengths[modality]
         numbers = (manifest.widths[modality], lengths.median, lengths.p95, lengths.longest)
         table.add_row(label, *(f"{number:,.0f}" for number in numbers), own)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dmmsa_cli.cli.console import in_parts
 from dmmsa_cli.cli.worth_view import about_worth, worth_tables
+from dmmsa_cli.plain import plural
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
@@ -27,7 +28,7 @@ def show(console: Console, table: Evaluation, worth: Worths) -> None:
 
     spec = table.spec
     synthetic = "SYNTHETIC data, " if spec.synthetic else ""
-    title = f"{spec.name}: {synthetic}{table.where}, {table.rows} clips"
+    title = f"{spec.name}: {synthetic}{table.where}, {plural(table.rows, 'clip')}"
     _print(console, filled(title, COLUMNS[spec.metrics], table.systems))
     knowing = [
         replace(system, title=MAJORITY) if system.title == PLAINEST else system

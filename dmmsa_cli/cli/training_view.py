@@ -17,6 +17,7 @@ from dmmsa_cli.cli.console import in_parts, say
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
+from dmmsa_cli.plain import plural
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
 
@@ -60,7 +61,7 @@ class TrainingView:
             self.console.print(*in_parts(course, self.console.width), sep="\n")
         how = "was there already" if skipped else f"trained in {clock(summary['seconds'])}"
         self.say(
-            f"{folder}: {how}; best of {summary['epochs']} epochs is {summary['best_epoch']}, "
+            f"{folder}: {how}; best of {plural(summary['epochs'], 'epoch')} is {summary['best_epoch']}, "
             f"validation MAE {summary['validation']['mae']:.4f}"
         )
 

@@ -102,7 +102,7 @@ def check_modalities(experiment: Experiment, seed: int) -> None:
         EncoderUnavailable: the text encoder can't be had.
     """
     _check_alignment(experiment)
-    for modality in experiment.modalities:
+    for modality in sorted(experiment.modalities, key="t".__eq__):  # text last: its encoder may be sought on the hub
         if modality != "t":
             if experiment.reading(modality) == "embedding":
                 _check_heads(experiment, modality)

@@ -120,6 +120,7 @@ class Recipe:
         return self.pretraining is not None and self.pretraining.per_seed
 
 
+DATA_OF_ONES_OWN = "data of one's own"
 USUAL_RECIPE = "dmmsa"  # what a command takes that is given none
 
 
@@ -152,8 +153,9 @@ def find_recipe(recipe: str | None, family: str) -> Path:
         if foreign is not None:
             return recipes_folder() / foreign[0] / f"{foreign[1]}.yaml"
         known = ", ".join(recipe_names(family))
+        whose = DATA_OF_ONES_OWN if family == DEFAULT else family
         raise RecipeMissing(
-            f"There is no recipe {recipe} for {family}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
+            f"There is no recipe {recipe} for {whose}.", f"Choose from {known}, or give a file: --recipe FILE.yaml"
         )
     return path
 

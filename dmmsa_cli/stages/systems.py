@@ -139,9 +139,23 @@ class Systems:
             labels=self.store.split(self.split).labels["y"],
             validation_labels=self.store.split(VALIDATION).labels["y"],
             emotions=manifest.emotions,
-            remarks=(*(remark.text for remark in self._remarks() if remark.decides), *self._collapsed()),
+            remarks=(
+                *self._another_file(),
+                *(remark.text for remark in self._remarks() if remark.decides),
+                *self._collapsed(),
+            ),
             systems=[self._training_mean(), *self._in_order(systems)],
         )
+
+    def _another_file(self) -> list[str]:
+        """Say that a dataset of the field is not its published file, and how many of its clips there are."""
+        manifest, spec = self.store.manifest, self.store.spec
+        if spec.source is None or manifest.source.get("published"):
+            return []
+        published = (spec.split_sizes or {}).get(self.split)
+        rows = manifest.rows[self.split]
+        count = f": {rows:,} clips where that has {published:,}" if published not in (None, rows) else ""
+        return [f"Not the published file of {spec.name}{count}."]
 
     def _collapsed(self) -> list[str]:
         """Say which runs have learned next to nothing, which no single metric shows plainly."""

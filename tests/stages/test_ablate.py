@@ -246,7 +246,7 @@ def test_a_partner_lies_beside_the_recipe_wherever_that_is():
 def test_a_partner_that_is_not_shipped_for_a_dataset_stops_no_other(prepared, tmp_path):
     runs = plan(load_study("systems"), Place("mini", prepared, tmp_path, "cpu"), recipe="minilm")
     assert runs.jobs
-    assert "There is no recipe minilm-lf-dnn for default" in runs.left_out["LF-DNN"]
+    assert "There is no recipe minilm-lf-dnn for data of one's own" in runs.left_out["LF-DNN"]
 
 
 def test_no_folder_is_planned_twice(place, micro):

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import math
+import pickle
 import shutil
 from pathlib import Path
 
@@ -19,12 +20,15 @@ from dmmsa_cli import metrics
 from dmmsa_cli.cli.scores_view import _notes, filled
 from dmmsa_cli.data.store import open_store
 from dmmsa_cli.errors import DatasetMissing, FolderBusy, InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.experiments.experiment import open_experiment
 from dmmsa_cli.experiments.reopen import reopen
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.metrics import score
 from dmmsa_cli.reporting.results import COLUMNS
 from dmmsa_cli.stages import keeping, systems
 from dmmsa_cli.stages.evaluate import evaluate, find_runs, left_unfinished
+from dmmsa_cli.stages.fuse import fuse
+from dmmsa_cli.stages.prepare import prepare
 from dmmsa_cli.stages.score import evaluate_predictions
 from dmmsa_cli.training.run import RunFolder
 from tests.conftest import MICRO_RECIPE
@@ -290,6 +294,15 @@ def test_encoders_trained_anew_or_gone_are_told(copy, prepared):
     assert all("trained on other weights" in why.what and str(weights.parent) in why.what for why in outcome.left_out)
     (weights.parent / "summary.json").unlink()
     assert ["encoders that are gone" in why.what for why in evaluated(copy, prepared).left_out] == [True] * 3
+
+
+def test_a_file_that_is_not_the_published_one_is_told(corpus, micro, tmp_path):
+    (tmp_path / "mine.pkl").write_bytes(pickle.dumps(corpus))
+    prepare("mosi", data_dir=tmp_path / "data", source=str(tmp_path / "mine.pkl"))
+    given = {"data_dir": tmp_path / "data", "runs_dir": tmp_path / "runs", "recipe": str(micro), "device": "cpu"}
+    fuse(open_experiment("mosi", settings=["fusion.epochs=1"], **given), "short", 1, from_scratch=True)
+    (table,) = evaluate(find_runs(dataset="mosi", runs_dir=tmp_path / "runs"), data_dir=tmp_path / "data").tables
+    assert table.remarks[0] == "Not the published file of mosi: 24 clips where that has 686."
 
 
 def test_a_run_that_says_the_same_of_every_clip_is_told(copy, prepared, monkeypatch):
