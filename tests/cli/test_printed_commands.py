@@ -22,7 +22,7 @@ from tests.conftest import MICRO_RECIPE, SPEC
 
 PACKAGE = Path(dmmsa_cli.__file__).parent
 NAMING = {  # what returns a command, or words that hold one
-    *("command", "evaluate_run", "going_on", "again", "to_go_on", "in_place"),
+    *("command", "evaluate_run", "going_on", "again", "instead", "to_go_on", "in_place"),
     *("prepare_command", "evaluate_again", "goes_on", "trains_again"),
 }
 ELSEWHERE = {
@@ -325,6 +325,12 @@ def test_encoders_that_are_gone_and_encoders_that_are_others(shell):
     assert "delete its folder" in output
     shutil.rmtree(weights[1].parent)
     shell.paste(output, "fuse")
+
+
+def test_an_encoder_that_can_not_be_had(shell):
+    shell.works(PREPARE)
+    output = shell.fails(f"dmmsa fuse --dataset mini --seed 1 {BOTH} --device cpu --recipe dmmsa")
+    shell.paste(output, f"fuse --dataset mini --seed 1 {BOTH} --device cpu --recipe default/tiny")
 
 
 def test_a_recipe_that_pretrains_nothing(shell):
