@@ -104,6 +104,7 @@ def test_the_pair_of_the_papers_claim_differs_in_its_objective_alone():
     for dataset, base, other in [(d, "dmmsa", "confede") for d in SPECS] + [
         ("mosi", "minilm", "minilm-confede"),
         ("mosi", "mpnet", "mpnet-confede"),
+        ("default", "minilm", "minilm-confede"),
     ]:
         ours, theirs = (vars(load_recipe(find_recipe(name, dataset))) for name in (base, other))
         assert [key for key in ours if ours[key] != theirs[key]] == ["objective"]
