@@ -66,9 +66,14 @@ def in_place(line: str) -> str:
     return command(verb, *words)
 
 
-def _is_needed(folder: str) -> bool:
-    usual = _USUAL[folder]
-    return not _given[folder] == usual == Path(os.environ.get(VARIABLES[folder], usual))
+def folder_of(name: str) -> Path:
+    """Return the folder that a command works in that is given none: the environment's, or else the usual one."""
+    return Path(os.environ.get(VARIABLES[name]) or _USUAL[name])
+
+
+def _is_needed(name: str) -> bool:
+    """Whether another shell, whose environment may name no folder or another, has to be told of it."""
+    return not _given[name] == _USUAL[name] == folder_of(name)
 
 
 def _option(name: str, value: object) -> list[str]:

@@ -7,13 +7,12 @@ dataset one file is read.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import typer
 
-from dmmsa_cli.commands import DATA, RUNS
+from dmmsa_cli.commands import folder_of
 from dmmsa_cli.shipped import DEFAULT, STUDIES, recipes_folder
 
 KNOWN = ("mosi", "mosei", "sims", "meld", "toy")  # those of data/specs.py, which imports numpy
@@ -60,18 +59,18 @@ def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
-def _folder(ctx: typer.Context, parameter: str, variable: str, usual: Path) -> Path:
+def _folder(ctx: typer.Context, parameter: str) -> Path:
     """Return a folder that an option names, or else the environment."""
-    return Path(ctx.params.get(parameter) or os.environ.get(variable) or usual).expanduser()
+    return Path(ctx.params.get(parameter) or folder_of(parameter)).expanduser()
 
 
 def _prepared(ctx: typer.Context) -> Iterator[str]:
-    folder = _folder(ctx, "data_dir", "DMMSA_DATA", DATA)
+    folder = _folder(ctx, "data_dir")
     yield from sorted(path.parent.name for path in folder.glob(f"*/{_MANIFEST}"))
 
 
 def _recipes_of(ctx: typer.Context, dataset: str) -> Path:
-    manifest = _folder(ctx, "data_dir", "DMMSA_DATA", DATA) / dataset / _MANIFEST
+    manifest = _folder(ctx, "data_dir") / dataset / _MANIFEST
     try:
         family = json.loads(manifest.read_text(encoding="utf-8"))["spec"]["recipes"]
     except (OSError, ValueError, LookupError, TypeError):
@@ -81,7 +80,7 @@ def _recipes_of(ctx: typer.Context, dataset: str) -> Path:
 
 
 def _runs(ctx: typer.Context) -> list[Path]:
-    folder = _folder(ctx, "runs_dir", "DMMSA_RUNS", RUNS)
+    folder = _folder(ctx, "runs_dir")
     return sorted(path.parent for path in folder.glob(f"*/*/*/seed-*/{_RUN}"))
 
 

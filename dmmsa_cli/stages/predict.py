@@ -28,6 +28,7 @@ from dmmsa_cli.experiments.reopen import not_finished, reopen
 from dmmsa_cli.experiments.validation import kept_validation
 from dmmsa_cli.experiments.wording import in_words, probability_columns
 from dmmsa_cli.metrics import Scores
+from dmmsa_cli.plain import plural
 from dmmsa_cli.runtime import DeviceName
 from dmmsa_cli.training.run import RunFolder
 from dmmsa_cli.uncertainty import check_level, errors, interval, reach
@@ -294,9 +295,8 @@ def _check_finite(scores: Scores, rows: Split) -> None:
     """
     lost = [clip for clip, score in zip(rows.ids, scores, strict=True) if not np.isfinite(score)]
     if lost:
-        clips = "1 clip" if len(lost) == 1 else f"{len(lost):,} clips"
         raise InvalidInput(
-            f"The prediction of {clips} is no finite number: {some(lost)}.",
+            f"The prediction of {plural(len(lost), 'clip')} is no finite number: {some(lost)}.",
             "Look at the features: prepare says where values are beyond all measure. Leave such clips out.",
         )
 
