@@ -30,11 +30,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def printable(text: str) -> str:
+def spelled_out(text: str) -> str:
     r"""Spell out the control characters of a text, so that none stands raw in a file that people read.
 
     Example:
-        >>> printable("a\x1b[31mb\x00")
+        >>> spelled_out("a\x1b[31mb\x00")
         'a\\x1b[31mb\\x00'
     """
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
@@ -98,7 +98,7 @@ def shown(value: object) -> str:
 
 
 def shown_key(key: object) -> str:
-    """Return a mapping's key as it stands in a dotted path: text without quotes where it is short and printable."""
+    """Return a mapping's key as it stands in a dotted path: text without quotes where it is short and spelled_out."""
     return key if isinstance(key, str) and len(key) <= WIDEST and key.isprintable() else shown(key)
 
 

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from rich.console import Console
 
 from dmmsa_cli.data.prediction_table import unescape_formula
-from dmmsa_cli.plain import printable
+from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.contents import Cell, Comparison, Difference, Report, Row, Table
 from dmmsa_cli.reporting.formats import latex, markdown
@@ -354,7 +354,7 @@ def test_no_text_of_a_csv_is_a_formula_and_all_comes_back(before, name):
     for row in rows:
         assert all(not row[column].startswith(("=", "+", "-", "@", "\t", "\r")) for column in row)
         assert [unescape_formula(row[column]) for column in ("table", "title", "dataset", "row")] == [
-            printable(text)
+            spelled_out(text)
         ] * 4
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.errors import InvalidInput
-from dmmsa_cli.plain import printable
+from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.page.runs import WORST
 from dmmsa_cli.reporting.report import build_report, report
 from dmmsa_cli.training.run import RunFolder
@@ -167,7 +167,7 @@ def test_any_transcript_and_id_goes_through_every_format(tmp_path):
                            "Measure both again: evaluate.",)  # fmt: skip
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
     shown = [html.unescape(text) for text in re.findall(r'<td class="text">(.*?)</td>', page, re.S)]
-    words = [printable(text) for text in (*AWKWARD[:WORST], *AWKWARD[-WORST:])]
+    words = [spelled_out(text) for text in (*AWKWARD[:WORST], *AWKWARD[-WORST:])]
     assert shown == [text.replace("\r\n", "\n").replace("\r", "\n") for text in words]
     json.loads(re.search(r'<script type="application/json" id="specs">(.*?)</script>', page, re.S)[1])
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from dmmsa_cli.plain import printable
+from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.figures.colours import BLUE, GREEN, ORANGE, PURPLE, SEQUENTIAL, SKY, VERMILION
 from dmmsa_cli.reporting.groups import TASK_NAMES
 from dmmsa_cli.reporting.series.averages import over_seeds
@@ -210,7 +210,7 @@ def matrix(x: str = "", y: str = "") -> Layout:
 
 def safe(text: str) -> str:
     """Escape names and clips' words: plotly reads a few tags in its texts, links among them, and fills in `%{...}`."""
-    return html.escape(printable(text), quote=False).replace("%{", "&#37;{")
+    return html.escape(spelled_out(text), quote=False).replace("%{", "&#37;{")
 
 
 def hover_text(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote
 
-from dmmsa_cli.plain import printable
+from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.comparison import by_place
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.notes import METHOD
@@ -95,7 +95,7 @@ def escape(text: str) -> str:
         >>> escape("w/o a_b | `--seed 1`")
         'w/o a\\_b \\| `--seed 1`'
     """
-    pieces = " ".join(printable(text).split()).split("`")
+    pieces = " ".join(spelled_out(text).split()).split("`")
     closed = len(pieces) % 2  # an odd backtick is none that opens code
     return "`".join(
         piece if i % 2 and (closed or i < len(pieces) - 1) else _SPECIAL.sub(r"\\\1", piece)
@@ -110,4 +110,4 @@ def plain(text: str) -> str:
         >>> plain("a_b `c`")
         'a\\_b \\`c\\`'
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(printable(text).split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(spelled_out(text).split()))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dmmsa_cli.data.prediction_table import escape_formula
-from dmmsa_cli.plain import printable
+from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.contents import Comparison, Report, Row, Table
 from dmmsa_cli.reporting.groups import common_seeds
 from dmmsa_cli.reporting.results import SCORES
@@ -101,7 +101,7 @@ def _yes(value: bool) -> str:
 
 
 def _cell(value: object) -> object:
-    return escape_formula(printable(value)) if isinstance(value, str) else value
+    return escape_formula(spelled_out(value)) if isinstance(value, str) else value
 
 
 def _csv(fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

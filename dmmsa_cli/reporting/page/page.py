@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from dmmsa_cli.files import write_text
-from dmmsa_cli.plain import printable
+from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.contents import Report
 from dmmsa_cli.reporting.figures.charts import Chart
 from dmmsa_cli.reporting.naming import slug, unique
@@ -81,7 +81,7 @@ def _environment() -> Environment:
 
 def _printed(value: object) -> object:
     """Spell out the control characters of whatever a name or a transcript holds; what is markup is the page's own."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return spelled_out(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _words(title: str) -> list[str]:
@@ -91,7 +91,7 @@ def _words(title: str) -> list[str]:
 
 def _code(text: str) -> Markup:
     """Set what stands `in backticks`, or is a dmmsa command at the end of a line, as code."""
-    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(printable(text))))
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(spelled_out(text))))
     if "<code>" not in marked:
         marked = re.sub(r"(?<=: )(dmmsa .+)$", r"<code>\1</code>", marked, flags=re.MULTILINE)
     return Markup(marked)  # noqa: S704  (escaped above)
