@@ -22,14 +22,13 @@ from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.columns import HeadValues, head_values, mean_scores, mean_values
 from dmmsa_cli.experiments.context import context_remarks
 from dmmsa_cli.experiments.experiment import Experiment
-from dmmsa_cli.experiments.identity import identity_in
 from dmmsa_cli.experiments.measure import predictions_of
-from dmmsa_cli.experiments.reopen import not_finished, reopen
 from dmmsa_cli.experiments.validation import kept_validation
 from dmmsa_cli.experiments.wording import in_words, probability_columns
 from dmmsa_cli.metrics import Scores
 from dmmsa_cli.plain import plural
 from dmmsa_cli.runtime import DeviceName
+from dmmsa_cli.stages.together import Several, open_together
 from dmmsa_cli.training.run import RunFolder
 from dmmsa_cli.uncertainty import check_level, errors, interval, reach
 
@@ -108,7 +107,7 @@ def predict(
         InvalidDataset, UnsafePickle, DamagedPickle: the file can't be used.
         RunMissing, RunMismatch: runs can't be used, are not of one dataset, or do not hold what intervals need.
     """
-    several = _open(runs, data_dir, device)
+    several = open_together(runs, data_dir, device)
     features = read_features(source, several.first.experiment.store.spec, split)
     for fused in several.fused:
         _check_modalities(fused.experiment, features, source, fused.encoders.run)
@@ -155,7 +154,7 @@ def predict_texts(
         InvalidInput: a run needs more than words, or the level can't be had.
         RunMissing, RunMismatch: as `predict`.
     """
-    several = _open(runs, data_dir, device)
+    several = open_together(runs, data_dir, device)
     for fused in several.fused:
         _check_words_alone(fused)
     table, classes = _predicted(several, {texts.name: texts}, wanted or Wanted())
@@ -182,73 +181,7 @@ def _write(table: pd.DataFrame, out: Path | None) -> bool:
 # --- one run, or several together -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Several:
-    """Runs of one dataset, open."""
-
-    fused: tuple[Fused, ...]
-
-    @property
-    def first(self) -> Fused:
-        """Any of them, for what all share."""
-        return self.fused[0]
-
-    @property
-    def words(self) -> bool:
-        """Whether any of them reads transcripts."""
-        return any(fused.experiment.has_text_encoder for fused in self.fused)
-
-    @property
-    def sequences(self) -> set[str]:
-        """The modalities that any of them reads as features."""
-        experiments = [fused.experiment for fused in self.fused]
-        return {m for one in experiments for m in one.modalities if not (m == "t" and one.has_text_encoder)}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Dataset, recipe, variant and seed of each, as in the path of its folder before it was exported."""
-        return tuple(_name(fused.encoders.run) for fused in self.fused)
-
-
-def _name(run: RunFolder) -> str:
-    facts = run.environment
-    return f"{facts['dataset']}/{facts['recipe']}/{facts['variant']}/seed-{facts['seed']}"
-
-
-def _open(runs: Sequence[RunFolder], data_dir: Path, device: DeviceName) -> _Several:
-    """Open runs, and see that a mean of what they predict means something.
-
-    Raises:
-        RunMismatch: one is named twice, or two are of different data or ranges.
-    """
-    paths = [run.path.resolve() for run in runs]
-    twice = [run for place, run in enumerate(runs) if paths[place] in paths[:place]]
-    if twice:
-        raise RunMismatch(f"{twice[0].path} is named twice.", "Name each run once.")
-    for run in runs:
-        if not run.finished:
-            raise not_finished(run)
-    first, *others = runs
-    for other in others:
-        _check_alike(first, other)
-    return _Several(tuple(reopen(run, data_dir=data_dir, device=device, rows=False) for run in runs))
-
-
-def _check_alike(first: RunFolder, other: RunFolder) -> None:
-    one, two = identity_in(first), identity_in(other)
-    what = {"dataset": (one.dataset, two.dataset), "data": (one.data_hash[:12], two.data_hash[:12])}
-    ranges = [run.environment.get("score_range") for run in (first, other)]
-    what |= {"score_range": (str(ranges[0]), str(ranges[1]))} if None not in ranges else {}
-    for name, (here, there) in what.items():
-        if here != there:
-            raise RunMismatch(
-                f"Runs whose predictions are averaged have to be of the same data; {name} is {here} in {first.path}, "
-                f"{there} in {other.path}.",
-                "Name runs of one dataset.",
-            )
-
-
-def _predicted(several: _Several, splits: Mapping[str, Split], wanted: Wanted) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _predicted(several: Several, splits: Mapping[str, Split], wanted: Wanted) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the table, and which of its columns are probabilities of classes.
 
     One run's model goes over all splits after the other, so that no two are in memory.
@@ -301,11 +234,11 @@ def _check_finite(scores: Scores, rows: Split) -> None:
         )
 
 
-def _range(several: _Several) -> float:
+def _range(several: Several) -> float:
     return several.first.experiment.store.spec.score_range
 
 
-def _distance(several: _Several, level: float) -> float:
+def _distance(several: Several, level: float) -> float:
     """Return how far intervals reach, from the errors of the mean of the runs' predictions of the validation split."""
     check_level(level)
     runs = [fused.encoders.run for fused in several.fused]
@@ -355,13 +288,13 @@ def _check_modalities(experiment: Experiment, features: Features, source: Path, 
         raise InvalidInput("; ".join(wrong) + ".", "Extract the features as the run's were, or train on these.")
 
 
-def _remarks(several: _Several, splits: Mapping[str, Split]) -> list[str]:
+def _remarks(several: Several, splits: Mapping[str, Split]) -> list[str]:
     """Say what is odd about the clips, in what a run reads of them."""
     ordered = [m for m in MODALITY_NAMES if m in several.sequences]
     return [remark.text for remark in inspect(splits, ordered, transcripts=several.words)]
 
 
-def _not_used(several: _Several, features: Features) -> list[str]:
+def _not_used(several: Several, features: Features) -> list[str]:
     """Say which modalities of the file no run reads."""
     used = {m for fused in several.fused for m in fused.experiment.modalities}
     given = {*features.layout.widths, *("t" if features.layout.transcripts else "")}
@@ -371,7 +304,7 @@ def _not_used(several: _Several, features: Features) -> list[str]:
     return [f"Of the file, {' and '.join(names)} {verb} not used: {trained} trained without."] if names else []
 
 
-def _repairs(several: _Several, features: Features) -> dict[str, int]:
+def _repairs(several: Several, features: Features) -> dict[str, int]:
     """Leave out the repairs of what no run reads."""
     ignored = [key for m, key in FEATURES.items() if m not in several.sequences]
     ignored += [] if several.words else ["raw_text"]
@@ -379,14 +312,14 @@ def _repairs(several: _Several, features: Features) -> dict[str, int]:
     return {what: count for what, count in features.repairs.items() if not what.startswith(begins)}
 
 
-def _no_context(several: _Several, splits: Mapping[str, Split]) -> tuple[str, ...]:
+def _no_context(several: Several, splits: Mapping[str, Split]) -> tuple[str, ...]:
     """Say, once for all runs, which clips of a file have no others around them."""
     ids = [name for rows in splits.values() for name in rows.ids]
     found = dict.fromkeys(line for fused in several.fused for line in context_remarks(fused.experiment, ids))
     return tuple(found)
 
 
-def _cut(several: _Several, splits: Mapping[str, Split]) -> dict[str, Cut]:
+def _cut(several: Several, splits: Mapping[str, Split]) -> dict[str, Cut]:
     experiment = several.first.experiment
     modalities = {m for fused in several.fused for m in fused.experiment.modalities if m != "t"}
     found: dict[str, Cut] = {}
