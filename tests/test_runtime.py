@@ -33,4 +33,4 @@ def test_kernels_of_every_shape_are_not_kept_on_a_cpu_unless_someone_says_so(own
     if own is None:
         monkeypatch.delenv(name)
     choose_device("cpu")
-    assert os.environ[name] == (own or "64")
+    assert os.environ[name] == (own or "256")

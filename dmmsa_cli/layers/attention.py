@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmmsa_cli.layers.dropout import dropout
+from dmmsa_cli.layers.tiles import Tiling, attention_in_tiles
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,19 @@ class TransformerLayer(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, blocks: Sequence[Block]) -> Tensor:
+    def forward(self, x: Tensor, layout: Sequence[Block] | Tiling) -> Tensor:
         """Map (S, d) to (S, d); a position attends to the valid ones of its own sequence alone."""
-        x = self.attention_norm(x + self._drop(self._attend(x, blocks)))
+        x = self.attention_norm(x + self._drop(self.out(self._attend(self.qkv(x), layout))))
         hidden = self._drop(F.gelu(self.up(x)))
         out: Tensor = self.feedforward_norm(x + self._drop(self.down(hidden)))
         return out
 
-    def _attend(self, x: Tensor, blocks: Sequence[Block]) -> Tensor:
+    def _attend(self, qkv: Tensor, layout: Sequence[Block] | Tiling) -> Tensor:
+        if isinstance(layout, Tiling):
+            return attention_in_tiles(qkv, layout, self.heads, self.dropout if self.training else 0.0)
         # `split`, not slices: its gradient is one concatenation, theirs a tensor as large as x for each.
-        parts = self.qkv(x).split([block.positions for block in blocks])
-        out: Tensor = self.out(torch.cat([self._mix(*pair) for pair in zip(parts, blocks, strict=True)]))
-        return out
+        parts = torch.split(qkv, [block.positions for block in layout])
+        return torch.cat([self._mix(*pair) for pair in zip(parts, layout, strict=True)])
 
     def _mix(self, qkv: Tensor, block: Block) -> Tensor:
         """Attention within each sequence of a block, (n T, 3 d) -> (n T, d)."""

@@ -45,7 +45,7 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:  # noqa: ANN401  (torch gives it no public type)
-        keep, ctx.scale = _keep(x, p)
+        keep, ctx.scale = keep_some(x, p)
         ctx.save_for_backward(keep)
         return (x * keep).mul_(ctx.scale)
 
@@ -55,7 +55,7 @@ class _Dropout(torch.autograd.Function):
         return (gradient * keep).mul_(ctx.scale), None
 
 
-def _keep(x: Tensor, p: float) -> tuple[Tensor, float]:
+def keep_some(x: Tensor, p: float) -> tuple[Tensor, float]:
     """Return 1 for elements that stay and 0 for others, in the shape of x, and by what those that stay are scaled."""
     bits, kind = (8, torch.int8) if (256 * p).is_integer() else (16, torch.int16)
     values = 2**bits
