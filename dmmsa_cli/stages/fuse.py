@@ -59,6 +59,7 @@ def fuse(
     from_scratch: bool = False,
     resume: bool = False,
     force: bool = False,
+    folder: Path | None = None,
 ) -> FuseReport:
     """Train one run, its missing encoders first.
 
@@ -72,6 +73,7 @@ def fuse(
         from_scratch: start from untrained encoders.
         resume: go on with an unfinished run.
         force: replace what is there.
+        folder: where it goes, where that is not beside the runs that results are made of.
 
     Raises:
         RunMismatch: the folder holds another run, or an unfinished one and neither `resume` nor `force`.
@@ -79,7 +81,7 @@ def fuse(
         FolderBusy: another process is writing the run.
     """
     check(experiment, variant, seed, from_scratch=from_scratch)
-    run = RunFolder(experiment.folder / experiment.name / variant / f"seed-{seed}")
+    run = RunFolder(folder or experiment.folder / experiment.name / variant / f"seed-{seed}")
     experiment = _as_begun(experiment, run, force=force)
     encoders = {} if from_scratch else _encoders(experiment, seed)
     if _is_done(run, experiment, seed, from_scratch, encoders, resume=resume, force=force):
