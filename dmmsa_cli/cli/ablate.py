@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
 
     from dmmsa_cli.cli.study_view import StudyView
-    from dmmsa_cli.stages.ablate import Job, Outcome
+    from dmmsa_cli.stages.ablate import Job
+    from dmmsa_cli.stages.engines import Outcome
 
 
 def ablate(
@@ -73,17 +74,22 @@ def ablate(
         raise typer.Exit(1)
 
 
-def _run(console: Console, view: StudyView, runs: Sequence[Job], at_once: int) -> list[Outcome]:
-    from dmmsa_cli.stages.ablate import ablate
+def _run(console: Console, view: StudyView, runs: Sequence[Job], at_once: int) -> list[Outcome[Job]]:
+    import torch
 
+    from dmmsa_cli.stages.ablate import ablate
+    from dmmsa_cli.stages.engines import InTurn, SideBySide, Slot
+
+    threads = max(1, torch.get_num_threads() // at_once)
+    engine = SideBySide([Slot(threads)] * at_once) if at_once > 1 else InTurn()
     try:
         with view:
-            return ablate(runs, tell=view.tell, at_once=at_once)
+            return ablate(runs, tell=view.tell, engine=engine)
     finally:  # stopped or not
         _tell_failures(console, list(view.outcomes.values()))
 
 
-def _tell_failures(console: Console, outcomes: list[Outcome]) -> None:
+def _tell_failures(console: Console, outcomes: list[Outcome[Job]]) -> None:
     from rich.text import Text
 
     for outcome in outcomes:

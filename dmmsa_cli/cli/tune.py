@@ -83,9 +83,13 @@ def tune(
 
 
 def _run(tuning: Tuning, trials: int, out: Path | None, jobs: int) -> Tuned:
+    import torch
+
     from dmmsa_cli.cli.console import open_console, say
     from dmmsa_cli.cli.training_view import data_note
     from dmmsa_cli.cli.tune_view import TuneView
+    from dmmsa_cli.plain import plural
+    from dmmsa_cli.stages.engines import InTurn, SideBySide, Slot
     from dmmsa_cli.stages.tune import so_far, tune
     from dmmsa_cli.stages.tuning.journal import check_installed
     from dmmsa_cli.stages.tuning.recipe_file import score_in_words
@@ -94,8 +98,15 @@ def _run(tuning: Tuning, trials: int, out: Path | None, jobs: int) -> Tuned:
     console = open_console()
     say(console, data_note(tuning.open(tuning.dataset, {})))
     say(console, f"A trial's score: {score_in_words(tuning)}; {len(tuning.space)} keys may change.")
+    threads = max(1, torch.get_num_threads() // jobs)
+    if jobs > 1:
+        say(
+            console,
+            f"{jobs} trials at a time, {plural(threads, 'thread')} each; what is tried then depends on which ends first.",
+        )
+    engine = SideBySide([Slot(threads)] * jobs) if jobs > 1 else InTurn()
     with TuneView(console, f"Tuning {tuning.name} on {tuning.dataset}", trials, so_far(tuning)) as view:
-        tuned = tune(tuning, trials, out=out, tell=view.tell)
+        tuned = tune(tuning, trials, out=out, engine=engine, tell=view.tell)
     for problem in tuned.problems:
         say(console, f"Failed: {problem}", "bold red")
     for line in tuned.found.luck.in_words():

@@ -81,7 +81,7 @@ def fuse(
         FolderBusy: another process is writing the run.
     """
     check(experiment, variant, seed, from_scratch=from_scratch)
-    run = RunFolder(folder or experiment.folder / experiment.name / variant / f"seed-{seed}")
+    run = run_folder(experiment, variant, seed) if folder is None else RunFolder(folder)
     experiment = _as_begun(experiment, run, force=force)
     encoders = {} if from_scratch else _encoders(experiment, seed)
     if _is_done(run, experiment, seed, from_scratch, encoders, resume=resume, force=force):
@@ -139,6 +139,16 @@ def _as_begun(experiment: Experiment, run: RunFolder, *, force: bool) -> Experim
     if experiment.recipe.precision != "auto" or force or not run.started:
         return experiment
     return replace(experiment, precision=identity_in(run).precision)
+
+
+def run_folder(experiment: Experiment, variant: str, seed: int) -> RunFolder:
+    """Return where a run lies."""
+    return RunFolder(experiment.folder / experiment.name / variant / f"seed-{seed}")
+
+
+def missing_encoders(experiment: Experiment, seed: int) -> dict[str, RunFolder]:
+    """Return where the encoders will lie, by modality, that have to be trained before a run of this seed."""
+    return {modality: folder for modality, folder in _encoders(experiment, seed).items() if not folder.finished}
 
 
 def _encoders(experiment: Experiment, seed: int) -> dict[str, RunFolder]:

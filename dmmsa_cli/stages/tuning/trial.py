@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import InvalidRecipe, RunMismatch, TrainingDiverged
+from dmmsa_cli.errors import DmmsaError, InvalidRecipe, RunMismatch, TrainingDiverged
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import Encoders, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
@@ -20,11 +21,13 @@ from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.spaces import changes_of
 from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.plain import from_json, read_json
-from dmmsa_cli.stages.engines import Outcome, Step, Task, Tell
-from dmmsa_cli.stages.fuse import fuse
+from dmmsa_cli.stages.ablate import watch
+from dmmsa_cli.stages.engines import Outcome, Task, Tell
+from dmmsa_cli.stages.fuse import fuse, missing_encoders
+from dmmsa_cli.stages.pretrain import pretrain_unimodal
 from dmmsa_cli.stages.tuning.journal import ENDED, SCORES, Course, open_journal, pruner_of
 from dmmsa_cli.stages.tuning.plan import Part, Tuning
-from dmmsa_cli.training.fit import Progress, Watch
+from dmmsa_cli.training.fit import Progress
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
 from dmmsa_cli.training.run import RunFolder
 
@@ -84,6 +87,17 @@ class Trial(Task):
             self._try(study, folder, tell)
             return outcome_of(study, self, "trained")
 
+    def needs(self) -> list[Encoder]:
+        """Return the encoders that have to be trained before it; none where what it tries does not go together."""
+        params = open_journal(self.tuning.folder).get_trials(deepcopy=False)[self.number].params
+        changes = changes_of(self.tuning.space, params)
+        needed: dict[Path, Encoder] = {}
+        with suppress(DmmsaError):  # which its run meets, and tells
+            for part in self.tuning.parts(self.tuning.seeds):
+                missing = missing_encoders(self.tuning.open(part.dataset, changes), part.seed)
+                needed |= {one.path: Encoder(self, part, modality, one.path) for modality, one in missing.items()}
+        return list(needed.values())
+
     def _try(self, study: optuna.Study, folder: Path, tell: Tell) -> None:
         try:
             scores = self._scores(study, folder, tell)
@@ -117,8 +131,32 @@ class Trial(Task):
         return by_seed(parts, found)
 
 
+@dataclass(frozen=True)
+class Encoder(Task):
+    """An encoder that the runs of trials share; its folder is named for all that decides it."""
+
+    trial: Trial = field(compare=False)
+    """The first that needs it."""
+    part: Part = field(compare=False)
+    modality: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{MODALITY_NAMES[self.modality]} encoder of {self.part.dataset}"
+
+    def run(self, tell: Tell) -> Outcome[Encoder]:
+        """Train it, or go on with it, or find that it was there."""
+        tuning = self.trial.tuning
+        params = open_journal(tuning.folder).get_trials(deepcopy=False)[self.trial.number].params
+        experiment = tuning.open(self.part.dataset, changes_of(tuning.space, params))
+        epochs = experiment.pretraining.schedule(self.modality).epochs
+        listener = watch(self, "pretraining", epochs, tell)
+        report = pretrain_unimodal(experiment, self.modality, self.part.seed, watch=listener)
+        return Outcome(self, "was there" if report.skipped else "trained", report.folder, report.summary)
+
+
 def outcome_of(study: optuna.Study, trial: Trial, state: Any) -> Outcome[Trial]:  # noqa: ANN401  (one of Outcome's)
-    """Return what became of a trial that has ended: `value`, `scores` by seed, `params`, and `ended` if that was early."""
+    """Return what became of a trial that has ended: `value`, `scores` by seed, `params`; `ended`, if that was early."""
     found = study.get_trials(deepcopy=False)[trial.number]
     ended, scores = found.user_attrs.get(ENDED, {}), found.user_attrs.get(SCORES, [])
     value = found.value if scores else None
@@ -200,9 +238,9 @@ def run_part(
     """
     if (score := _kept(folder)) is None:
         experiment = tuning.open(part.dataset, changes)
-        told = _watch(job, what, experiment.recipe.fusion.epochs, tell)
+        told = watch(job, what, experiment.recipe.fusion.epochs, tell)
 
-        def watch(event: StepEnd | EpochEnd, progress: Progress) -> None:
+        def listen(event: StepEnd | EpochEnd, progress: Progress) -> None:
             told(event, progress)
             if isinstance(event, EpochEnd):
                 follow(_maes(progress.log))
@@ -211,8 +249,8 @@ def run_part(
             experiment,
             folder.parent.name,
             part.seed,
-            watch=lambda: watch,
-            watch_pretraining=lambda m: _watch(
+            watch=lambda: listen,
+            watch_pretraining=lambda m: watch(
                 job, f"{MODALITY_NAMES[m]} encoder", experiment.pretraining.schedule(m).epochs, tell
             ),
             resume=True,
@@ -259,14 +297,6 @@ def _kept(folder: Path) -> Score | None:
         raise RunMismatch(
             f"{path} is damaged: {error}", "Delete it and its folder, and the run is trained anew."
         ) from error
-
-
-def _watch(job: Task, what: str, epochs: int, tell: Tell) -> Watch:
-    def watch(event: StepEnd | EpochEnd, progress: Progress) -> None:
-        done = event.epoch if isinstance(event, EpochEnd) else event.epoch - 1 + event.step / event.steps
-        tell(Step(job, what, done, epochs))
-
-    return watch
 
 
 def _set(study: optuna.Study, number: int, name: str, value: Any) -> None:  # noqa: ANN401

@@ -1,0 +1,13 @@
+"""Engines run tasks: one after the other, side by side on a machine, or on many. They know no study and no tuning.
+
+tasks.py          what a task is, what it tells, and what became of it
+queue.py          which task may begin next
+in_turn.py        in this process
+side_by_side.py   each in a process of its own
+"""
+
+from dmmsa_cli.stages.engines.in_turn import InTurn
+from dmmsa_cli.stages.engines.side_by_side import SideBySide, Slot
+from dmmsa_cli.stages.engines.tasks import Engine, Event, Outcome, Postponed, Step, Task, Tell, attempt
+
+__all__ = ["Engine", "Event", "InTurn", "Outcome", "Postponed", "SideBySide", "Slot", "Step", "Task", "Tell", "attempt"]
