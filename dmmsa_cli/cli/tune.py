@@ -102,7 +102,7 @@ def _run(tuning: Tuning, trials: int, out: Path | None, jobs: int) -> Tuned:
     if jobs > 1:
         say(
             console,
-            f"{jobs} trials at a time, {plural(threads, 'thread')} each; what is tried then depends on which ends first.",
+            f"{jobs} trials at a time, {plural(threads, 'thread')} each: what is tried depends on which ends first.",
         )
     engine = SideBySide([Slot(threads)] * jobs) if jobs > 1 else InTurn()
     with TuneView(console, f"Tuning {tuning.name} on {tuning.dataset}", trials, so_far(tuning)) as view:

@@ -167,13 +167,38 @@ def _best(tuning: Tuning) -> FrozenTrial:
 
 def _luck(tuning: Tuning, best: FrozenTrial, engine: Engine, tell: Tell) -> Luck:
     """Score the best trial's recipe and the starting one with fresh seeds, the latter with the trials' own too."""
-    first = _trials(tuning)[0]
-    start_own = first.user_attrs.get(SCORES) if first.params == tuning.start() else None
-    wanted = [
-        *_checks(tuning, best.number, best.params, tuning.fresh_seeds),
-        *_checks(tuning, None, {}, tuning.fresh_seeds),
-        *([] if start_own else _checks(tuning, None, {}, tuning.seeds)),
-    ]
+    start, first = tuning.start(), _trials(tuning)[0]
+    start_own = first.user_attrs.get(SCORES) if first.params == start else None
+    found = _Recipe(None if best.params == start else best.number, best.params)
+    shipped, fresh = _Recipe(None, {}), tuning.fresh_seeds
+    wanted = [*found.checks(tuning, fresh), *shipped.checks(tuning, fresh)]
+    wanted += [] if start_own else shipped.checks(tuning, tuning.seeds)
+    scores = _checked(list(dict.fromkeys(wanted)), engine, tell)
+
+    def of(recipe: _Recipe, seeds: Sequence[int]) -> tuple[float, ...]:
+        return tuple(by_seed(tuning.parts(seeds), [scores[check] for check in recipe.checks(tuning, seeds)]))
+
+    own = tuple(best.user_attrs[SCORES])
+    return Luck(own, tuple(start_own or of(shipped, tuning.seeds)), of(found, fresh), of(shipped, fresh))
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    number: int | None
+    """Of its trial; none for the starting recipe."""
+    params: Mapping[str, Any]
+
+    def checks(self, tuning: Tuning, seeds: Sequence[int]) -> list[Check]:
+        params = () if self.number is None else tuple(self.params.items())
+        return [Check(tuning, self.number, params, part) for part in tuning.parts(seeds)]
+
+
+def _checked(checks: Sequence[Check], engine: Engine, tell: Tell) -> dict[Check, Score]:
+    """Run the checks, and return what each counts for.
+
+    Raises:
+        DmmsaError: one failed, so that nothing can be said.
+    """
     scores: dict[Check, Score] = {}
 
     def hear(event: object) -> None:
@@ -181,21 +206,6 @@ def _luck(tuning: Tuning, best: FrozenTrial, engine: Engine, tell: Tell) -> Luck
             scores[event.job] = Score(event.summary["mae"], event.summary["clips"], ())
         tell(event)
 
-    failed = _all(engine, wanted, hear)
-    if failed:
-        raise DmmsaError(f"{failed[0].job}: {failed[0].problem}", to_go_on())
-
-    def of(number: int | None, params: Mapping[str, Any], seeds: Sequence[int]) -> tuple[float, ...]:
-        parts = tuning.parts(seeds)
-        return tuple(by_seed(parts, [scores[check] for check in _checks(tuning, number, params, seeds)]))
-
-    return Luck(
-        own=tuple(best.user_attrs[SCORES]),
-        start_own=tuple(start_own) if start_own else of(None, {}, tuning.seeds),
-        fresh=of(best.number, best.params, tuning.fresh_seeds),
-        start_fresh=of(None, {}, tuning.fresh_seeds),
-    )
-
-
-def _checks(tuning: Tuning, number: int | None, params: Mapping[str, Any], seeds: Sequence[int]) -> list[Check]:
-    return [Check(tuning, number, tuple(params.items()), part) for part in tuning.parts(seeds)]
+    for failed in _all(engine, checks, hear):
+        raise DmmsaError(f"{failed.job}: {failed.problem}", to_go_on())
+    return scores

@@ -23,6 +23,7 @@ from dmmsa_cli.stages.tuning.plan import Tuning
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
+    from optuna.storages.journal import JournalFileOpenLock
     from optuna.trial import FrozenTrial
 
 JOURNAL = "journal.jsonl"
@@ -47,13 +48,12 @@ def check_installed() -> None:
 
 
 def open_journal(folder: Path, pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
-    """Open the study in a folder; a new one where there is none.
+    """Open the study in a folder to go on with it; a new one where there is none.
 
     Raises:
         RunMismatch: its journal is damaged.
     """
-    import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
+    from optuna.storages.journal import JournalFileOpenLock
 
     class Lock(JournalFileOpenLock):
         """The system's own lock, in the place of one that outlives its process."""
@@ -68,7 +68,6 @@ def open_journal(folder: Path, pruner: optuna.pruners.BasePruner | None = None) 
         def release(self) -> None:
             self._own.release()
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / JOURNAL
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = Lock(path)
@@ -77,12 +76,31 @@ def open_journal(folder: Path, pruner: optuna.pruners.BasePruner | None = None) 
         _mend(path)
     finally:
         lock.release()
+    return _study(path, lock, pruner)
+
+
+def read_journal(folder: Path) -> optuna.Study:
+    """Open the study in a folder to look at it: nothing is written, so that it may be an archive.
+
+    Raises:
+        RunMismatch: its journal is damaged, or has not begun.
+    """
+    return _study(folder / JOURNAL, None, None)
+
+
+def _study(path: Path, lock: JournalFileOpenLock | None, pruner: optuna.pruners.BasePruner | None) -> optuna.Study:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        if lock is None or storage.get_all_studies():
+            return optuna.load_study(study_name=STUDY, storage=storage, pruner=pruner)
         return optuna.create_study(
-            storage=storage, study_name=STUDY, direction="minimize", pruner=pruner, load_if_exists=True
+            study_name=STUDY, storage=storage, pruner=pruner, direction="minimize", load_if_exists=True
         )
-    except (ValueError, LookupError, TypeError, AssertionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise RunMismatch(
             f"{path} is damaged: {error}", "Tune anew: delete the folder, or give another --name."
         ) from error

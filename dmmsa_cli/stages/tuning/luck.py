@@ -59,6 +59,8 @@ class Luck:
             >>> Luck((0.7,), (0.8,), (0.75, 0.79), (0.8, 0.8)).verdict()
             'It is better with each of 2 fresh seeds, by 0.0300 on average.'
         """
+        if (self.own, self.fresh) == (self.start_own, self.start_fresh):
+            return "It is the starting recipe itself: no trial was better."
         won = sum(gain > 0 for gain in self.gains)
         seeds = plural(len(self.gains), "fresh seed")
         if not self.better:

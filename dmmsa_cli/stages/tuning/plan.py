@@ -221,15 +221,11 @@ def _identity(tuning: Tuning, experiment: Experiment) -> dict[str, Any]:
         "recipe": {key: value for key, value in recipe.items() if key != "seeds"},
         "settled precision": experiment.precision,
         "text encoder": experiment.text_encoder,
-        "space": {key: _as_json(of) for key, of in tuning.space.items()},
+        "space": {key: to_dict(of) for key, of in tuning.space.items()},
         "seeds": list(tuning.seeds),
         "folds": tuning.folds,
         "--sampling-seed": tuning.seed,
     }
-
-
-def _as_json(of: Range | Choices) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(of).items()}
 
 
 def _made(experiment: Experiment) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _story(tuning: Tuning, known: Mapping[str, Any], found: Found) -> Iterator[s
         f"Trial {found.number} of {total} ({ended}), from the recipe {made['recipe']}, on {kind} "
         f"{known['tuning']['data'][:12]} of {tuning.dataset}; {made['dmmsa_with']}."
     )
-    yield f"Score: {score_in_words(tuning)}; test clips were neither measured nor looked at."
+    yield f"Score: {score_in_words(tuning)}; no label of the test split was read."
     yield f"Fresh seeds: {', '.join(map(str, found.fresh_seeds))}."
     yield from found.luck.in_words()
 
