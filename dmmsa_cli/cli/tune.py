@@ -92,12 +92,12 @@ def _run(tuning: Tuning, trials: int, out: Path | None, jobs: int) -> Tuned:
     from dmmsa_cli.stages.engines import InTurn, SideBySide, Slot
     from dmmsa_cli.stages.tune import so_far, tune
     from dmmsa_cli.stages.tuning.journal import check_installed
-    from dmmsa_cli.stages.tuning.recipe_file import score_in_words
+    from dmmsa_cli.stages.tuning.words import score_in_words
 
     check_installed()
     console = open_console()
     say(console, data_note(tuning.open(tuning.dataset, {})))
-    say(console, f"A trial's score: {score_in_words(tuning)}; {len(tuning.space)} keys may change.")
+    say(console, f"A trial's score: {score_in_words(tuning.seeds, tuning.folds)}; {len(tuning.space)} keys may change.")
     threads = max(1, torch.get_num_threads() // jobs)
     if jobs > 1:
         say(

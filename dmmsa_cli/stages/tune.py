@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.errors import DmmsaError, FolderBusy, Interrupted, OutOfMemory, RunMissing
-from dmmsa_cli.files import exclusive
+from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.stages.engines import Engine, InTurn, Outcome, Tell
 from dmmsa_cli.stages.tuning.journal import (
     ENDED,
-    JOURNAL,
     SCORES,
     begin_trial,
     check_installed,
@@ -23,6 +22,7 @@ from dmmsa_cli.stages.tuning.journal import (
     unfinished,
 )
 from dmmsa_cli.stages.tuning.luck import Luck
+from dmmsa_cli.stages.tuning.names import JOURNAL, RESULT
 from dmmsa_cli.stages.tuning.plan import Tuning, settle
 from dmmsa_cli.stages.tuning.recipe_file import Found, target_of, write_recipe
 from dmmsa_cli.stages.tuning.trial import Check, Score, Trial, by_seed, end_trial, outcome_of
@@ -83,6 +83,7 @@ def tune(
         fresh_seeds=tuning.fresh_seeds,
     )
     write_recipe(tuning, known, found, path)
+    write_json(tuning.folder / RESULT, {**asdict(found), "recipe_file": str(path.resolve())})
     return Tuned(found, path, problems)
 
 

@@ -18,6 +18,7 @@ from dmmsa_cli.errors import InvalidInput, RunMismatch
 from dmmsa_cli.experiments.spaces import Space
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.ranges import Choices, Range
+from dmmsa_cli.stages.tuning.names import INSTALL, JOURNAL
 from dmmsa_cli.stages.tuning.plan import Tuning
 
 if TYPE_CHECKING:
@@ -26,13 +27,10 @@ if TYPE_CHECKING:
     from optuna.storages.journal import JournalFileOpenLock
     from optuna.trial import FrozenTrial
 
-JOURNAL = "journal.jsonl"
 STUDY = "tuning"
 ENDED = "ended"  # attribute of a trial: why, where that was before its time
 SCORES = "scores"  # attribute of a trial that was scored: by seed
 STARTUP = 5  # trials that are trained to their end before any is measured by them
-
-INSTALL = "pip install 'dmmsa[tune]', which brings Optuna."
 
 
 def check_installed() -> None:

@@ -22,9 +22,8 @@ from dmmsa_cli.ranges import Choices, Range
 from dmmsa_cli.recipe import flat, to_dict
 from dmmsa_cli.runtime import DeviceName, environment
 from dmmsa_cli.stages.fuse import check
+from dmmsa_cli.stages.tuning.names import FACTS, TUNING
 
-TUNING = "tuning"  # folder of a dataset's tunings, beside those of its recipes
-FACTS = "tuning.json"
 EPOCHS = "fusion.epochs"
 NAMED = 3  # differences between two tunings that a message names
 
@@ -232,6 +231,7 @@ def _made(experiment: Experiment) -> dict[str, Any]:
     """What a reader of the result has to know beside that."""
     return {
         "recipe": experiment.name,
+        "data_dir": str(experiment.store.folder.parent.resolve()),
         "synthetic": experiment.store.spec.synthetic,
         "source": experiment.store.manifest.source,
         "dmmsa_with": f"dmmsa {__version__}, optuna {metadata.version('optuna')}",

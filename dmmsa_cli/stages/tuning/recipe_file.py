@@ -13,10 +13,11 @@ from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.experiments.spaces import changes_of
 from dmmsa_cli.experiments.variants import departures
 from dmmsa_cli.files import write_text
-from dmmsa_cli.plain import plural, spelled_out
+from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.recipe import dump_yaml, to_dict
 from dmmsa_cli.stages.tuning.luck import Luck
 from dmmsa_cli.stages.tuning.plan import Tuning
+from dmmsa_cli.stages.tuning.words import counted, score_in_words
 
 WIDTH = 118
 MARK = "# Found by tuning: "
@@ -81,22 +82,13 @@ def _mark(tuning: Tuning) -> str:
 
 
 def _story(tuning: Tuning, known: Mapping[str, Any], found: Found) -> Iterator[str]:
-    made, counts = known["made"], {why: number for why, number in found.counts.items() if number}
-    total, kind = sum(counts.values()), "SYNTHETIC data" if made["synthetic"] else "data"
-    ended = ", ".join(f"{number} {why}" for why, number in counts.items())
+    made = known["made"]
+    kind = "SYNTHETIC data" if made["synthetic"] else "data"
     yield f"Command: {made['command']}"
     yield (
-        f"Trial {found.number} of {total} ({ended}), from the recipe {made['recipe']}, on {kind} "
+        f"Trial {found.number} of {counted(found.counts)}, from the recipe {made['recipe']}, on {kind} "
         f"{known['tuning']['data'][:12]} of {tuning.dataset}; {made['dmmsa_with']}."
     )
-    yield f"Score: {score_in_words(tuning)}; no label of the test split was read."
+    yield f"Score: {score_in_words(tuning.seeds, tuning.folds)}; no label of the test split was read."
     yield f"Fresh seeds: {', '.join(map(str, found.fresh_seeds))}."
     yield from found.luck.in_words()
-
-
-def score_in_words(tuning: Tuning) -> str:
-    """Say what a trial is scored by."""
-    seeds = f"seed{'s' * (len(tuning.seeds) > 1)} {', '.join(map(str, tuning.seeds))}"
-    if tuning.folds is None:
-        return f"validation MAE, mean of {seeds}"
-    return f"MAE over {plural(tuning.folds, 'fold')} by video of the training and validation splits, mean of {seeds}"
