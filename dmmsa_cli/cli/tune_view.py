@@ -88,8 +88,8 @@ class TuneView:
         table = Table(box=None, padding=(0, 1), pad_edge=False)
         table.add_column("the best so far")
         table.add_column("MAE", justify="right")
-        for place in range(len(ranked[0].summary[SCORES])):
-            table.add_column(f"seed {place + 1}.", justify="right")
+        for seed in ranked[0].job.tuning.seeds:
+            table.add_column(f"seed {seed}", justify="right")
         for place, outcome in enumerate(ranked):
             scores = [f"{score:.4f}" for score in outcome.summary[SCORES]]
             style = "green" if place == 0 else ""

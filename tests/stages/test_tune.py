@@ -221,6 +221,8 @@ def test_a_recipe_file_that_is_another_is_not_written_over(files, prepared, runs
     with pytest.raises(InvalidInput, match="not from this tuning"):
         tune(tuning, 1, out=mine)
     assert mine.read_text() == "my: work\n" and not tuning.folder.exists()
+    with pytest.raises(InvalidInput, match="is no name for a folder"):
+        planned(files, prepared, runs, name="a/b")
     with pytest.raises(InvalidInput, match="ends in .yaml"):
         target_of(tuning, tmp_path / "mine.json")
 
@@ -467,7 +469,7 @@ def journal_has(folder, lines):
 def test_killed_at_any_moment_it_goes_on_to_the_same_end(undisturbed, files, prepared, runs):
     through, tuned, _ = undisturbed
     tuning = planned(files, prepared, runs)
-    for lines in (3, 12, 17):  # of the journal, once which are there it is killed
+    for lines in (3, 14):  # of the journal, once which are there it is killed
         running = child(files, prepared, runs)
         while not journal_has(tuning.folder, lines) and running.poll() is None:
             time.sleep(0.001)

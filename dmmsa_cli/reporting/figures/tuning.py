@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dmmsa_cli.reporting.figures.charts import Chart, Variant, marked
-from dmmsa_cli.reporting.figures.plots import STYLES, Layout, Panel, Style, Trace, safe
+from dmmsa_cli.reporting.figures.plots import SILENT, STYLES, Layout, Panel, Style, Trace, safe
 from dmmsa_cli.reporting.tunings import TunedRecipe
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _history(study: optuna.Study) -> Chart:
     scores, best, *_ = figure["data"]
     data = [
         scores | {"marker": _marker(STYLES[0]), "hovertemplate": "trial %{x}: %{y:.4f}<extra></extra>"},
-        best | {"name": "the best so far", "line": {"color": STYLES[1].color, "width": 2}, "hoverinfo": "skip"},
+        best | {"name": "the best so far", "line": {"color": STYLES[1].color, "width": 2, "shape": "hv"}} | SILENT,
     ]
     axes = {"xaxis": {"title": {"text": "Trial"}}, "yaxis": {"title": {"text": SCORE}}}
     return Chart(
@@ -53,14 +53,15 @@ def _history(study: optuna.Study) -> Chart:
 
 
 def _importance(study: optuna.Study) -> Chart:
+    from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.visualization import plot_param_importances
 
-    (bars,) = _plain(plot_param_importances(study))["data"]
+    (bars,) = _plain(plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))["data"]
     names = [_in_lines(key) for key in bars["y"]]
     look = {"y": names, "marker": {"color": STYLES[0].color}, "name": "", "showlegend": False}
     look["hovertemplate"] = "%{y}: %{x:.2f}<extra></extra>"
     layout: Layout = {
-        "xaxis": {"title": {"text": "Importance"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "Importance"}, "range": [0, 1.2 * max(bars["x"])]},  # room for the last number
         "yaxis": {"type": "category", "tickfont": {"size": 11}},
         "height": 120 + 34 * len(names),
     }
