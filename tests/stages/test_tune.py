@@ -343,6 +343,7 @@ def test_folds_score_clips_of_training_and_validation_that_a_run_has_not_seen(fi
     measured = []
 
     def noted(experiment, model, view, *args, **more):
+        assert view.labels["y"].tolist() == experiment.store.split("test").labels["y"].tolist()
         measured.extend(experiment.store.split("test").ids)
         return measure(experiment, model, view, *args, **more)
 
@@ -360,35 +361,28 @@ def test_folds_score_clips_of_training_and_validation_that_a_run_has_not_seen(fi
     assert not list(tuning.folder.rglob("weights.safetensors"))
 
 
-def finished_before(tuning, low):
-    """Five trials that were better at every step than any can be."""
-    study = open_journal(tuning.folder)
-    for _ in range(5):
-        study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.COMPLETE,
-                value=low,
-                params={"fusion.learning_rate": 1e-3, "fusion.epochs": 4, "objective.msc.classes": "3"},
-                distributions=distributions(tuning.space),
-                intermediate_values=dict.fromkeys(range(1, 9), low),
-            )
-        )
+def added(tuning, state, **facts):
+    """Add a trial of four epochs to a journal."""
+    params = {"fusion.learning_rate": 1e-3, "fusion.epochs": 4, "objective.msc.classes": "3"}
+    made = optuna.trial.create_trial(
+        state=optuna.trial.TrialState[state], params=params, distributions=distributions(tuning.space), **facts
+    )
+    open_journal(tuning.folder).add_trial(made)
 
 
 def test_a_trial_that_is_worse_than_most_ends_after_half_of_its_first_run(files, prepared, runs):
     tuning = planned(files, prepared, runs, seeds=2)
     settle(tuning)
-    finished_before(tuning, 0.01)
-    number = begin_trial(tuning, 6)
-    study = open_journal(tuning.folder)
-    epochs = study.trials[number].params["fusion.epochs"]
-    outcome = Trial(tuning, number).run(lambda event: None)
+    for _ in range(5):
+        added(tuning, "COMPLETE", value=0.01, intermediate_values=dict.fromkeys(range(1, 9), 0.01))
+    added(tuning, "RUNNING")
+    outcome = Trial(tuning, 5).run(lambda event: None)
     assert outcome.summary["ended"] == "stopped early" and outcome.summary["value"] is None
-    folder = tuning.folder / "trials" / f"{number:04}"
-    assert len((folder / "run-1" / "metrics.jsonl").read_text().splitlines()) == -(-epochs // 2)
+    folder = tuning.folder / "trials" / "0005"
+    assert len((folder / "run-1" / "metrics.jsonl").read_text().splitlines()) == 2  # of four epochs
     assert not (folder / "run-2").exists()
     assert not list(folder.rglob("*.safetensors"))
-    assert Trial(tuning, number).run(lambda event: None).state == "was there"
+    assert Trial(tuning, 5).run(lambda event: None).state == "was there"
 
 
 def test_what_diverges_or_does_not_go_together_ends_and_stops_no_other(files, prepared, runs, tmp_path):
