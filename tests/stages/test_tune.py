@@ -196,6 +196,8 @@ def test_three_seeds_of_the_recipe_or_one_for_folds_and_fresh_ones_are_none_of_t
     usual = planned(files, prepared, runs, seeds=None)
     assert usual.seeds == (1, 12, 2)  # the recipe has two
     assert usual.fresh_seeds == (3, 4, 5)
+    (files / "three.yaml").write_text(yaml.safe_dump(MICRO_RECIPE | {"seeds": [1, 2, 3]}))
+    assert planned(files, prepared, runs, recipe=str(files / "three.yaml")).fresh_seeds == (4, 5, 6)
     on_folds = planned(files, prepared, runs, seeds=None, folds=2)
     assert on_folds.seeds == (1,)
     assert [str(part) for part in on_folds.parts((1, 2))] == [
