@@ -1,6 +1,8 @@
 """Spaces: what is declared beside options, a file of one's own, and every fault of it at once."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -216,3 +218,10 @@ def test_choices_are_told_apart_by_kind():
     assert Choices((1, True, None, "a", (2, 3))).names == ("1", "true", "null", "a", "[2, 3]")
     assert True not in Range(0, 1)
     assert "1" in Choices((1, 2))
+
+
+def test_the_readmes_space_is_one(tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(# space.yaml\n.*?)```", readme, re.DOTALL)
+    space = read(tmp_path, load_recipe(recipes_folder() / "mosi/minilm.yaml"), text)
+    assert len(space) == len(text.splitlines()) - 1
