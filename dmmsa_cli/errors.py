@@ -76,6 +76,10 @@ class EncoderUnavailable(DmmsaError):
     """A pretrained text encoder can't be loaded."""
 
 
+class PackageMissing(DmmsaError):
+    """A package that is not always installed is asked for."""
+
+
 class DeviceUnavailable(DmmsaError):
     """The device or precision asked for is not there."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -29,7 +29,7 @@ class StudyView:
         jobs: its runs.
     """
 
-    def __init__(self, console: Console, title: str, jobs: list[Job]) -> None:
+    def __init__(self, console: Console, title: str, jobs: Sequence[Job]) -> None:
         self.console = console
         self.title = title
         self.keys = [_key(job) for job in jobs]

@@ -11,6 +11,7 @@ from dmmsa_cli.cli import options
 from dmmsa_cli.commands import command, nearby
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
+    from dmmsa_cli.stages.engines import Wish
     from dmmsa_cli.stages.tune import Tuned
     from dmmsa_cli.stages.tuning.plan import Tuning
 
@@ -46,7 +47,10 @@ def tune(
         str | None, typer.Option("--name", metavar="NAME", help="Of the tuning's folder. Default: the recipe's.")
     ] = None,
     sampling_seed: Annotated[int, typer.Option("--sampling-seed", metavar="N", min=0, help="Of what is tried.")] = 1,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Trials at a time; threads are divided.")] = 1,
+    jobs: options.Jobs = None,
+    runs_per_gpu: options.RunsPerGpu = None,
+    engine: options.EngineOption = options.EngineName.local,
+    address: options.Address = None,
     device: options.DeviceOption = options.Device.auto,
     precision: options.PrecisionOption = None,
     threads: options.Threads = None,
@@ -59,6 +63,10 @@ def tune(
     """
     from dmmsa_cli.stages.tuning.plan import plan_tuning
 
+    wish = options.wish(
+        jobs=jobs, runs_per_gpu=runs_per_gpu, engine=engine, address=address, device=device, threads=threads,
+        folders=(data_dir, runs_dir),
+    )  # fmt: skip
     tuning = plan_tuning(
         dataset,
         data_dir=data_dir,
@@ -69,7 +77,7 @@ def tune(
         folds=folds,
         name=name,
         seed=sampling_seed,
-        device=device.value,
+        device=wish.device_of_runs,
         precision=precision.value if precision else None,
     )
     if show_space:
@@ -77,19 +85,16 @@ def tune(
 
         typer.echo(in_yaml(tuning.space), nl=False)
         return
-    tuned = _run(tuning, trials, out, jobs)
+    tuned = _run(tuning, trials, out, wish)
     if tuned.problems:
         raise typer.Exit(1)
 
 
-def _run(tuning: Tuning, trials: int, out: Path | None, jobs: int) -> Tuned:
-    import torch
-
+def _run(tuning: Tuning, trials: int, out: Path | None, wish: Wish) -> Tuned:
     from dmmsa_cli.cli.console import open_console, say
     from dmmsa_cli.cli.training_view import data_note
     from dmmsa_cli.cli.tune_view import TuneView
-    from dmmsa_cli.plain import plural
-    from dmmsa_cli.stages.engines import InTurn, SideBySide, Slot
+    from dmmsa_cli.stages.engines import open_engine
     from dmmsa_cli.stages.tune import so_far, tune
     from dmmsa_cli.stages.tuning.journal import check_installed
     from dmmsa_cli.stages.tuning.words import score_in_words
@@ -98,15 +103,12 @@ def _run(tuning: Tuning, trials: int, out: Path | None, jobs: int) -> Tuned:
     console = open_console()
     say(console, data_note(tuning.open(tuning.dataset, {})))
     say(console, f"A trial's score: {score_in_words(tuning.seeds, tuning.folds)}; {len(tuning.space)} keys may change.")
-    threads = max(1, torch.get_num_threads() // jobs)
-    if jobs > 1:
-        say(
-            console,
-            f"{jobs} trials at a time, {plural(threads, 'thread')} each: what is tried depends on which ends first.",
-        )
-    engine = SideBySide([Slot(threads)] * jobs) if jobs > 1 else InTurn()
-    with TuneView(console, f"Tuning {tuning.name} on {tuning.dataset}", trials, so_far(tuning)) as view:
-        tuned = tune(tuning, trials, out=out, engine=engine, tell=view.tell)
+    there, title = so_far(tuning), f"Tuning {tuning.name} on {tuning.dataset}"
+    with open_engine(wish, trials) as opened:
+        if opened.at_once > 1:
+            say(console, f"{opened.remark} What is tried depends on which trial ends first.".strip())
+        with TuneView(console, title, trials, there) as view:
+            tuned = tune(tuning, trials, out=out, engine=opened.engine, tell=view.tell)
     for problem in tuned.problems:
         say(console, f"Failed: {problem}", "bold red")
     for line in tuned.found.luck.in_words():

@@ -67,7 +67,8 @@ def tune(
         Interrupted: Ctrl-C or SIGTERM; the same call goes on.
         RunMismatch: the folder holds another tuning.
         RunMissing: no trial could be scored.
-        InvalidInput: Optuna is not installed, or the file of the recipe is another one.
+        PackageMissing: Optuna is not installed.
+        InvalidInput: the file of the recipe is another one.
     """
     check_installed()
     path, engine = target_of(tuning, out), engine or InTurn()

@@ -47,7 +47,7 @@ def test_from_a_space_to_a_recipe(place):
     assert (folder / "found.yaml").exists()
     more = run("--space", "space.yaml", "--trials", "4", "--seeds", "2", "--out", "found.yaml", "--jobs", "2")
     assert more.returncode == 0, more.stderr
-    assert "2 trials at a time" in more.stdout
+    assert "2 runs at a time" in more.stdout and "depends on which trial ends first" in more.stdout
     assert "trial 3: " in more.stdout and "trial 2: MAE" not in more.stdout.partition("Tuning plain")[0]
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.split import Split
-from dmmsa_cli.errors import Interrupted, InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.errors import Interrupted, InvalidInput, PackageMissing, RunMismatch, RunMissing
 from dmmsa_cli.experiments.recipes import load_recipe
 from dmmsa_cli.recipe import flat, to_dict
 from dmmsa_cli.stages.engines import Outcome, SideBySide, Slot, Step
@@ -243,7 +243,7 @@ def test_a_recipe_file_that_is_another_is_not_written_over(files, prepared, runs
 
 def test_without_optuna_it_says_what_to_install(files, prepared, runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(InvalidInput, match="needs Optuna") as error:
+    with pytest.raises(PackageMissing, match="needs Optuna") as error:
         tune(planned(files, prepared, runs), 1)
     assert "pip install 'dmmsa[tune]'" in error.value.remedy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -54,6 +55,8 @@ class Queue(Generic[T]):
         """
         task = outcome.job
         self.under_way.remove(task)
+        if outcome.trace:
+            print(outcome.trace, file=sys.stderr)
         if outcome.state == "stopped":
             stopped = [waiting for waiting, _ in self._waiting] if task in self._needed else [task]
             yield from (Outcome(each, "stopped", problem=outcome.problem) for each in stopped)

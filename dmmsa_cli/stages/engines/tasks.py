@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -58,6 +58,8 @@ class Outcome(Generic[T_co]):
     """Why it did not finish, and what to do about it."""
     cause: type[DmmsaError] | None = None
     """The kind of problem, where it is a known one."""
+    trace: str = ""
+    """Where it arose, of one that only whoever works on dmmsa can do something about."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,6 @@ def attempt(task: Task, tell: Tell) -> Outcome[Any]:
         return Outcome(task, "stopped", problem=f"{task}; what was finished is kept.", cause=Interrupted)
     except Exception as error:
         known = as_dmmsa_error(error)
-        if known is None:
-            traceback.print_exc()
-        return task.failed(str(known or f"{type(error).__name__}: {error}"), type(known) if known else None)
+        if known is not None:
+            return task.failed(str(known), type(known))
+        return replace(task.failed(f"{type(error).__name__}: {error}"), trace=traceback.format_exc())

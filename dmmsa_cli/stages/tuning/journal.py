@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from dmmsa_cli.errors import InvalidInput, RunMismatch
+from dmmsa_cli.errors import PackageMissing, RunMismatch
 from dmmsa_cli.experiments.spaces import Space
 from dmmsa_cli.files import exclusive
 from dmmsa_cli.ranges import Choices, Range
@@ -37,12 +37,12 @@ def check_installed() -> None:
     """See that Optuna is there.
 
     Raises:
-        InvalidInput: it is not; the message says how to get it.
+        PackageMissing: it is not; the message says how to get it.
     """
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise InvalidInput("Tuning needs Optuna, which is not installed.", INSTALL) from error
+        raise PackageMissing("Tuning needs Optuna, which is not installed.", INSTALL) from error
 
 
 def open_journal(folder: Path, pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
