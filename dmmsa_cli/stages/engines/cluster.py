@@ -96,11 +96,12 @@ class Cluster:
         from ray.exceptions import RayError
 
         queue, events = Queue(tasks, tell, self.at_once), _open_queue()
+        remote, call = _remote(self.share), _Call.of_this_process()
         running: dict[Any, Task] = {}  # by Ray's reference to its outcome
         try:
             while True:
                 while (task := queue.next()) is not None:
-                    running[_submit(task, self.share, events)] = task
+                    running[remote.options(name=str(task)).remote(task, self.share, call, events)] = task
                 if not running:
                     return
                 ended, _ = ray.wait(list(running), timeout=LISTENING)
@@ -129,18 +130,17 @@ def _open_queue() -> Any:  # noqa: ANN401  (Ray has no types)
     return RayQueue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
 
-def _submit(task: Task, share: Share, events: Any) -> Any:  # noqa: ANN401
+def _remote(share: Share) -> Any:  # noqa: ANN401
+    """Return what Ray calls for a task, with what a task gets."""
     import ray
 
-    remote = ray.remote(_run_there)
-    return remote.options(
+    return ray.remote(
         num_cpus=share.threads,
         num_gpus=share.gpu,
         max_retries=RETRIES,
         max_calls=1 if share.gpu else 0,  # a process that has used a GPU can't be given another
         scheduling_strategy="SPREAD",
-        name=str(task),
-    ).remote(task, share, _Call.of_this_process(), events)
+    )(_run_there)
 
 
 def _listen(events: Any, tell: Tell) -> None:  # noqa: ANN401
