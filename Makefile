@@ -7,7 +7,7 @@ DMMSA  := $(BIN)/dmmsa
 DEMO   ?= demo
 
 CONSTRAINTS ?= constraints.txt#  versions that pip takes
-EXTRAS      ?= [dev,weighting]
+EXTRAS      ?= [dev,weighting,cluster,tune]
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 

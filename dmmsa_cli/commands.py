@@ -22,6 +22,7 @@ FOLDERS = {
     "pretrain-unimodal": ("data_dir", "runs_dir"),
     "fuse": ("data_dir", "runs_dir"),
     "ablate": ("data_dir", "runs_dir"),
+    "tune": ("data_dir", "runs_dir"),
     "evaluate": ("data_dir", "runs_dir"),
     "predict": ("data_dir",),
     "export": ("data_dir",),

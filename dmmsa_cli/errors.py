@@ -76,6 +76,10 @@ class EncoderUnavailable(DmmsaError):
     """A pretrained text encoder can't be loaded."""
 
 
+class PackageMissing(DmmsaError):
+    """A package that is not always installed is asked for."""
+
+
 class DeviceUnavailable(DmmsaError):
     """The device or precision asked for is not there."""
 
@@ -105,7 +109,11 @@ class Interrupted(DmmsaError):
 
 
 class OutOfMemory(DmmsaError):
-    """The machine, or its GPU, has not the memory that was asked for."""
+    """The machine has not the memory that was asked for."""
+
+
+class GpuOutOfMemory(OutOfMemory):
+    """The GPU has not the memory that was asked for."""
 
 
 def as_dmmsa_error(error: BaseException) -> DmmsaError | None:
@@ -159,7 +167,8 @@ def _out_of_memory(error: BaseException) -> OutOfMemory:
         "A smaller batch (--set fusion.batch_size=8, pretraining.text.batch_size=8), a narrower model (model.width), "
         "shorter texts (text.max_tokens) and fewer --jobs at a time need less; a file given to --from has to fit whole"
     )
-    return OutOfMemory(
+    kind = GpuOutOfMemory if gpu else OutOfMemory
+    return kind(
         f"{'The GPU' if gpu else 'This machine'} has not enough memory{amount}.",
         f"{remedy}; --device cpu uses the machine's own memory." if gpu else f"{remedy}.",
     )

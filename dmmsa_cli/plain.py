@@ -69,6 +69,15 @@ def to_yaml(values: Any) -> str:  # noqa: ANN401
     return _dump(values, allow_unicode=False)  # PyYAML writes U+0085 as it is, and reads a line break
 
 
+def to_flow_yaml(values: dict[str, dict[str, Any]]) -> str:
+    """Write a mapping of mappings as YAML, a line for each of its keys; `from_yaml` reads it back."""
+    flow = {
+        key: yaml.safe_dump(below, sort_keys=False, default_flow_style=True, width=10**6)
+        for key, below in values.items()
+    }
+    return "".join(f"{key}: {text}" for key, text in flow.items())
+
+
 def from_json(text: str) -> Any:  # noqa: ANN401
     """Read a JSON text.
 

@@ -13,7 +13,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -62,7 +62,7 @@ def parse(kind: type[T], values: Mapping[str, Any], tables: Tables, origin: str)
         InvalidRecipe: with every unknown key, missing key and impossible value.
     """
     errors: list[str] = []
-    built = _build(kind, values, "", tables, errors)
+    built = build(kind, values, "", tables, errors)
     if errors:
         listed = [*errors[:MOST_ERRORS], *(["and more of them"] if len(errors) > MOST_ERRORS else [])]
         raise InvalidRecipe(
@@ -130,7 +130,7 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: 
         InvalidRecipe: a setting without `=`, a value that is no YAML, or a tail that fits several keys.
     """
     result = _copy(values)
-    paths = list(_leaves(resolved))
+    paths = keys_of(resolved)
     # Names first: whoever chooses another row sets its options beside it, in whichever order.
     for setting in sorted(settings, key=lambda one: not one.partition("=")[0].strip().endswith(".name")):
         path, equals, text = setting.partition("=")
@@ -140,11 +140,16 @@ def with_settings(values: Mapping[str, Any], settings: Iterable[str], resolved: 
             value = from_yaml(text)
         except ValueError as error:
             raise InvalidRecipe(f"--set {setting}: the value is no YAML.", str(error)) from error
-        _insert(result, _full_path(path.strip(), paths), value, resolved)
+        _insert(result, full_path(path.strip(), paths), value, resolved)
     return result
 
 
-def _full_path(path: str, paths: list[str]) -> str:
+def full_path(path: str, paths: Sequence[str]) -> str:
+    """Return the key that a path stands for, in full or as the tail of one; an unknown path is returned as it is.
+
+    Raises:
+        InvalidRecipe: it is the tail of several.
+    """
     if path.partition(".")[0] in paths:  # it begins at the top, so it is meant in full
         return path
     fits = [known for known in paths if known.endswith("." + path)]
@@ -173,6 +178,11 @@ def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in values.items()}
 
 
+def keys_of(values: Mapping[str, Any]) -> list[str]:
+    """Return every key of nested values by its dotted path, those that hold further ones too."""
+    return list(_leaves(values))
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
     for key, value in values.items():
         yield prefix + key
@@ -183,7 +193,16 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
 # --- building -------------------------------------------------------------------------------------------------------
 
 
-def _build(kind: type, values: object, path: str, tables: Tables, errors: list[str]) -> object:
+def build(kind: type, values: object, path: str, tables: Tables, errors: list[str]) -> object:
+    """Build a dataclass from plain values; whatever is wrong with them is added to `errors`, and nothing is returned.
+
+    Args:
+        kind: a frozen dataclass.
+        values: what YAML gave.
+        path: of the values, dotted; empty at the top.
+        tables: the rows that `Choice` fields may name.
+        errors: gets a line for each fault.
+    """
     if not isinstance(values, Mapping):
         errors.append(f"{path or 'the recipe'}: expected keys and values, found {shown(values)}")
         return None
@@ -222,7 +241,7 @@ def _choose(value: object, path: str, table: str, tables: Tables, errors: list[s
         errors.append(f"{path}.name: {shown(name)} is none of {', '.join(sorted(tables[table]))}")
         return None
     rest = {k: v for k, v in value.items() if k != "name"}
-    return Choice(name, _build(tables[table][name], rest, path, tables, errors))
+    return Choice(name, build(tables[table][name], rest, path, tables, errors))
 
 
 def _report_unknown(
@@ -239,7 +258,7 @@ def _report_unknown(
 def _convert(hint: Any, value: Any, path: str, tables: Tables, errors: list[str]) -> Any:  # noqa: ANN401
     """Give `value` the declared type, or report that it can't have it."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, path, tables, errors)
+        return build(hint, value, path, tables, errors)
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(hint, value, path, tables, errors)

@@ -23,6 +23,7 @@ from dmmsa_cli.cli.predict import predict
 from dmmsa_cli.cli.prepare import prepare
 from dmmsa_cli.cli.pretrain import pretrain_unimodal
 from dmmsa_cli.cli.report import report
+from dmmsa_cli.cli.tune import tune
 from dmmsa_cli.commands import going_on, spread_lists, under_way, wrapped
 from dmmsa_cli.errors import DmmsaError, Interrupted, as_dmmsa_error
 
@@ -52,7 +53,7 @@ def _global(
     """Multimodal sentiment analysis: prepare data, train DMMSA, evaluate and use it."""
 
 
-for command in (prepare, pretrain_unimodal, fuse, ablate, evaluate, predict, report, export):
+for command in (prepare, pretrain_unimodal, fuse, ablate, tune, evaluate, predict, report, export):
     app.command()(command)
 app.command("list")(list_)
 app.command(hidden=True)(bench)  # for who works on dmmsa
@@ -73,7 +74,7 @@ def main() -> None:
     except SystemExit as ended:  # typer has made that of Ctrl-C and of SIGTERM
         if ended.code != STOPPED:
             raise
-        kept = any(name in arguments for name in ("pretrain-unimodal", "fuse", "ablate"))
+        kept = any(name in arguments for name in ("pretrain-unimodal", "fuse", "ablate", "tune"))
         more = f" What was finished is kept. To go on: `{going_on(under_way())}`." if kept else ""
         print(f"Stopped.{more}", file=sys.stderr)
         sys.exit(STOPPED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # imported where it is used, to keep --help quick
     from rich.console import Console
 
     from dmmsa_cli.cli.study_view import StudyView
-    from dmmsa_cli.stages.ablate import Job, Outcome
+    from dmmsa_cli.stages.ablate import Job
+    from dmmsa_cli.stages.engines import Engine, Outcome, Wish
 
 
 def ablate(
@@ -31,7 +32,11 @@ def ablate(
     recipe: options.RecipeName = None,
     seed: options.Seeds = None,
     folds: options.Folds = None,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at a time; threads are divided.")] = 1,
+    jobs: options.Jobs = None,
+    runs_per_gpu: options.RunsPerGpu = None,
+    engine: options.EngineOption = options.EngineName.local,
+    address: options.Address = None,
+    shard: options.Shard = None,
     device: options.DeviceOption = options.Device.auto,
     precision: options.PrecisionOption = None,
     threads: options.Threads = None,
@@ -42,48 +47,56 @@ def ablate(
 
     Encoders and cached text features are shared. A run that fails stops no other; it is named at the end.
     """
-    import torch
-
     from dmmsa_cli.cli.console import open_console, say
-    from dmmsa_cli.cli.study_view import StudyView
     from dmmsa_cli.experiments.studies import load_study
     from dmmsa_cli.stages.ablate import Place, plan
 
+    wish = options.wish(
+        jobs=jobs, runs_per_gpu=runs_per_gpu, engine=engine, address=address, device=device, threads=threads,
+        folders=(data_dir, runs_dir),
+    )  # fmt: skip
     chosen = load_study(study)
     places = [
-        Place(name, data_dir, runs_dir, device.value, precision.value if precision else None)
+        Place(name, data_dir, runs_dir, wish.device_of_runs, precision.value if precision else None)
         for name in options.datasets(dataset, folds)
     ]
     plans = [plan(chosen, place, recipe=recipe, seeds=seed or ()) for place in places]
-    jobs = min(jobs, len(plans[0].jobs))
     console = open_console()
     for title, reason in plans[0].left_out.items():
         console.print(f"{title} is left out: {reason}.")
-    if jobs > 1:
-        threads = max(1, torch.get_num_threads() // jobs)
-        console.print(
-            f"{jobs} runs at a time, {threads} thread{'s' * (threads > 1)} each; results are bit-equal only between "
-            "runs of equal thread counts."
-        )
-    outcomes = []
-    for place, runs in zip(places, plans, strict=True):
-        outcomes += _run(console, StudyView(console, f"{chosen.title}: {place.dataset}", runs.jobs), runs.jobs, jobs)
+    runs = {place.dataset: options.in_shard(found.jobs, shard) for place, found in zip(places, plans, strict=True)}
+    outcomes = run_all(console, chosen.title, runs, wish)
     say(console, f"Next: {command('evaluate', dataset=dataset, folds=folds)}")
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _run(console: Console, view: StudyView, runs: Sequence[Job], at_once: int) -> list[Outcome]:
+def run_all(console: Console, title: str, runs: Mapping[str, Sequence[Job]], wish: Wish) -> list[Outcome[Job]]:
+    """Train the runs of every dataset, with a table of each; what failed is named at its end."""
+    from dmmsa_cli.cli.console import say
+    from dmmsa_cli.cli.study_view import StudyView
+    from dmmsa_cli.stages.engines import open_engine
+
+    outcomes = []
+    with open_engine(wish, max(map(len, runs.values()))) as opened:
+        if opened.remark:
+            say(console, opened.remark)
+        for dataset, jobs in runs.items():
+            outcomes += _run(console, StudyView(console, f"{title}: {dataset}", jobs), jobs, opened.engine)
+    return outcomes
+
+
+def _run(console: Console, view: StudyView, runs: Sequence[Job], engine: Engine) -> list[Outcome[Job]]:
     from dmmsa_cli.stages.ablate import ablate
 
     try:
         with view:
-            return ablate(runs, tell=view.tell, at_once=at_once)
+            return ablate(runs, tell=view.tell, engine=engine)
     finally:  # stopped or not
         _tell_failures(console, list(view.outcomes.values()))
 
 
-def _tell_failures(console: Console, outcomes: list[Outcome]) -> None:
+def _tell_failures(console: Console, outcomes: list[Outcome[Job]]) -> None:
     from rich.text import Text
 
     for outcome in outcomes:

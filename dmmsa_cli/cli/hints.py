@@ -22,6 +22,7 @@ COMMANDS = {
     "dmmsa prepare": ("download", "fetch", "data", "preprocess", "convert", "load"),
     "dmmsa pretrain-unimodal": ("pretrain", "unimodal", "encoders"),
     "dmmsa ablate": ("ablation", "study", "sweep", "grid", "compare"),
+    "dmmsa tune": ("hpo", "optimise", "optimize", "optuna", "search", "tuning", "hyperparameters"),
     "dmmsa report": ("tables", "table", "figures", "plot", "summary", "results"),
     "dmmsa list": ("ls", "show", "datasets", "recipes", "runs", "info"),
     "dmmsa export": ("save", "pack", "share", "push"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,6 +16,12 @@ from dmmsa_cli.commands import DATA as DATA
 from dmmsa_cli.commands import RUNS as RUNS
 from dmmsa_cli.commands import work_in
 from dmmsa_cli.errors import InvalidInput
+from dmmsa_cli.plain import shown
+
+if TYPE_CHECKING:
+    from dmmsa_cli.stages.engines import Wish
+
+T = TypeVar("T")
 
 
 class Device(StrEnum):
@@ -24,6 +31,13 @@ class Device(StrEnum):
     cpu = "cpu"
     cuda = "cuda"
     mps = "mps"
+
+
+class EngineName(StrEnum):
+    """What runs the runs."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Precision(StrEnum):
@@ -108,6 +122,32 @@ Threads = Annotated[
         help="Of the processor. Default: OMP_NUM_THREADS, else one for each core that it may use.",
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Runs at a time; threads are divided, GPUs shared out. Default: 1; with ray, what there is room for.",
+    ),
+]
+RunsPerGpu = Annotated[
+    int | None, typer.Option("--runs-per-gpu", metavar="N", min=1, help="Runs that share a GPU. Default: 1.")
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine", help="ray: on the machines of a Ray cluster, which see the same folders; --threads is of each run."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", metavar="HOST:PORT", help="Of the Ray cluster. Default: this machine alone."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="K/N", help="Only the Kth of N parts of the runs, from 1/N to N/N."),
+]
 DataDir = Annotated[
     Path,
     typer.Option(
@@ -141,6 +181,53 @@ def datasets(dataset: str, folds: int | None) -> list[str]:
     from dmmsa_cli.data.folds import folds_of  # which imports numpy
 
     return [str(fold) for fold in folds_of(dataset, folds)]
+
+
+def wish(
+    *,
+    jobs: int | None,
+    runs_per_gpu: int | None,
+    engine: EngineName,
+    address: str | None,
+    device: Device,
+    threads: int | None,
+    folders: Iterable[Path],
+) -> Wish:
+    """Return how runs are to be spread.
+
+    Raises:
+        InvalidInput: an address, and no cluster.
+    """
+    from dmmsa_cli.stages.engines import Wish  # which imports torch
+
+    if address is not None and engine != EngineName.ray:
+        raise InvalidInput("--address is that of a Ray cluster.", "Give --engine ray too.")
+    return Wish(
+        jobs=jobs,
+        runs_per_gpu=runs_per_gpu,
+        device=device.value,
+        threads=threads,
+        ray=engine == EngineName.ray,
+        address=address,
+        folders=tuple(folders),
+    )
+
+
+def in_shard(runs: Sequence[T], shard: str | None) -> list[T]:
+    """Return the runs of a part, every Nth from the Kth on; all where none is named.
+
+    Raises:
+        InvalidInput: it is no part.
+    """
+    if shard is None:
+        return list(runs)
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise InvalidInput(
+            f"--shard {shown(shard)} names no part.", "Parts are 1/N to N/N; a job array of SLURM is --array=1-N."
+        )
+    return list(runs[part - 1 :: parts])
 
 
 def recipe_changes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -13,9 +13,11 @@ from rich.text import Text
 
 from dmmsa_cli.cli.console import in_parts
 from dmmsa_cli.cli.training_view import clock
-from dmmsa_cli.stages.ablate import Job, Outcome, Step
+from dmmsa_cli.stages.ablate import Job
+from dmmsa_cli.stages.engines import Outcome, Postponed, Step
 
 Key = tuple[str, int]  # title of a variant, seed
+AGAIN = "It is tried once more when all other runs have begun."
 
 
 class StudyView:
@@ -27,12 +29,12 @@ class StudyView:
         jobs: its runs.
     """
 
-    def __init__(self, console: Console, title: str, jobs: list[Job]) -> None:
+    def __init__(self, console: Console, title: str, jobs: Sequence[Job]) -> None:
         self.console = console
         self.title = title
         self.keys = [_key(job) for job in jobs]
-        self.steps: dict[Key, Step] = {}
-        self.outcomes: dict[Key, Outcome] = {}
+        self.steps: dict[Key, Step[Job]] = {}
+        self.outcomes: dict[Key, Outcome[Job]] = {}
         self._began = time.monotonic()
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
@@ -49,10 +51,13 @@ class StudyView:
             self._live.stop()
         self.console.print(self._heading(), *self._tables(), sep="\n")
 
-    def tell(self, event: Step | Outcome) -> None:
+    def tell(self, event: Step[Job] | Postponed[Job] | Outcome[Job]) -> None:
         """Take note of what a run is at, or of what became of it."""
         key = _key(event.job)
-        if isinstance(event, Step):
+        if isinstance(event, Postponed):
+            self.steps.pop(key, None)
+            self.console.print(Text(f"{event.job}: {event.problem}\n{AGAIN}"), soft_wrap=True)
+        elif isinstance(event, Step):
             self.steps[key] = event
         else:
             self.outcomes[key] = event
@@ -106,7 +111,7 @@ class StudyView:
             line += f", {clock((time.monotonic() - self._began) / trained * left)} left"
         return line
 
-    def _line(self, outcome: Outcome) -> str:
+    def _line(self, outcome: Outcome[Job]) -> str:
         found = f"validation MAE {_mae(outcome):.4f}, {outcome.folder}" if outcome.summary else outcome.problem
         return f"{outcome.job}: {outcome.state}; {found} ({self._progress()})"
 
@@ -115,9 +120,9 @@ def _key(job: Job) -> Key:
     return job.variant.title, job.seed
 
 
-def _mae(outcome: Outcome) -> float:
+def _mae(outcome: Outcome[Job]) -> float:
     return float(outcome.summary["validation"]["mae"])
 
 
-def _under_way(step: Step) -> str:
+def _under_way(step: Step[Job]) -> str:
     return f"{step.job}: {step.what}, epoch {min(int(step.done) + 1, step.epochs)} of {step.epochs}"

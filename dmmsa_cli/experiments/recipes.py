@@ -18,7 +18,7 @@ from dmmsa_cli.models import MODELS
 from dmmsa_cli.objectives import OBJECTIVES
 from dmmsa_cli.objectives.weighting import WEIGHTINGS
 from dmmsa_cli.plain import shown
-from dmmsa_cli.recipe import Choice, Tables, choice, parse, read_yaml, to_dict, with_settings
+from dmmsa_cli.recipe import Choice, Tables, build, choice, parse, read_yaml, to_dict, with_settings
 from dmmsa_cli.runtime import Precision, check_seed
 from dmmsa_cli.shipped import DEFAULT, STUDIES, recipes_folder
 from dmmsa_cli.training.schedule import Schedule, TextPretraining
@@ -278,6 +278,16 @@ def with_changes(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
     values = with_settings(recipe, _as_settings(changes), recipe)
     resolved: dict[str, Any] = to_dict(parse(Recipe, values, TABLES, "A recipe with changes"))
     return resolved
+
+
+def faults_under(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a resolved recipe under changes by dotted path, a line each; none where it is sound."""
+    faults: list[str] = []
+    try:
+        build(Recipe, with_settings(recipe, _as_settings(changes), recipe), "", TABLES, faults)
+    except InvalidRecipe as error:
+        faults.append(error.what)
+    return faults
 
 
 def _as_settings(changes: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.recurrent import last_state
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
+from dmmsa_cli.ranges import Range, Ranges
 
 
 class FrameSubnet(nn.Module):
@@ -86,6 +88,14 @@ class SubnetOptions(Sizes):
     """Behind the norm of the mean frame."""
     vision_dropout: float = 0.2
     """Likewise."""
+
+    RANGES: ClassVar[Ranges] = {
+        "text_hidden": Range(16, 256, log=True),
+        "audio_hidden": Range(4, 64, log=True),
+        "vision_hidden": Range(8, 256, log=True),
+        "audio_dropout": Range(0.0, 0.5),
+        "vision_dropout": Range(0.0, 0.5),
+    }
 
 
 class Subnets(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.layers.heads import Head, mlp, projector
 from dmmsa_cli.models.base import DECOMPOSITION, SHARED, Model, Outputs, embed
+from dmmsa_cli.ranges import Range, Ranges
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class FeatureDecompositionOptions:
     """d: the six features are d/2 wide."""
     projector_dropout: float = 0.5
     """After each of the six projections."""
+
+    RANGES: ClassVar[Ranges] = {"projector_dropout": Range(0.0, 0.7)}
+    """`width` is not among them: each needs audio and vision encoders of its own, which a file of ranges may want."""
 
     def __post_init__(self) -> None:
         if self.width < 16 or self.width % 16:

@@ -15,6 +15,7 @@ from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.subnets import SubnetOptions, Subnets
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Range, Ranges
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class LfDnnOptions(SubnetOptions):
     """Of the two layers before the prediction."""
     fusion_dropout: float = 0.2
     """On the concatenation."""
+
+    RANGES: ClassVar[Ranges] = {
+        "text_width": Range(16, 256, log=True),
+        "fusion_width": Range(16, 256, log=True),
+        "fusion_dropout": Range(0.0, 0.6),
+    }
 
 
 class LfDnn(Model):

@@ -14,6 +14,7 @@ from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.subnets import SubnetOptions, Subnets
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
 from dmmsa_cli.models.tfn import with_one
+from dmmsa_cli.ranges import Range, Ranges
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class LmfOptions(SubnetOptions):
     """R: how many products are summed."""
     frozen_weights: bool = False
     """Leave the sum's weights and bias as they were drawn, as MMSA does: its optimiser is not given them."""
+
+    RANGES: ClassVar[Ranges] = {"rank": Range(2, 8)}
 
 
 class Lmf(Model):

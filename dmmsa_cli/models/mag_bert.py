@@ -18,6 +18,7 @@ from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.text import TextEncoder
 from dmmsa_cli.models.base import Model, Outputs, Reading
+from dmmsa_cli.ranges import Range, Ranges
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class MagBertOptions(Sizes):
     frames: Literal["aligned", "spread"] = "aligned"
     """Each token has the frame at its own place; or frames are spread over the tokens, each taking the mean of its
     share of them (one frame a clip then goes to all)."""
+
+    RANGES: ClassVar[Ranges] = {
+        "beta": Range(0.1, 2.0, log=True),
+        "gate_dropout": Range(0.0, 0.6),
+        "fusion_dropout": Range(0.0, 0.6),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

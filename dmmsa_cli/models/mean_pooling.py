@@ -15,6 +15,7 @@ from dmmsa_cli.layers.heads import Head, check_over_fusion
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Range, Ranges
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class MeanPoolingOptions(Sizes):
     """Width of the hidden layer of each head."""
     dropout: float = 0.1
     """Before each head."""
+
+    RANGES: ClassVar[Ranges] = {"hidden": Range(32, 512, log=True), "dropout": Range(0.0, 0.6)}
 
 
 class MeanPooling(Model):

@@ -18,6 +18,7 @@ from dmmsa_cli.layers.recurrent import at_end, in_pieces
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Range, Ranges
 
 ORDER = "tav"  # of the cells' states side by side
 
@@ -52,6 +53,18 @@ class MfnOptions(Sizes):
     fusion_width: int = 128
     """Between the two layers of the prediction."""
     fusion_dropout: float = 0.0
+
+    RANGES: ClassVar[Ranges] = {
+        "text_hidden": Range(32, 256, log=True),
+        "audio_hidden": Range(8, 128, log=True),
+        "vision_hidden": Range(8, 256, log=True),
+        "memory": Range(32, 512, log=True),
+        "attention_dropout": Range(0.0, 0.7),
+        "candidate_dropout": Range(0.0, 0.7),
+        "retain_dropout": Range(0.0, 0.7),
+        "update_dropout": Range(0.0, 0.7),
+        "fusion_dropout": Range(0.0, 0.7),
+    }
 
 
 class Mfn(Model):

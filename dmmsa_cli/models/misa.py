@@ -20,6 +20,7 @@ from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.spaces import moment_discrepancy, orthogonality
 from dmmsa_cli.models.base import SEQUENCES, SPACES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Choices, Range, Ranges
 
 ORDER = "tva"  # of the six tokens: private ones first, then shared ones
 HEADS, FEEDFORWARD, TRANSFORMER_DROPOUT = 2, 2048, 0.1  # torch's defaults, which no option of MISA's reaches
@@ -35,6 +36,8 @@ class MisaOptions(Sizes):
     """Between the two layers of the prediction."""
     text_lengths: bool = False
     """Read audio and vision only as far as the text is long, as MMSA does on unaligned data too."""
+
+    RANGES: ClassVar[Ranges] = {"width": Choices((32, 64, 128, 256)), "fusion_dropout": Range(0.0, 0.6)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

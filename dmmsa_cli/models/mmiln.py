@@ -20,6 +20,7 @@ from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.spaces import moment_discrepancy, orthogonality, overlap
 from dmmsa_cli.models.base import NONVERBAL, SEQUENCES, SPACES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Choices, Range, Ranges
 
 FUSION = "fusion"
 
@@ -69,6 +70,17 @@ class MmilnOptions(Sizes):
     orthogonality: Literal["cosine", "raw"] = "cosine"
     """How the difference is measured: centred, rows scaled to length 1, the mean of the squares, as MISA does; or as
     equation 26 prints it, which grows with batch and width."""
+
+    RANGES: ClassVar[Ranges] = {
+        "layers": Range(1, 6),
+        "kernel": Choices((1, 3, 5)),
+        "audio_hidden": Range(8, 64, log=True),
+        "vision_hidden": Range(8, 128, log=True),
+        "layer_dropout": Range(0.0, 0.5),
+        "fusion_dropout": Range(0.0, 0.5),
+        "audio_dropout": Range(0.0, 0.5),
+        "vision_dropout": Range(0.0, 0.5),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

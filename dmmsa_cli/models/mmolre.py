@@ -18,6 +18,7 @@ from dmmsa_cli.layers.experts import ExpertBlock
 from dmmsa_cli.layers.heads import Head, check_over_fusion
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Range, Ranges
 
 SCORE = "score"  # the task that every objective has; each of its heads is another
 WASTE = 0.25  # of padding, where a batch is cut into clips of like length
@@ -55,6 +56,15 @@ class MmolreOptions(Sizes):
     """Of the second hidden layer of a task's head; the first is d wide."""
     dropout: float = 0.3
     """On attention weights, on every residual branch, and before a head."""
+
+    RANGES: ClassVar[Ranges] = {
+        "blocks": Range(1, 3),
+        "task_rank": Range(8, 128, log=True),
+        "layers": Range(1, 5),
+        "head_width": Range(32, 512, log=True),
+        "router_noise": Range(0.0, 1.0),
+        "dropout": Range(0.0, 0.5),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,6 +17,7 @@ from dmmsa_cli.layers.dropout import dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Choices, Range, Ranges
 
 ORDER = "tav"  # of the last states side by side
 MEMORY_LAYERS = 3  # at least
@@ -51,6 +52,21 @@ class MultOptions(Sizes):
     residual_dropout: float = 0.0
     fusion_dropout: float = 0.5
     """Between the two layers before the prediction."""
+
+    RANGES: ClassVar[Ranges] = {
+        "layers": Range(2, 6),
+        "text_kernel": Choices((1, 3, 5)),
+        "audio_kernel": Choices((1, 3, 5)),
+        "vision_kernel": Choices((1, 3, 5)),
+        "text_input_dropout": Range(0.0, 0.5),
+        "input_dropout": Range(0.0, 0.5),
+        "text_attention_dropout": Range(0.0, 0.5),
+        "audio_attention_dropout": Range(0.0, 0.5),
+        "vision_attention_dropout": Range(0.0, 0.5),
+        "relu_dropout": Range(0.0, 0.5),
+        "residual_dropout": Range(0.0, 0.5),
+        "fusion_dropout": Range(0.0, 0.5),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

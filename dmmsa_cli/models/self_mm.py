@@ -15,6 +15,7 @@ from dmmsa_cli.layers.heads import Head, ScoreHead, fusion_heads
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.layers.subnets import LastState
 from dmmsa_cli.models.base import SEQUENCES, UNIMODAL, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Range, Ranges
 
 FUSION = "fusion"
 
@@ -47,6 +48,17 @@ class SelfMmOptions(Sizes):
     """Before the audio's."""
     vision_dropout: float = 0.0
     """Before the vision's."""
+
+    RANGES: ClassVar[Ranges] = {
+        "audio_hidden": Range(8, 64, log=True),
+        "vision_hidden": Range(8, 128, log=True),
+        "fusion_head": Range(32, 256, log=True),
+        "text_head": Range(8, 64, log=True),
+        "fusion_dropout": Range(0.0, 0.5),
+        "text_dropout": Range(0.0, 0.5),
+        "audio_dropout": Range(0.0, 0.5),
+        "vision_dropout": Range(0.0, 0.5),
+    }
 
 
 class SelfMm(Model):

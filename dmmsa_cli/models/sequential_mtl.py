@@ -25,6 +25,7 @@ from dmmsa_cli.layers.recurrent import both_ways
 from dmmsa_cli.layers.sequence import masked_mean
 from dmmsa_cli.layers.sizes import Sizes
 from dmmsa_cli.models.base import SEQUENCES, SHARED, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Choices, Range, Ranges
 
 ORDER = "tav"
 
@@ -51,6 +52,12 @@ class SequentialMtlOptions(Sizes):
     """Vectors of each modality alone, beside them (switch 5)."""
     task_weights: bool = True
     """Each task weighs the vectors for itself (switch 8); otherwise all count alike."""
+
+    RANGES: ClassVar[Ranges] = {
+        "width": Choices((32, 64, 128)),
+        "kernel": Choices((1, 3, 5)),
+        "dropout": Range(0.0, 0.6),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

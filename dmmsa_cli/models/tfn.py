@@ -16,6 +16,7 @@ from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.heads import Head, fusion_heads
 from dmmsa_cli.layers.subnets import SubnetOptions, Subnets
 from dmmsa_cli.models.base import SEQUENCES, Model, Outputs, Reading, sequences
+from dmmsa_cli.ranges import Range, Ranges
 
 RANGE = 3.0  # of the squashed output: MMSA has it for CH-SIMS too, whose scores end at 1
 
@@ -33,6 +34,12 @@ class TfnOptions(SubnetOptions):
     vision_dropout: float = 0.3
     fusion_dropout: float = 0.5
     """On the product."""
+
+    RANGES: ClassVar[Ranges] = {
+        "text_width": Range(16, 256, log=True),
+        "fusion_width": Range(16, 128, log=True),
+        "fusion_dropout": Range(0.0, 0.6),
+    }
 
 
 class Tfn(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from dmmsa_cli.objectives.base import Objective, TrainingRows
 from dmmsa_cli.objectives.contrastive import IndexPairs, nt_xent
 from dmmsa_cli.objectives.retrieval import DRAWN, KINDS, Pools, draw, retrieve
 from dmmsa_cli.objectives.unimodal import unimodal_targets
+from dmmsa_cli.ranges import Range, Ranges
 
 COMPANIONS = DRAWN * len(KINDS)  # two rows each: similar same label, dissimilar other label, similar other label
 
@@ -58,6 +59,12 @@ class ConfedeOptions:
     temperature: float = 0.5
     """Of the contrastive term."""
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+
+    RANGES: ClassVar[Ranges] = {
+        "contrast_weight": Range(0.01, 1.0, log=True),
+        "unimodal_weight": Range(0.001, 1.0, log=True),
+        "temperature": Range(0.05, 1.0, log=True),
+    }
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

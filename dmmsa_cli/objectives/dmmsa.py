@@ -22,6 +22,7 @@ from dmmsa_cli.objectives.unimodal import unimodal_targets
 from dmmsa_cli.objectives.weighted import Weighted, WeightedObjective, WeightedTasks, check_named
 from dmmsa_cli.objectives.weighting.base import Task
 from dmmsa_cli.objectives.weighting.gdwg import GdwgOptions
+from dmmsa_cli.ranges import Choices, Range, Ranges
 from dmmsa_cli.recipe import Choice, choice
 
 
@@ -33,6 +34,9 @@ class ClassificationOptions:
     """False: without MSC."""
     classes: int | tuple[int, ...] = 3
     """C, one of 2, 3, 5, 7 (7 not with CH-SIMS's metrics), or a list whose losses are averaged."""
+
+    RANGES: ClassVar[Ranges] = {"classes": Choices((2, 3, 5))}
+    """7 is left out, which not every dataset has."""
 
     def __post_init__(self) -> None:
         wrong = [c for c in self.counts if c not in (2, 3, 5, 7)]
@@ -64,6 +68,8 @@ class ContrastOptions:
     temperature: float = 0.5
     """tau_m; the papers give none, 0.5 is ConFEDE's."""
 
+    RANGES: ClassVar[Ranges] = {"temperature": Range(0.05, 1.0, log=True)}
+
     def __post_init__(self) -> None:
         _positive(temperature=self.temperature)
 
@@ -91,6 +97,8 @@ class DmmsaOptions:
     RENAMED: ClassVar[Mapping[str, str]] = {
         "gdwg": "it is `weighting: {name: gdwg, temperature: 1}` now, and without GDWG `weighting: {name: equal}`"
     }
+
+    RANGES: ClassVar[Ranges] = {"beta": Range(0.1, 2.0, log=True)}
 
     def __post_init__(self) -> None:
         _positive(beta=self.beta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from dmmsa_cli.data.views import Batch
 from dmmsa_cli.models.base import SPACES, Outputs
 from dmmsa_cli.objectives.base import Objective
+from dmmsa_cli.ranges import Range, Ranges
 
 TASK = "regression"
 
@@ -22,6 +24,12 @@ class MisaObjectiveOptions:
     similarity: float = 0.3
     difference: float = 0.1
     reconstruction: float = 1.0
+
+    RANGES: ClassVar[Ranges] = {
+        "similarity": Range(0.01, 1.0, log=True),
+        "difference": Range(0.01, 1.0, log=True),
+        "reconstruction": Range(0.01, 2.0, log=True),
+    }
 
     def __post_init__(self) -> None:
         for name in ("similarity", "difference", "reconstruction"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from dmmsa_cli.data.views import Batch
 from dmmsa_cli.models.base import NONVERBAL, SPACES, Outputs
 from dmmsa_cli.objectives.base import Objective, TrainingRows
 from dmmsa_cli.objectives.unimodal_labels import Distance, UnimodalLabels
+from dmmsa_cli.ranges import Range, Ranges
 
 REGULARISERS = ("similarity", "difference")
 
@@ -28,6 +30,11 @@ class MmilnObjectiveOptions:
     """beta."""
     distance: Distance = "squared"
     """To the centres: the square over the root of the width, as the paper prints it; or the norm, as Self-MM's code."""
+
+    RANGES: ClassVar[Ranges] = {
+        "similarity": Range(0.01, 1.0, log=True),
+        "difference": Range(0.01, 1.0, log=True),
+    }
 
     def __post_init__(self) -> None:
         for name in REGULARISERS:

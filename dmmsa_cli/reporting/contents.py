@@ -10,6 +10,7 @@ from typing import Literal
 from dmmsa_cli.reporting.collection import Collection
 from dmmsa_cli.reporting.results import Column
 from dmmsa_cli.reporting.runs import System
+from dmmsa_cli.reporting.tunings import TunedRecipe
 
 PRINTED = 1e-4  # the last digit that is printed of a difference; of an accuracy, a hundredth of a point
 FEW_DRAWN = 10  # videos or clips; below this many, percentile intervals are known to be too narrow
@@ -142,6 +143,8 @@ class Report:
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
     """What a reader should know first: unfinished, unevaluated or damaged runs, an empty folder."""
+    tunings: tuple[TunedRecipe, ...] = ()
+    """What was tuned, and what came of it."""
     runs_dir: str = "runs"
     made: Mapping[str, str] = field(default_factory=dict)
     """When, with which version, by which command."""

@@ -9,6 +9,7 @@ from collections.abc import Collection as Container
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from dmmsa_cli.data.store import check_name
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
 from dmmsa_cli.files import write_text
 from dmmsa_cli.metrics import score
+from dmmsa_cli.plain import plural
 from dmmsa_cli.reporting.collection import Collection, collect
 from dmmsa_cli.reporting.comparison import compare
 from dmmsa_cli.reporting.contents import Report, Table
@@ -31,6 +33,8 @@ from dmmsa_cli.reporting.rows import in_order
 from dmmsa_cli.reporting.runs import Run, System, evaluate_again
 from dmmsa_cli.reporting.series.scale import scale
 from dmmsa_cli.reporting.tables import build_tables
+from dmmsa_cli.reporting.tunings import TunedRecipe, tunings
+from dmmsa_cli.stages.tuning.names import INSTALL
 from dmmsa_cli.training.run import RunFolder, goes_on
 
 if TYPE_CHECKING:
@@ -87,6 +91,7 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
         )
     problems: list[str] = []
     comparisons = compare(collection.systems, problems)
+    tuned = tunings(runs_dir, dataset, problems)
     first = [_nothing_run(runs_dir, dataset)] if empty else []
     return Report(
         collection=collection,
@@ -97,8 +102,10 @@ def build_report(runs_dir: Path, dataset: str | None = None, studies: Sequence[s
             *_about_runs(collection),
             *_about_folds(collection),
             *_about_studies(studies, tables, collection.systems),
+            *_about_tunings(tuned),
             *problems,
         ),
+        tunings=tuned,
         runs_dir=str(runs_dir.absolute()),  # the page may be read elsewhere than where it was made
         made={
             "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
@@ -260,3 +267,9 @@ def _about_folds(collection: Collection) -> Iterator[str]:
                 f"{system.recipe_name} {system.variant} has no seed with all {fold.folds} folds of {fold.dataset}, and "
                 f"stands in no table. `{command('evaluate', dataset=fold.dataset, folds=fold.folds)}` tells which lack."
             )
+
+
+def _about_tunings(tuned: Sequence[TunedRecipe]) -> Iterator[str]:
+    """Say what is missing where there are tunings and no Optuna to draw them with."""
+    if tuned and find_spec("optuna") is None:
+        yield f"{plural(len(tuned), 'tuning')} without figures: Optuna is not installed. {INSTALL}"

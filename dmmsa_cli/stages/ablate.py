@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-import traceback
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as ready
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-
-from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import (
+    DmmsaError,
     EncoderUnavailable,
     Inapplicable,
-    Interrupted,
     InvalidInput,
     InvalidRecipe,
     RecipeMissing,
     RunMismatch,
-    as_dmmsa_error,
 )
 from dmmsa_cli.experiments.experiment import Experiment, open_experiment
 from dmmsa_cli.experiments.studies import Study, Variant
 from dmmsa_cli.runtime import DeviceName
-from dmmsa_cli.stages.fuse import check, fuse
+from dmmsa_cli.stages.engines import Engine, InTurn, Outcome, Step, Task, Tell
+from dmmsa_cli.stages.fuse import check, fuse, missing_encoders, run_folder
+from dmmsa_cli.stages.pretrain import pretrain_unimodal
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
+
+ANOTHER_RUN = "Give the variant another `name` in the study, or replace the run: delete its folder."
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Task):
     """One run of a study."""
 
     place: Place
@@ -71,32 +64,75 @@ class Job:
             device=self.place.device,
         )
 
+    def run(self, tell: Tell) -> Outcome[Job]:
+        """Train it, or go on with it, or find that it was there; encoders that are missing come first.
+
+        Raises:
+            RunMismatch: its folder holds another run.
+        """
+        experiment = self.open()
+        epochs = experiment.recipe.fusion.epochs
+        try:
+            report = fuse(
+                experiment,
+                self.variant.name,
+                self.seed,
+                watch=lambda: watch(self, "fusion", epochs, tell),
+                watch_pretraining=lambda m: _watch_encoder(self, experiment, m, tell),
+                resume=True,
+            )
+        except RunMismatch as error:
+            raise RunMismatch(error.what, ANOTHER_RUN) from error
+        return Outcome(self, "was there" if report.skipped else "trained", report.folder, report.summary)
+
+    def needs(self) -> list[EncoderJob]:
+        """Return the encoders that have to be trained before it; none where it has finished, or can't be opened."""
+        try:
+            experiment = self.open()
+            folder = run_folder(experiment, self.variant.name, self.seed)
+            missing = {} if folder.finished else missing_encoders(experiment, self.seed)
+        except DmmsaError:  # which its run meets, and tells
+            return []
+        return [EncoderJob(self, modality, folder.path) for modality, folder in missing.items()]
+
     def __str__(self) -> str:
         return f"{self.variant.title}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a run is at."""
+class EncoderJob(Task):
+    """An encoder that runs of a study share; its folder is named for all that decides it."""
 
-    job: Job
-    what: str
-    """`fusion`, or the encoder that has to be trained first."""
-    done: float
-    """Epochs."""
-    epochs: int
+    job: Job = field(compare=False)
+    """The first run that needs it."""
+    modality: str
+    folder: Path
+
+    def run(self, tell: Tell) -> Outcome[EncoderJob]:
+        """Train it, or go on with it, or find that it was there."""
+        experiment = self.job.open()
+        report = pretrain_unimodal(
+            experiment, self.modality, self.job.seed, watch=_watch_encoder(self.job, experiment, self.modality, tell)
+        )
+        return Outcome(self, "was there" if report.skipped else "trained", report.folder, report.summary)
+
+    def __str__(self) -> str:
+        return str(self.job)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one run."""
+def _watch_encoder(job: Job, experiment: Experiment, modality: str, tell: Tell) -> Watch:
+    epochs = experiment.pretraining.schedule(modality).epochs
+    return watch(job, f"{MODALITY_NAMES[modality]} encoder", epochs, tell)
 
-    job: Job
-    state: Literal["trained", "was there", "failed", "stopped"]
-    folder: Path | None = None
-    summary: dict[str, Any] = field(default_factory=dict)
-    problem: str = ""
-    """Why it did not finish, and what to do about it."""
+
+def watch(task: Task, what: str, epochs: int, tell: Tell) -> Watch:
+    """Return a listener to a training that tells how far it is."""
+
+    def listen(event: StepEnd | EpochEnd, progress: Progress) -> None:
+        done = event.epoch if isinstance(event, EpochEnd) else event.epoch - 1 + event.step / event.steps
+        tell(Step(task, what, done, epochs))
+
+    return listen
 
 
 @dataclass(frozen=True)
@@ -107,9 +143,6 @@ class Plan:
     """The first seed of every variant, then the second: at any moment what is there can be compared."""
     left_out: dict[str, str]
     """Variants that make no sense on this dataset, and why."""
-
-
-Tell = Callable[[Step | Outcome], None]
 
 
 def plan(study: Study, place: Place, *, recipe: str | None = None, seeds: Sequence[int] = ()) -> Plan:
@@ -166,161 +199,22 @@ def _checked(job: Job) -> Experiment:
     return experiment
 
 
-def ablate(jobs: Sequence[Job], *, tell: Tell = lambda said: None, at_once: int = 1) -> list[Outcome]:
+def ablate(
+    jobs: Iterable[Job], *, tell: Callable[[Any], None] = lambda event: None, engine: Engine | None = None
+) -> list[Outcome[Job]]:
     """Train what is not there yet, go on with what is unfinished, and keep going where a run fails.
 
     Args:
         jobs: the runs, in their order.
-        tell: hears, in this process, what each run is at and what became of it.
-        at_once: how many run at a time; torch's threads are divided among them.
+        tell: hears, in this process, what each run is at (`Step`, `Postponed`) and what became of it (`Outcome`).
+        engine: what runs them; none runs one after the other, in this process.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     outcomes = []
-    with closing(_side_by_side(jobs, tell, at_once) if at_once > 1 else _one_by_one(jobs, tell)) as coming:
+    with closing((engine or InTurn()).run(jobs, tell)) as coming:
         for outcome in coming:
             outcomes.append(outcome)
             tell(outcome)
-            if outcome.state == "stopped":
-                raise Interrupted(outcome.problem, to_go_on())
     return outcomes
-
-
-def _one_by_one(jobs: Sequence[Job], tell: Tell) -> Generator[Outcome, None, None]:
-    for job in jobs:
-        yield run_job(job, tell)
-
-
-def run_job(job: Job, tell: Tell) -> Outcome:
-    """Train one run of a study, its missing encoders first."""
-    try:
-        experiment = job.open()
-        report = fuse(
-            experiment,
-            job.variant.name,
-            job.seed,
-            watch=lambda: _watch(job, "fusion", experiment.recipe.fusion.epochs, tell),
-            watch_pretraining=lambda m: _watch(
-                job, f"{MODALITY_NAMES[m]} encoder", experiment.pretraining.schedule(m).epochs, tell
-            ),
-            resume=True,
-        )
-    except Interrupted as error:
-        return Outcome(job, "stopped", problem=f"{job}, {error.what}")
-    except KeyboardInterrupt:
-        return Outcome(job, "stopped", problem=f"{job}; what was finished is kept.")
-    except RunMismatch as error:
-        remedy = "Give the variant another `name` in the study, or replace the run: delete its folder."
-        return Outcome(job, "failed", problem=f"{error.what}\n{remedy}")
-    except Exception as error:  # whatever it is, the other runs are not to blame
-        known = as_dmmsa_error(error)
-        if known is None:
-            traceback.print_exc()
-        return Outcome(job, "failed", problem=str(known or f"{type(error).__name__}: {error}"))
-    return Outcome(job, "was there" if report.skipped else "trained", report.folder, report.summary)
-
-
-def _watch(job: Job, what: str, epochs: int, tell: Tell) -> Watch:
-    def watch(event: StepEnd | EpochEnd, progress: Progress) -> None:
-        done = event.epoch if isinstance(event, EpochEnd) else event.epoch - 1 + event.step / event.steps
-        tell(Step(job, what, done, epochs))
-
-    return watch
-
-
-# --- several at a time ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Running:
-    job: Job
-    process: BaseProcess
-    pipe: Connection
-
-
-def _side_by_side(jobs: Sequence[Job], tell: Tell, at_once: int) -> Generator[Outcome, None, None]:
-    """Run each job in a process of its own, and yield outcomes as they come."""
-    todo, running = list(jobs), dict[Connection, _Running]()
-    threads = max(1, torch.get_num_threads() // at_once)
-    try:
-        while todo or running:
-            while todo and len(running) < at_once:
-                started = _start(todo.pop(0), threads)
-                running[started.pipe] = started
-            for pipe in ready(list(running)):
-                assert isinstance(pipe, Connection)
-                outcome = _hear(running[pipe], tell)
-                if outcome is not None:
-                    del running[pipe]
-                    yield outcome
-    except KeyboardInterrupt:
-        under_way = "; ".join(str(each.job) for each in running.values()) or "before the first run"
-        raise Interrupted(f"{under_way}; what was finished is kept.", to_go_on()) from None
-    finally:  # stopped, failed or left by the caller: whatever still runs saves what it has
-        _stop(list(running.values()))
-
-
-def start_method(platform: str) -> str:
-    """How a run's process begins: a server that has imported torch once forks it, which is safe on Linux alone."""
-    return "forkserver" if platform == "linux" else "spawn"
-
-
-def _start(job: Job, threads: int) -> _Running:
-    context = multiprocessing.get_context(start_method(sys.platform))
-    context.set_forkserver_preload([__name__])
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_run_alone, args=(job, threads, theirs))  # type: ignore[attr-defined]
-    process.start()
-    theirs.close()
-    return _Running(job, process, ours)
-
-
-def _run_alone(job: Job, threads: int, pipe: Connection) -> None:
-    """What a process of its own does."""
-
-    def tell(event: Step | Outcome) -> None:
-        try:
-            pipe.send(event)
-        except OSError as error:
-            raise Interrupted("the command that began the run is gone.") from error
-
-    if hasattr(os, "setsid"):
-        os.setsid()  # Ctrl-C reaches the command alone, which then asks every run to stop, once
-    torch.set_num_threads(threads)
-    with suppress(Interrupted):
-        tell(run_job(job, tell))
-
-
-def _hear(running: _Running, tell: Tell) -> Outcome | None:
-    """Take the next message of a run; an outcome is its last."""
-    try:
-        message = running.pipe.recv()
-    except (EOFError, OSError):
-        running.process.join()
-        code = running.process.exitcode
-        hint = " Where memory ran out, run fewer --jobs at a time." if code in (-9, 137) else ""
-        return Outcome(running.job, "failed", problem=f"its process ended with status {code}.{hint}")
-    if isinstance(message, Outcome):
-        running.process.join()
-        return message
-    tell(message)
-    return None
-
-
-def _stop(running: Sequence[_Running]) -> None:
-    """Ask every run to save what it has and to end, and wait for that; a further signal ends them at once."""
-    left = {each.pipe: each.process for each in running}
-    try:
-        for process in left.values():
-            process.terminate()
-        while left:
-            for pipe in ready(list(left)):
-                assert isinstance(pipe, Connection)
-                try:
-                    pipe.recv()  # heard to the end: a full pipe would keep a run from saving
-                except (EOFError, OSError):
-                    left.pop(pipe).join()
-    except KeyboardInterrupt:
-        for process in left.values():
-            process.kill()

@@ -59,6 +59,7 @@ def fuse(
     from_scratch: bool = False,
     resume: bool = False,
     force: bool = False,
+    folder: Path | None = None,
 ) -> FuseReport:
     """Train one run, its missing encoders first.
 
@@ -72,6 +73,7 @@ def fuse(
         from_scratch: start from untrained encoders.
         resume: go on with an unfinished run.
         force: replace what is there.
+        folder: where it goes, where that is not beside the runs that results are made of.
 
     Raises:
         RunMismatch: the folder holds another run, or an unfinished one and neither `resume` nor `force`.
@@ -79,7 +81,7 @@ def fuse(
         FolderBusy: another process is writing the run.
     """
     check(experiment, variant, seed, from_scratch=from_scratch)
-    run = RunFolder(experiment.folder / experiment.name / variant / f"seed-{seed}")
+    run = run_folder(experiment, variant, seed) if folder is None else RunFolder(folder)
     experiment = _as_begun(experiment, run, force=force)
     encoders = {} if from_scratch else _encoders(experiment, seed)
     if _is_done(run, experiment, seed, from_scratch, encoders, resume=resume, force=force):
@@ -137,6 +139,16 @@ def _as_begun(experiment: Experiment, run: RunFolder, *, force: bool) -> Experim
     if experiment.recipe.precision != "auto" or force or not run.started:
         return experiment
     return replace(experiment, precision=identity_in(run).precision)
+
+
+def run_folder(experiment: Experiment, variant: str, seed: int) -> RunFolder:
+    """Return where a run lies."""
+    return RunFolder(experiment.folder / experiment.name / variant / f"seed-{seed}")
+
+
+def missing_encoders(experiment: Experiment, seed: int) -> dict[str, RunFolder]:
+    """Return where the encoders will lie, by modality, that have to be trained before a run of this seed."""
+    return {modality: folder for modality, folder in _encoders(experiment, seed).items() if not folder.finished}
 
 
 def _encoders(experiment: Experiment, seed: int) -> dict[str, RunFolder]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
 from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.errors import InvalidRecipe
+from dmmsa_cli.ranges import Around, Choices, Ranges
 
 PLATEAU_FACTOR = 0.1
 THRESHOLD = 1e-4  # of the best MAE, by which a lower one must be lower
@@ -77,6 +78,15 @@ class Schedule:
     short training ends with an average that still holds much of the weights it began with."""
     length_window: int = 1
     """Sort by length within this many batches' worth of shuffled rows: a batch is alike in length. 1 does not sort."""
+
+    RANGES: ClassVar[Ranges] = {
+        "learning_rate": Around(10),
+        "batch_size": Around(2),
+        "epochs": Around(2),
+        "weight_decay": Around(10),
+        "weight_averaging": Choices((0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)),
+    }
+    """What is a good rate, or a number of epochs, depends on what is trained: the recipe's own is in the middle."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "length_window", "accumulate", "plateau_patience"):

@@ -22,7 +22,7 @@ from dmmsa_cli.errors import InvalidInput
 from dmmsa_cli.experiments.robustness import Robustness
 from dmmsa_cli.layers.text import ContextOptions
 from dmmsa_cli.reporting.worth import Worth, Worths
-from dmmsa_cli.stages.ablate import Outcome, Step
+from dmmsa_cli.stages.engines import Outcome, Step
 from dmmsa_cli.stages.missing import MissingTable, RobustSystem
 from dmmsa_cli.stages.predict import Cut
 from dmmsa_cli.training.loop import EpochEnd

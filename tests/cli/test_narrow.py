@@ -12,7 +12,7 @@ from dmmsa_cli.cli.console import GAP, in_parts
 from dmmsa_cli.cli.study_view import StudyView
 from dmmsa_cli.cli.training_view import TrainingView
 from dmmsa_cli.reporting.formats.columns import LABEL, parts
-from dmmsa_cli.stages.ablate import Outcome
+from dmmsa_cli.stages.engines import Outcome
 
 LABELS = [
     "vision alone (small narrow, t+v+a)",

@@ -30,8 +30,10 @@ ELSEWHERE = {
     "stages/ways.py _published.look": "of a dataset that is known and published nowhere: there is none but in tests",
     "experiments/encoders.py _check_alignment": "its command downloads: tests/experiments/test_keys.py",
     "training/fit.py fit": "where a signal stops a run: tests/cli/test_cli.py",
-    "stages/ablate.py ablate": "where a signal stops a study: tests/cli/test_ablate.py",
-    "stages/ablate.py _side_by_side": "the same of several at a time: tests/cli/test_ablate.py",
+    "stages/engines/queue.py Queue.ended": "where a signal stops a study: tests/cli/test_ablate.py",
+    "stages/engines/side_by_side.py SideBySide.run": "the same of several at a time: tests/cli/test_ablate.py",
+    "stages/tune.py _all": "where a signal or a full disk stops a tuning: tests/stages/test_tune.py",
+    "stages/tune.py _checked": "where a run that checks what was found fails: tests/stages/test_tune.py",
     "reporting/series/classes.py _of": "of a predictions.csv without classes: tests/reporting/test_worth_figures.py",
     "reporting/series/predictions.py predictions": "seeds of other clips: tests/reporting/test_series.py",
     "reporting/bootstrap.py Side.of": "the same of text alone: tests/reporting/test_comparison.py",
@@ -289,6 +291,18 @@ def test_a_study_of_ones_own_on_a_recipe_of_ones_own(shell):
     shell.paste(shell.works(report), "ablate")
     shell.works(f"dmmsa evaluate --dataset mini {BOTH}")
     assert "Not run yet" not in shell.works(report)
+
+
+def test_a_tuning(shell):
+    shell.works(PREPARE)
+    Path("my space.yaml").write_text("fusion.learning_rate: {low: 1e-4, high: 1e-2, log: true}\n")
+    tune = f"dmmsa tune --dataset mini --recipe 'my recipe.yaml' --space 'my space.yaml' --trials 2 --seeds 1 {BOTH}"
+    shell.paste(shell.works(f"{tune} --device cpu --out 'what was found.yaml'"), "fuse")
+    head = Path("what was found.yaml").read_text().splitlines()[0]
+    assert shell.works(head.removeprefix("# ") + " --seed 1 --resume --device cpu")
+    shell.works(f"dmmsa evaluate --dataset mini {BOTH}")
+    shell.works(f"dmmsa report --dataset mini --format markdown {R}")
+    assert f"fuse --dataset mini --recipe 'what was found.yaml' {BOTH}" in Path("report/tables.md").read_text()
 
 
 def test_folds_that_lack_one(shell):

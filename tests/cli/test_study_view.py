@@ -8,7 +8,8 @@ from rich.console import Console
 
 from dmmsa_cli.cli.study_view import StudyView
 from dmmsa_cli.experiments.studies import Variant
-from dmmsa_cli.stages.ablate import Job, Outcome, Place, Step
+from dmmsa_cli.stages.ablate import Job, Place
+from dmmsa_cli.stages.engines import Outcome, Step
 
 PLACE = Place("mini", Path("data"), Path("runs"))
 FULL, OTHER = Variant(name="full", label="DMMSA"), Variant(name="no-cl", label="w/o CL")

@@ -154,3 +154,43 @@ def runs_dir(tmp_path):
 def resolved():
     """The recipe of a run folder, as plain values."""
     return lambda folder: yaml.safe_load((folder / "recipe.yaml").read_text())
+
+
+def write_tuning(runs_dir, dataset="mosi", name="minilm", recipe="minilm", *, ended=True, trials=8):
+    """Write a tuning of a few trials, as `tune` leaves it; return its folder."""
+    import optuna
+
+    from dmmsa_cli.stages.tuning.journal import open_journal
+
+    folder = runs_dir / dataset / "tuning" / name
+    study = open_journal(folder)
+    of = {
+        "fusion.learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-3, log=True),
+        "objective.weighting.temperature": optuna.distributions.FloatDistribution(0.1, 5, log=True),
+        "fusion.epochs": optuna.distributions.IntDistribution(2, 6),
+        "objective.msc.classes": optuna.distributions.CategoricalDistribution(["2", "3", "[2, 3]"]),
+    }
+    draw = np.random.default_rng(3)
+    for place in range(trials):
+        params = {
+            "fusion.learning_rate": float(10 ** draw.uniform(-5, -3)),
+            "objective.weighting.temperature": float(draw.uniform(0.1, 5)),
+            "fusion.epochs": int(draw.integers(2, 7)),
+            "objective.msc.classes": ["2", "3", "[2, 3]"][place % 3],
+        }
+        state = optuna.trial.TrialState.PRUNED if place == 5 else optuna.trial.TrialState.COMPLETE
+        value = 0.8 + float(draw.uniform(0, 0.1))
+        study.add_trial(optuna.trial.create_trial(state=state, value=value, params=params, distributions=of))
+    _json(
+        folder / "tuning.json",
+        {
+            "tuning": {"dataset": dataset, "data": "c0ffee" * 10, "seeds": [1, 12, 123], "folds": None},
+            "made": {"recipe": recipe, "synthetic": dataset == "toy", "data_dir": str(runs_dir / "data")},
+        },
+    )
+    if ended:
+        luck = {"own": [0.8, 0.81], "start_own": [0.83, 0.84], "fresh": [0.82, 0.83], "start_fresh": [0.83, 0.82]}
+        counts = {"scored": trials - 1, "stopped early": 1}
+        found = {"number": 3, "params": {}, "counts": counts, "luck": luck, "fresh_seeds": [2, 3]}
+        _json(folder / "result.json", found | {"recipe_file": str(folder / f"{name}-tuned.yaml")})
+    return folder

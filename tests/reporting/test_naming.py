@@ -27,6 +27,7 @@ from dmmsa_cli.reporting.report import build_report
 from dmmsa_cli.reporting.results import Column
 from dmmsa_cli.reporting.runs import Run, System
 from dmmsa_cli.reporting.tables import build_tables
+from dmmsa_cli.reporting.tunings import TunedRecipe
 from tests.reporting.conftest import write_run
 from tests.reporting.test_page import Reader, own_words
 
@@ -73,6 +74,11 @@ def system(dataset, *, synthetic=False):
     return System((Run(Path(), identity, facts, [], {}, {"mae": 1.0}, {}, {}, []),))
 
 
+def tuning(dataset, name):
+    """A tuning that has not ended."""
+    return TunedRecipe(Path(name), dataset, False, "dmmsa", Path(), "ef" * 32, "validation MAE", None)
+
+
 @given(st.lists(DATASETS, min_size=1, max_size=8, unique=True))
 def test_files_of_figures_have_names_of_their_own(datasets):
     names = [subject.slug for subject in subjects([system(dataset) for dataset in datasets])]
@@ -89,6 +95,13 @@ def test_anchors_of_a_page_are_unique(datasets, tables):
         groups = page._figures(systems)
     figures = [group.anchor for group in groups] + [chart.anchor for group in groups for chart in group.charts]
     assert len(figures) == 4 * len(datasets)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(page, "_charts_of", lambda one: [Chart(name, "", "", ()) for name in names])
+        tuned = page._tunings(
+            [tuning(name, other) for (name, _), (other, _) in zip(datasets, datasets[::-1], strict=True)]
+        )
+    figures += [group.anchor for group in tuned] + [chart.anchor for group in tuned for chart in group.charts]
+    assert len(figures) == 8 * len(datasets)
     report = Report(Collection(), tuple(table(name) for name in tables), ())
     views = [view for group in table_groups(report) for view in group.tables]
     titles = [f"{view.anchor}--title" for view in views]
@@ -103,10 +116,11 @@ FIXED_IDS = re.findall(r'\bid="([\w-]+)"', TEMPLATE)
 def test_the_template_has_the_ids_that_are_tested_above():
     assert {"figures", "figures--title", "tables--title", "specs", "main"} < set(FIXED_IDS)
     expressions = re.findall(r'\bid="([^"]*{{[^"]*)"', TEMPLATE)
-    assert sorted(expressions) == [
-        *("{{ drawn.anchor }}", "{{ group.anchor }}", "{{ system.anchor }}", "{{ table.anchor }}"),
-        "{{ table.anchor }}--title",
-    ]
+    once = ("drawn.anchor", "system.anchor", "table.anchor")
+    of_groups = ["{{ group.anchor }}"] * 2  # of figures, and of tunings
+    assert sorted(expressions) == sorted(
+        [f"{{{{ {name} }}}}" for name in once] + of_groups + ["{{ table.anchor }}--title"]
+    )
 
 
 def table(name):

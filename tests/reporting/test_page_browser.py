@@ -8,7 +8,7 @@ import pytest
 from dmmsa_cli.data.prediction_table import read_predictions, write_predictions
 from dmmsa_cli.reporting.page.page import write_page
 from dmmsa_cli.reporting.report import build_report
-from tests.reporting.conftest import CLIPS, write_run
+from tests.reporting.conftest import CLIPS, write_run, write_tuning
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no test in a browser")
 
@@ -40,6 +40,9 @@ def pages(tmp_path_factory):
             variant, changes = (f"no-{task}", {f"objective.{task}.enabled": False}) if task else ("full", None)
             write_run(folder / "runs", variant=variant, seed=seed, changes=changes)
     write_run(folder / "runs", dataset="toy")
+    for dataset in ("mosi", "toy"):
+        write_tuning(folder / "runs", dataset=dataset)
+    write_tuning(folder / "names", dataset=DATASET, name=NAME.replace("/", "|"), recipe=NAME)
     for variant, error in (("full", 0.8), (NAME, 0.9)):
         changes = {"objective.msc.enabled": False} if variant == NAME else None
         run = write_run(folder / "names", dataset=DATASET, variant=variant, error=error, changes=changes)
@@ -105,7 +108,7 @@ def test_it_opens_and_all_plots_are_drawn(visit, viewport):
     page = visit(viewport=viewport)
     assert page.locator("table.results").first.is_visible()
     figures = page.locator("figure[data-figure]")
-    assert figures.count() == 13  # all 8 on MOSI; on the toy corpus those that need no pair
+    assert figures.count() == 19  # all 8 on MOSI; on the toy corpus those that need no pair; three of each tuning
     for figure in figures.element_handles():
         figure.scroll_into_view_if_needed()
         figure.wait_for_selector("svg.main-svg")

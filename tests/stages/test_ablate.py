@@ -16,10 +16,13 @@ from dmmsa_cli.errors import EncoderUnavailable, Interrupted, InvalidInput, Inva
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe, name_of, recipes_folder
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.models import MODELS
-from dmmsa_cli.stages.ablate import Outcome, Place, Step, ablate, plan, run_job, start_method
+from dmmsa_cli.stages.ablate import Place, ablate, plan
+from dmmsa_cli.stages.engines import Outcome, SideBySide, Slot, Step, attempt
+from dmmsa_cli.stages.engines.side_by_side import start_method
 from tests.conftest import MICRO_RECIPE
 from tests.training_runs import open_mini, prepare_mini, run_fuse, weights
 
+TWO_SLOTS = [Slot(threads=1)] * 2
 SHORT = {"fusion.epochs": 1}
 TWO = Study(
     title="two",
@@ -305,7 +308,7 @@ def test_a_run_of_fuse_counts_as_the_studys(prepared, micro, place, tmp_path):
         recipe=str(micro),
         seeds=(1,),
     ).jobs
-    assert run_job(job, Ear()).state == "was there"
+    assert attempt(job, Ear()).state == "was there"
 
 
 def test_a_failure_stops_no_other_run(done, micro, tmp_path, prepared):
@@ -355,7 +358,7 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
     try:
         torch.set_num_threads(2)
         ear = Ear()
-        ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear, at_once=2)
+        ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear, engine=SideBySide(TWO_SLOTS))
         torch.set_num_threads(1)
         ablate(plan(TWO, alone, recipe=str(micro), seeds=(1,)).jobs, tell=Ear())
     finally:
@@ -372,12 +375,12 @@ def test_stopped_side_by_side_every_run_saves_and_goes_on(place, tmp_path, prepa
     longer = recipe_of(tmp_path, epochs=300, name="longer")  # or else they are through before they hear of the signal
     asked = {"recipe": str(longer), "seeds": (1,)}
     with pytest.raises(Interrupted, match="seed 1"):
-        ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), at_once=2)
+        ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), engine=SideBySide(TWO_SLOTS))
     assert not multiprocessing.active_children()
     assert any(place.runs_dir.glob("mini/longer/*/seed-1/checkpoint.safetensors"))
-    ablate(plan(TWO, place, **asked).jobs, tell=Ear(), at_once=2)
+    ablate(plan(TWO, place, **asked).jobs, tell=Ear(), engine=SideBySide(TWO_SLOTS))
     through = Place("mini", prepared, tmp_path / "through", "cpu")
-    ablate(plan(TWO, through, **asked).jobs, tell=Ear(), at_once=2)
+    ablate(plan(TWO, through, **asked).jobs, tell=Ear(), engine=SideBySide(TWO_SLOTS))
     for variant in ("full", "no-cl"):
         one, other = (p.runs_dir / f"mini/longer/{variant}/seed-1" for p in (place, through))
         assert weights(one) == weights(other)
@@ -385,30 +388,37 @@ def test_stopped_side_by_side_every_run_saves_and_goes_on(place, tmp_path, prepa
 
 def test_a_damaged_summary_is_one_failed_run(done, place, micro):
     job = plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs[0]
-    folder = run_job(job, Ear()).folder
+    folder = attempt(job, Ear()).folder
     (folder / "summary.json").write_text('{"best_epoch": 1}')
-    outcome = run_job(job, Ear())
+    outcome = attempt(job, Ear())
     assert outcome.state == "failed"
     assert "summary.json is damaged" in outcome.problem
 
 
 class KillFirst:
-    """Kill the process of a run, once one has made a step."""
+    """Kill the process of a task, once one has made a step of this kind."""
 
-    def __init__(self):
-        self.outcomes, self.killed = [], False
+    def __init__(self, what):
+        self.outcomes, self.killed, self.what = [], False, what
 
     def __call__(self, event):
         if isinstance(event, Outcome):
             self.outcomes.append(event)
-        elif not self.killed:
+        elif not self.killed and event.what == self.what:
             self.killed = True
             multiprocessing.active_children()[0].kill()
 
 
 def test_a_run_whose_process_dies_has_failed_and_the_other_goes_on(done, micro, place):
     runs = plan(TWO, place, recipe=str(micro), seeds=(1,))
-    killer = KillFirst()
-    ablate(runs.jobs, tell=killer, at_once=2)
+    killer = KillFirst("fusion")
+    ablate(runs.jobs, tell=killer, engine=SideBySide(TWO_SLOTS))
     assert sorted(outcome.state for outcome in killer.outcomes) == ["failed", "trained"]
     assert any("-9" in outcome.problem for outcome in killer.outcomes)
+
+
+def test_an_encoder_whose_process_dies_is_left_to_the_runs_that_need_it(micro, place):
+    killer = KillFirst("text encoder")
+    ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=killer, engine=SideBySide(TWO_SLOTS))
+    assert killer.killed
+    assert [outcome.state for outcome in killer.outcomes] == ["trained", "trained"]

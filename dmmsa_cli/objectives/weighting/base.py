@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dmmsa_cli.ranges import Range, Ranges
+
 RATE = 0.025  # of trained weights: GradNorm's, and no other paper has one of its own
 
 
@@ -45,6 +47,8 @@ class TrainedOptions(WeightingOptions):
 
     learning_rate: float = RATE
     """Of the weights, at the end of the warm-up; it follows the schedule's course, without decay of the weights."""
+
+    RANGES: ClassVar[Ranges] = {"learning_rate": Range(0.001, 0.1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

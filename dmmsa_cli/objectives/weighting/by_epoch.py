@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from dmmsa_cli.objectives.weighting.base import EpochWeighting, Task, WeightingOptions, by_name
+from dmmsa_cli.ranges import Range, Ranges
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class DwaOptions(WeightingOptions):
 
     temperature: float = 2.0
     """T; 2 in the paper."""
+
+    RANGES: ClassVar[Ranges] = {"temperature": Range(0.5, 5.0, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dmmsa_cli.errors import InvalidRecipe
 from dmmsa_cli.models.base import SHARED
 from dmmsa_cli.objectives.weighting.base import StepWeighting, Task, TrainedOptions, WeightingOptions
+from dmmsa_cli.ranges import Range, Ranges
 
 
 def jacobian(losses: Tensor, features: Sequence[Tensor]) -> Tensor:
@@ -51,6 +52,8 @@ class GradnormOptions(TrainedOptions):
 
     alpha: float = 1.5
     """How strongly tasks that learn slowly are pulled along; 1.5 in the paper (NYUv2)."""
+
+    RANGES: ClassVar[Ranges] = {"alpha": Range(0.0, 3.0)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,6 +207,8 @@ class CagradOptions(WeightingOptions):
 
     c: float = 0.5
     """How far from the mean gradient, as a share of its length, a step may go; the paper has 0.2 to 0.5."""
+
+    RANGES: ClassVar[Ranges] = {"c": Range(0.1, 0.9)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from dmmsa_cli.objectives.weighting.base import EpochWeighting, Task, WeightingOptions
+from dmmsa_cli.ranges import Range, Ranges
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class GdwgOptions(WeightingOptions):
 
     temperature: float = 1.0
     """tau; the papers give none. Smaller values let the weights differ more."""
+
+    RANGES: ClassVar[Ranges] = {"temperature": Range(0.1, 5.0, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -95,11 +95,12 @@ def _variant(name: str, draw: Callable[..., tuple[Panel, ...]], *systems: System
     except (RunMissing, RunMismatch):
         return []
     if systems[0].synthetic:
-        panels = tuple(map(_marked, panels))
+        panels = tuple(map(marked, panels))
     return [Variant(f"{name} ({seeds_of(*systems)})", panels)] if panels else []
 
 
-def _marked(panel: Panel) -> Panel:
+def marked(panel: Panel) -> Panel:
+    """Write SYNTHETIC across a plot."""
     # In the plot itself: a picture saved from the page, or a screenshot of it, must not look like a result either.
     layout = panel.layout | {"annotations": [*panel.layout.get("annotations", ()), _WATERMARK]}
     return replace(panel, layout=layout)

@@ -11,6 +11,7 @@ from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.comparison import by_place
 from dmmsa_cli.reporting.contents import Cell, Mark, Report, Row, Table
 from dmmsa_cli.reporting.notes import METHOD
+from dmmsa_cli.reporting.tunings import ABOUT as TUNING
 
 MARKS: dict[Mark, str] = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#])")
@@ -54,6 +55,9 @@ def _lines(report: Report, figures: Sequence[tuple[str, Shown]]) -> Iterator[str
     for place, found in by_place(report.comparisons).items():
         yield from ("", f"### On {plain(place)}") if place else ()
         yield from ("", *(f"- {escape(comparison.finding)}" for comparison in found))
+    yield from ("", "## Tuning", "", escape(TUNING)) if report.tunings else ()
+    for tuned in report.tunings:
+        yield from ("", f"### {plain(tuned.title)}", "", *(f"- {escape(sentence)}" for sentence in tuned.sentences))
     yield from ("", "## Figures") if figures else ()
     for path, figure in figures:
         yield from ("", f"### {plain(figure.title)}", "", f"![{plain(figure.title)}]({quote(path)})", "")

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from dmmsa_cli.errors import RunMismatch
 from dmmsa_cli.files import write_text
 from dmmsa_cli.plain import spelled_out
 from dmmsa_cli.reporting.contents import Report
@@ -23,6 +24,7 @@ from dmmsa_cli.reporting.page.names import by_dataset
 from dmmsa_cli.reporting.page.runs import system_view
 from dmmsa_cli.reporting.page.tables import TableGroup, table_groups
 from dmmsa_cli.reporting.runs import System
+from dmmsa_cli.reporting.tunings import ABOUT, TunedRecipe
 
 TITLE = "Multimodal sentiment analysis: the results"
 
@@ -40,7 +42,8 @@ def render(report: Report) -> str:
     """Return the page; the same report gives the same text."""
     systems = report.collection.systems
     figures = _figures(systems)
-    drawn = [(chart.anchor, chart.chart) for group in figures for chart in group.charts]
+    tuned = _tunings(report.tunings)
+    drawn = [(chart.anchor, chart.chart) for group in (*figures, *tuned) for chart in group.charts]
     tables = table_groups(report)
     return (
         _environment()
@@ -48,7 +51,7 @@ def render(report: Report) -> str:
         .render(
             title=TITLE,
             report=report,
-            navigation=_navigation(report, tables, figures),
+            navigation=_navigation(report, tables, figures, tuned),
             datasets=_datasets(systems),
             synthetic=any(system.synthetic for system in systems),
             comparisons=comparison_groups(report.comparisons),
@@ -56,6 +59,8 @@ def render(report: Report) -> str:
             method=METHOD,
             tables=tables,
             figures=figures,
+            tunings=tuned,
+            about_tunings=ABOUT,
             systems=[system_view(system, systems) for system in systems],
             specs=specs(drawn),
             plotly=Markup(get_plotlyjs()),  # noqa: S704  (plotly's own script, from the installed package)
@@ -110,7 +115,9 @@ class Entry:
     ours: bool = False
 
 
-def _navigation(report: Report, tables: Sequence[TableGroup], figures: Sequence[FigureGroup]) -> list[Entry]:
+def _navigation(
+    report: Report, tables: Sequence[TableGroup], figures: Sequence[FigureGroup], tuned: Sequence[TuningGroup]
+) -> list[Entry]:
     listed = tuple(
         Entry(one.anchor, one.title, ours=any(row.ours for row in one.table.rows))
         for group in tables
@@ -122,6 +129,8 @@ def _navigation(report: Report, tables: Sequence[TableGroup], figures: Sequence[
     found.append(Entry("tables", "Tables", listed))
     if figures:
         found.append(Entry("figures", "Figures", tuple(Entry(group.anchor, group.title) for group in figures)))
+    if tuned:
+        found.append(Entry("tuning", "Tuning", tuple(Entry(group.anchor, group.title) for group in tuned)))
     if report.collection.systems:
         found += [Entry("clips", "Largest errors"), Entry("runs", "Runs")]
     return found
@@ -185,3 +194,36 @@ def _figures(systems: Sequence[System]) -> list[FigureGroup]:
         for anchor, (dataset, synthetic, some) in zip(anchors, datasets, strict=True)
     ]
     return [group for group in groups if group.charts]
+
+
+# --- tunings --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TuningGroup(FigureGroup):
+    """A tuning: what there is to say of it, and its figures."""
+
+    sentences: list[str]
+
+
+def _tunings(tuned: Sequence[TunedRecipe]) -> list[TuningGroup]:
+    anchors = [f"tuning-{name}" for name in unique(slug(f"{one.dataset}-{one.folder.name}") for one in tuned)]
+    return [
+        TuningGroup(
+            anchor,
+            one.title,
+            one.synthetic,
+            [ChartView(f"{anchor}--{chart.id}", chart) for chart in _charts_of(one)],
+            one.sentences,
+        )
+        for anchor, one in zip(anchors, tuned, strict=True)
+    ]
+
+
+def _charts_of(tuned: TunedRecipe) -> list[Chart]:
+    from dmmsa_cli.reporting.figures.tuning import charts_of
+
+    try:
+        return charts_of(tuned)
+    except (ImportError, RunMismatch):  # the report says so of the one; of the other its command does
+        return []
