@@ -1,0 +1,173 @@
+"""A study on a real Ray cluster of two nodes, both on this machine: one is lost, or all is stopped, and it goes on."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, PackageMissing
+from dmmsa_cli.stages.ablate import Place, ablate, plan
+from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
+from dmmsa_cli.stages.engines.cluster import _Call, _looked_at, _versions
+from tests.stages.test_ablate import TWO, recipe_of
+from tests.training_runs import log, weights
+
+RUNS = "full", "no-cl"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of one node, which has one core; a test adds what it takes away."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # no token is left in the home of whoever runs the tests
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        yield made
+        ray.shutdown()
+        made.shutdown()
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    """Long enough for a node to be lost on the way."""
+    return recipe_of(tmp_path_factory.mktemp("brief"), epochs=60, name="longer")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, longer, tmp_path_factory):
+    """The study, run on this machine alone, in this process."""
+    place = Place("mini", prepared, tmp_path_factory.mktemp("local"), "cpu")
+    ablate(plan(TWO, place, recipe=str(longer), seeds=(1,)).jobs)
+    return place
+
+
+@pytest.fixture
+def place(prepared, tmp_path):
+    return Place("mini", prepared, tmp_path, "cpu")
+
+
+def on_ray(cluster, place, recipe, tell, **wish):
+    folders = place.data_dir, place.runs_dir
+    wanted = Wish(ray=True, address=cluster.address, threads=1, device="cpu", folders=folders, **wish)
+    jobs = plan(TWO, place, recipe=str(recipe), seeds=(1,)).jobs
+    with open_engine(wanted, len(jobs)) as opened:
+        return ablate(jobs, tell=tell, engine=opened.engine)
+
+
+def folder(place, variant):
+    return place.runs_dir / "mini/longer" / variant / "seed-1"
+
+
+def went_on(place):
+    """How often each run was begun again."""
+    return [len(json.loads((folder(place, v) / "environment.json").read_text()).get("resumed", [])) for v in RUNS]
+
+
+def assert_the_same(place, other):
+    for variant in RUNS:
+        one, two = folder(place, variant), folder(other, variant)
+        assert weights(one) == weights(two)
+        assert log(one) == log(two)
+
+
+class WhenBothAreUnderWay:
+    """Does something once, when every run has a checkpoint."""
+
+    def __init__(self, place, act):
+        self.place, self.act, self.done, self.heard = place, act, False, []
+
+    def __call__(self, event):
+        self.heard.append(event)
+        if not self.done and all((folder(self.place, v) / "checkpoint.safetensors").exists() for v in RUNS):
+            self.done = True
+            self.act()
+
+
+def test_the_runs_of_a_node_that_is_lost_go_on_elsewhere_to_the_same_bits(cluster, place, longer, undisturbed):
+    lost = cluster.add_node(num_cpus=1)
+    killer = WhenBothAreUnderWay(place, lambda: cluster.remove_node(lost, allow_graceful=False))
+    outcomes = on_ray(cluster, place, longer, killer)
+    assert killer.done
+    assert [outcome.state for outcome in outcomes] == ["trained", "trained"]
+    assert sorted(went_on(place)) == [0, 1]
+    assert_the_same(place, undisturbed)
+    steps = [event for event in killer.heard if isinstance(event, Step)]
+    assert {step.what for step in steps} == {"fusion", "text encoder", "vision encoder", "audio encoder"}
+    assert {step.job.variant.name for step in steps if step.what == "fusion" and step.done == 60} == {*RUNS}
+    assert [event.state for event in killer.heard if isinstance(event, Outcome)] == ["trained", "trained"]
+
+
+def test_stopped_every_run_saves_and_goes_on(cluster, place, longer, undisturbed):
+    second = cluster.add_node(num_cpus=1)
+    stopper = WhenBothAreUnderWay(place, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted, match="full, seed 1; w/o CL, seed 1"):
+        on_ray(cluster, place, longer, stopper)
+    states = [len((folder(place, v) / "metrics.jsonl").read_text().splitlines()) for v in RUNS]
+    assert all(0 < state < 60 for state in states)
+    assert not any((folder(place, v) / "summary.json").exists() for v in RUNS)
+    begun = time.time()
+    assert all((folder(place, v) / "checkpoint.safetensors").stat().st_mtime > begun - 30 for v in RUNS)
+    outcomes = on_ray(cluster, place, longer, lambda event: None)
+    cluster.remove_node(second, allow_graceful=False)
+    assert [outcome.state for outcome in outcomes] == ["trained", "trained"]
+    assert went_on(place) == [1, 1]
+    assert_the_same(place, undisturbed)
+
+
+def test_what_was_there_is_found_again_and_a_run_that_fails_says_why(cluster, undisturbed, longer):
+    (folder(undisturbed, "no-cl") / "recipe.yaml").rename(folder(undisturbed, "no-cl") / "elsewhere.yaml")
+    try:
+        outcomes = on_ray(cluster, undisturbed, longer, lambda event: None)
+    finally:
+        (folder(undisturbed, "no-cl") / "elsewhere.yaml").rename(folder(undisturbed, "no-cl") / "recipe.yaml")
+    assert {o.job.variant.name: o.state for o in outcomes} == {"full": "was there", "no-cl": "failed"}
+    assert "recipe.yaml" in next(o.problem for o in outcomes if o.state == "failed")
+
+
+def test_what_a_cluster_lacks_is_told_before_any_run(cluster):
+    for wish, kind, words in (
+        (Wish(ray=True, address=cluster.address, device="cuda"), DeviceUnavailable, "no GPU"),
+        (Wish(ray=True, address=cluster.address, threads=7), InvalidInput, "7 threads: the largest has 1 core"),
+    ):
+        with pytest.raises(kind, match=words), open_engine(wish, 2):
+            raise AssertionError
+
+
+def test_a_cluster_that_is_not_there_is_one_message():
+    with (
+        pytest.raises(InvalidInput, match="There is no Ray cluster at nowhere:1"),
+        open_engine(Wish(ray=True, address="nowhere:1"), 2),
+    ):
+        raise AssertionError
+
+
+def test_without_ray_there_is_one_message_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PackageMissing, match=r"dmmsa\[cluster\]"), open_engine(Wish(ray=True), 2):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("what", ["directory", "folder", "version"])
+def test_what_a_machine_lacks_is_its_fault_in_words(tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    call, mark = _Call.of_this_process(), tmp_path / ".seen-1"
+    mark.touch()
+    assert _looked_at(call, _versions(), [str(mark)]) == ""
+    if what == "directory":
+        fault = _looked_at(_Call(["dmmsa"], "/no such"), _versions(), [])
+    elif what == "folder":
+        mark.unlink()
+        fault = _looked_at(call, _versions(), [str(mark)])
+    else:
+        fault = _looked_at(call, _versions() | {"torch": "1.0"}, [])
+    assert {"directory": "/no such", "folder": f"does not see the folder {tmp_path}", "version": "has torch"}[
+        what
+    ] in fault
