@@ -31,6 +31,7 @@ ELSEWHERE = {
     "experiments/encoders.py _check_alignment": "its command downloads: tests/experiments/test_keys.py",
     "training/fit.py fit": "where a signal stops a run: tests/cli/test_cli.py",
     "stages/engines/queue.py Queue.ended": "where a signal stops a study: tests/cli/test_ablate.py",
+    "stages/engines/cluster.py Cluster.run": "the same on Ray: tests/stages/test_engines_ray.py",
     "stages/engines/side_by_side.py SideBySide.run": "the same of several at a time: tests/cli/test_ablate.py",
     "reporting/series/classes.py _of": "of a predictions.csv without classes: tests/reporting/test_worth_figures.py",
     "reporting/series/predictions.py predictions": "seeds of other clips: tests/reporting/test_series.py",
