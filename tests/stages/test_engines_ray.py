@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import ray
@@ -13,7 +15,7 @@ from ray.cluster_utils import Cluster
 from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, PackageMissing
 from dmmsa_cli.stages.ablate import Place, ablate, plan
 from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
-from dmmsa_cli.stages.engines.cluster import _Call, _looked_at, _versions
+from dmmsa_cli.stages.engines.cluster import KNOCK, _Call, _looked_at, _versions
 from tests.stages.test_ablate import TWO, recipe_of
 from tests.training_runs import log, weights
 
@@ -121,14 +123,13 @@ def test_stopped_every_run_saves_and_goes_on(cluster, place, longer, undisturbed
     assert_the_same(place, undisturbed)
 
 
-def test_what_was_there_is_found_again_and_a_run_that_fails_says_why(cluster, undisturbed, longer):
-    (folder(undisturbed, "no-cl") / "recipe.yaml").rename(folder(undisturbed, "no-cl") / "elsewhere.yaml")
-    try:
-        outcomes = on_ray(cluster, undisturbed, longer, lambda event: None)
-    finally:
-        (folder(undisturbed, "no-cl") / "elsewhere.yaml").rename(folder(undisturbed, "no-cl") / "recipe.yaml")
+def test_what_was_there_is_found_again_and_a_run_that_fails_says_why(cluster, undisturbed, longer, tmp_path):
+    place = replace(undisturbed, runs_dir=tmp_path / "runs")
+    shutil.copytree(undisturbed.runs_dir, place.runs_dir)
+    (folder(place, "no-cl") / "summary.json").write_text('{"best_epoch": 1}')
+    outcomes = on_ray(cluster, place, longer, lambda event: None)
     assert {o.job.variant.name: o.state for o in outcomes} == {"full": "was there", "no-cl": "failed"}
-    assert "recipe.yaml" in next(o.problem for o in outcomes if o.state == "failed")
+    assert "summary.json is damaged" in next(o.problem for o in outcomes if o.state == "failed")
 
 
 def test_what_a_cluster_lacks_is_told_before_any_run(cluster):
@@ -140,12 +141,15 @@ def test_what_a_cluster_lacks_is_told_before_any_run(cluster):
             raise AssertionError
 
 
-def test_a_cluster_that_is_not_there_is_one_message():
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379", "nowhere", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there_is_one_message_at_once(address):
+    begun = time.monotonic()
     with (
-        pytest.raises(InvalidInput, match="There is no Ray cluster at nowhere:1"),
-        open_engine(Wish(ray=True, address="nowhere:1"), 2),
+        pytest.raises(InvalidInput, match=f"There is no Ray cluster at {address}: "),
+        open_engine(Wish(ray=True, address=address), 2),
     ):
         raise AssertionError
+    assert time.monotonic() - begun < KNOCK + 10  # Ray itself tries for minutes
 
 
 def test_without_ray_there_is_one_message_with_the_command_that_installs_it(monkeypatch):
