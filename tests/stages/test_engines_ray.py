@@ -15,7 +15,8 @@ from ray.cluster_utils import Cluster
 from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, PackageMissing
 from dmmsa_cli.stages.ablate import Place, ablate, plan
 from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
-from dmmsa_cli.stages.engines.cluster import KNOCK, _Call, _looked_at, _versions
+from dmmsa_cli.stages.engines import cluster as cluster_module
+from dmmsa_cli.stages.engines.cluster import KNOCK, Machine, _Call, _looked_at, _looked_over, _Lost, _versions
 from tests.stages.test_ablate import TWO, recipe_of
 from tests.training_runs import log, weights
 
@@ -94,20 +95,6 @@ class WhenBothAreUnderWay:
             self.act()
 
 
-def test_the_runs_of_a_node_that_is_lost_go_on_elsewhere_to_the_same_bits(cluster, place, longer, undisturbed):
-    lost = cluster.add_node(num_cpus=1)
-    killer = WhenBothAreUnderWay(place, lambda: cluster.remove_node(lost, allow_graceful=False))
-    outcomes = on_ray(cluster, place, longer, killer)
-    assert killer.done
-    assert [outcome.state for outcome in outcomes] == ["trained", "trained"]
-    assert sorted(went_on(place)) == [0, 1]
-    assert_the_same(place, undisturbed)
-    steps = [event for event in killer.heard if isinstance(event, Step)]
-    assert {step.what for step in steps} == {"fusion", "text encoder", "vision encoder", "audio encoder"}
-    assert {step.job.variant.name for step in steps if step.what == "fusion" and step.done == 60} == {*RUNS}
-    assert [event.state for event in killer.heard if isinstance(event, Outcome)] == ["trained", "trained"]
-
-
 def test_stopped_every_run_saves_and_goes_on(cluster, place, longer, undisturbed):
     second = cluster.add_node(num_cpus=1)
     stopper = WhenBothAreUnderWay(place, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -141,6 +128,49 @@ def test_what_a_cluster_lacks_is_told_before_any_run(cluster):
     ):
         with pytest.raises(kind, match=words), open_engine(wish, 2):
             raise AssertionError
+
+
+def test_the_runs_of_a_node_that_is_lost_go_on_elsewhere_to_the_same_bits(cluster, place, longer, undisturbed):
+    lost = cluster.add_node(num_cpus=1)
+    killer = WhenBothAreUnderWay(place, lambda: cluster.remove_node(lost, allow_graceful=False))
+    outcomes = on_ray(cluster, place, longer, killer)
+    assert killer.done
+    assert [outcome.state for outcome in outcomes] == ["trained", "trained"]
+    assert sorted(went_on(place)) == [0, 1]
+    assert_the_same(place, undisturbed)
+    steps = [event for event in killer.heard if isinstance(event, Step)]
+    assert {step.what for step in steps} == {"fusion", "text encoder", "vision encoder", "audio encoder"}
+    assert {step.job.variant.name for step in steps if step.what == "fusion" and step.done == 60} == {*RUNS}
+    assert [event.state for event in killer.heard if isinstance(event, Outcome)] == ["trained", "trained"]
+
+
+class Shrinking:
+    """A cluster of two machines, one of which Ray misses only when it has been asked for."""
+
+    def __init__(self, patch, missed=True):
+        self.machines, self.asked, self.missed = [Machine("1", "one", 2, 0), Machine("2", "two", 2, 0)], 0, missed
+        patch.setattr(cluster_module, "_machines", lambda: list(self.machines))
+        patch.setattr(cluster_module, "_look_over", self.look_over)
+
+    def look_over(self, machines, folders):
+        self.asked += 1
+        if len(machines) == 2:
+            self.machines = self.machines[: 1 if self.missed else 2]
+            raise _Lost("Machine two of the cluster can't be reached")
+
+
+def test_a_machine_that_ray_has_not_missed_yet_is_waited_for_and_then_left_out(monkeypatch):
+    shrinking = Shrinking(monkeypatch)
+    found = _looked_over(Wish(ray=True), 9)
+    assert [machine.name for machine in found.machines] == ["one"]
+    assert (found.at_once, shrinking.asked) == (2, 2)
+
+
+def test_one_that_ray_never_misses_is_one_message(monkeypatch):
+    Shrinking(monkeypatch, missed=False)
+    monkeypatch.setattr(cluster_module, "ANSWER", 0)
+    with pytest.raises(InvalidInput, match="Machine two of the cluster can't be reached"):
+        _looked_over(Wish(ray=True), 9)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379", "nowhere", "127.0.0.1:99999"])
