@@ -16,7 +16,6 @@ from dmmsa_cli.commands import DATA as DATA
 from dmmsa_cli.commands import RUNS as RUNS
 from dmmsa_cli.commands import work_in
 from dmmsa_cli.errors import InvalidInput
-from dmmsa_cli.plain import shown
 
 if TYPE_CHECKING:
     from dmmsa_cli.stages.engines import Wish
@@ -224,6 +223,8 @@ def in_shard(runs: Sequence[T], shard: str | None) -> list[T]:
     found = re.fullmatch(r"(\d+)/(\d+)", shard)
     part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= part <= parts:
+        from dmmsa_cli.plain import shown  # which imports yaml
+
         raise InvalidInput(
             f"--shard {shown(shard)} names no part.", "Parts are 1/N to N/N; a job array of SLURM is --array=1-N."
         )

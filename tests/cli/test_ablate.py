@@ -78,3 +78,55 @@ def test_an_unknown_study_gets_one_clear_message(place, study):
     assert f"no study {study}" in done.stderr
     assert "objectives" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- where runs go --------------------------------------------------------------------------------------------------
+
+NO_PART = "names no part", "Parts are 1/N to N/N"
+FAULTS = {
+    "--shard 0/8": NO_PART,
+    "--shard 9/8": NO_PART,
+    "--shard 3": NO_PART,
+    "--shard 1/0": NO_PART,
+    "--engine slurm": ("--engine", "slurm"),
+    "--address 127.0.0.1:1": ("--address is that of a Ray cluster", "Give --engine ray too"),
+    "--engine ray --address 127.0.0.1:1": ("There is no Ray cluster at 127.0.0.1:1: ", "ray status"),
+    "--engine ray --address nowhere": ("There is no Ray cluster at nowhere: ", "an address is HOST:PORT"),
+}
+
+
+@pytest.fixture
+def elsewhere(studied):
+    """The place, and what it holds."""
+    folder, run, _ = studied
+    (folder / "mine.yaml").write_text(yaml.safe_dump(STUDY | {"title": "where"}))
+    return folder, run
+
+
+@pytest.mark.parametrize("options", FAULTS)
+def test_a_fault_of_where_runs_go_is_one_message_and_nothing_is_run(elsewhere, options):
+    _, run = elsewhere
+    done = run(*options.split(), "--runs-dir", "untouched")
+    assert done.returncode == (2 if options == "--engine slurm" else 1)
+    assert all(words in " ".join(done.stderr.split()) for words in FAULTS[options])
+    assert "Traceback" not in done.stderr
+    assert not list((elsewhere[0] / "untouched").rglob("recipe.yaml"))
+
+
+def test_without_ray_one_message_says_how_to_install_it(elsewhere):
+    folder, run = elsewhere
+    (folder / "ray.py").write_text("raise ImportError")  # found first: the command begins in this folder
+    try:
+        done = run("--engine", "ray")
+    finally:
+        (folder / "ray.py").unlink()
+    assert done.returncode == 1
+    assert "pip install 'dmmsa[cluster]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_shard_runs_its_part_alone(elsewhere):
+    _, run = elsewhere
+    halves = [run("--shard", f"{part}/2").stdout for part in (1, 2)]
+    assert ["short, seed 1" in half for half in halves] == [True, False]
+    assert ["w/o CL, seed 1" in half for half in halves] == [False, True]

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "experiments/encoders.py _check_alignment": "its command downloads: tests/experiments/test_keys.py",
     "training/fit.py fit": "where a signal stops a run: tests/cli/test_cli.py",
     "stages/engines/queue.py Queue.ended": "where a signal stops a study: tests/cli/test_ablate.py",
+    "stages/engines/cluster.py Cluster.run": "the same on Ray: tests/stages/test_engines_ray.py",
     "stages/engines/side_by_side.py SideBySide.run": "the same of several at a time: tests/cli/test_ablate.py",
     "stages/tune.py _all": "where a signal or a full disk stops a tuning: tests/stages/test_tune.py",
     "stages/tune.py _checked": "where a run that checks what was found fails: tests/stages/test_tune.py",

@@ -12,6 +12,7 @@ import os
 import platform
 import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ LISTENING = 0.25  # seconds between two looks at what tasks tell
 OFTEN = 0.25  # seconds between two steps of a task that are told
 LOCK_OF_THE_DEAD = 150  # seconds until a file system has noticed that a machine is gone; NFS takes 90
 ANSWER = 60  # seconds that a machine has to answer in
+KNOCK = 10  # seconds that a cluster has to take a connection in
 STORE = 100 * 2**20  # bytes of Ray's memory for objects; ours are small
 INSTALL = "pip install 'dmmsa[cluster]', which brings Ray; --engine local needs nothing."
 
@@ -263,10 +265,23 @@ def open_cluster(wish: Wish, runs: int) -> Iterator[Cluster]:
         InvalidInput: there is no such cluster, or one of its machines lacks what a run needs.
     """
     with _connected(wish.address):
+        yield _looked_over(wish, runs)
+
+
+def _looked_over(wish: Wish, runs: int) -> Cluster:
+    """Return the cluster of those machines that are there; Ray takes half a minute to notice that one is lost."""
+    until = time.monotonic() + ANSWER
+    while True:
         machines = _machines()
         share, at_once = share_for(wish, runs, machines)
-        _look_over([machine for machine in machines if share.fits(machine)], wish.folders)
-        yield Cluster(at_once, share, machines)
+        try:
+            _look_over([machine for machine in machines if share.fits(machine)], wish.folders)
+        except _Lost as lost:
+            if time.monotonic() > until:
+                raise InvalidInput(f"{lost}.", "`ray status` on the cluster's first machine says more.") from None
+            time.sleep(1)
+        else:
+            return Cluster(at_once, share, machines)
 
 
 @contextmanager
@@ -281,10 +296,9 @@ def _connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # by a program of the user's own
         yield
         return
-    started = {"include_dashboard": False, "object_store_memory": STORE} if address is None else {}
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **started)
+        _begin(address)
     except Exception as error:  # each way to fail has a class of its own
         where = f"There is no Ray cluster at {address}" if address else "Ray can't be started on this machine"
         raise InvalidInput(
@@ -298,6 +312,32 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _begin(address: str | None) -> None:
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        ray.init("local", include_dashboard=False, object_store_memory=STORE, **quiet)
+        return
+    if address != "auto":  # which Ray looks up
+        _knock(address)
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "3")  # tries of a quarter of a minute; Ray has 20
+    ray.init(address, **quiet)
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens there, which Ray takes minutes to find out.
+
+    Raises:
+        ValueError: it is no address.
+        OSError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError("an address is HOST:PORT.")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
 def _machines() -> list[Machine]:
@@ -345,14 +385,18 @@ def share_for(wish: Wish, runs: int, machines: Sequence[Machine]) -> tuple[Share
 # --- whether every machine has what a run needs ---------------------------------------------------------------------
 
 
+class _Lost(Exception):
+    """A machine that Ray counts among the living can't be reached: it is lost, or has come this moment."""
+
+
 def _look_over(machines: Sequence[Machine], folders: Sequence[Path]) -> None:
     """See that a run would find on every machine what it finds here.
 
     Raises:
         InvalidInput: it would not; the first machine's first fault.
+        _Lost: a machine is not there.
     """
     import ray
-    from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     call, here = _Call.of_this_process(), _versions()
@@ -364,18 +408,29 @@ def _look_over(machines: Sequence[Machine], folders: Sequence[Path]) -> None:
             for place in places
         ]
         for name, reference in zip((machine.name for machine in machines), asked, strict=True):
-            try:
-                fault = ray.get(reference, timeout=ANSWER)
-            except GetTimeoutError:
-                fault = f"has not answered for {ANSWER} seconds"
-            except RayError as error:
-                fault = f"can't run dmmsa: {_cause(error)}"
+            fault = _answer(reference, name)
             if fault:
                 raise InvalidInput(
                     f"Machine {name} of the cluster {fault}.",
                     "Every machine needs the same dmmsa, Python and torch, and has to see the same folders: start the "
                     "command in one that all of them see.",
                 )
+
+
+def _answer(reference: Any, name: str) -> str:  # noqa: ANN401
+    """Return what a machine says is wrong with it, or why it can't say."""
+    import ray
+    from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
+
+    try:
+        fault: str = ray.get(reference, timeout=ANSWER)
+    except GetTimeoutError:
+        fault = f"has not answered for {ANSWER} seconds"
+    except (NodeDiedError, TaskUnschedulableError) as error:
+        raise _Lost(f"Machine {name} of the cluster can't be reached: {_first_line(error)}") from error
+    except RayError as error:
+        fault = f"can't run dmmsa: {_cause(error)}"
+    return fault
 
 
 @contextmanager
