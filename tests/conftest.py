@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,10 @@ import pytest
 import yaml
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the hub, but for those that stand in for it
+
+# What is started in the background of a script ignores Ctrl-C, and so would every command that a test stops.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow example is a busy machine's doing, not the code's.
 hypothesis.settings.register_profile("dmmsa", deadline=None)
