@@ -31,6 +31,19 @@ class Tile:
     seen: Tensor
     """True at those that may be looked at, (n, T)."""
 
+    @classmethod
+    def empty(cls, count: int, length: int) -> Tile:
+        """Return a tile with places for n sequences, none of which is taken yet."""
+        seen = torch.zeros(count, length, dtype=torch.bool)
+        seen[:, 0] = True  # a place without a sequence looks at something too: there would be no softmax
+        return cls(torch.zeros(count, length, dtype=torch.int64), torch.zeros(count, length, dtype=torch.bool), seen)
+
+    def fill(self, place: int, begin: int, length: int, valid: int) -> None:
+        """Take a place for the sequence that begins there in the row."""
+        self.rows[place, :length] = torch.arange(begin, begin + length)
+        self.real[place, :length] = True
+        self.seen[place, :valid] = True
+
     def take(self, row: Tensor) -> Tensor:
         """Return what a row (S, w) holds at the tile's positions, (n, T, w)."""
         return row.index_select(0, self.rows.flatten()).view(*self.rows.shape, -1)
@@ -45,27 +58,26 @@ class Tiling:
     """Where each position of the row stands among those of all tiles, (S,)."""
 
 
-def tiling(lengths: Sequence[int], valid: Sequence[int], device: torch.device) -> Tiling:
-    """Lay sequences that lie one after the other out in tiles.
+def tiling(lengths: Sequence[int], valid: Sequence[int]) -> Tiling:
+    """Lay sequences that lie one after the other out in tiles, on the CPU.
 
     Args:
         lengths: positions of each.
         valid: how many of them, from the first on, may be looked at; one at least.
-        device: where the indices are needed.
     """
     begins = list(accumulate(lengths, initial=0))
     places = torch.empty(begins[-1], dtype=torch.int64)
     tiles: list[Tile] = []
     at = 0
     for size, members in _by_size(lengths):
-        tile = _Empty(max(1, POSITIONS // size), size)
-        for slot, number in enumerate(members):
-            begin, end = begins[number], begins[number + 1]
-            tile.fill(slot, begin, end - begin, valid[number])
-            places[begin:end] = torch.arange(at + slot * size, at + slot * size + end - begin)
-        tiles.append(tile.on(device))
+        tile = Tile.empty(max(1, POSITIONS // size), size)
+        for place, number in enumerate(members):
+            begin, length, first = begins[number], lengths[number], at + place * size
+            tile.fill(place, begin, length, valid[number])
+            places[begin : begin + length] = torch.arange(first, first + length)
+        tiles.append(tile)
         at += tile.rows.numel()
-    return Tiling(tiles, places.to(device))
+    return Tiling(tiles, places)
 
 
 def _by_size(lengths: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
@@ -77,24 +89,6 @@ def _by_size(lengths: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
         count = max(1, POSITIONS // size)
         for first in range(0, len(numbers), count):
             yield size, numbers[first : first + count]
-
-
-class _Empty:
-    """A tile that is being filled."""
-
-    def __init__(self, count: int, length: int) -> None:
-        self.rows = torch.zeros(count, length, dtype=torch.int64)
-        self.real = torch.zeros(count, length, dtype=torch.bool)
-        self.seen = torch.zeros(count, length, dtype=torch.bool)
-        self.seen[:, 0] = True  # a place without a sequence looks at something too: there would be no softmax
-
-    def fill(self, slot: int, begin: int, length: int, valid: int) -> None:
-        self.rows[slot, :length] = torch.arange(begin, begin + length)
-        self.real[slot, :length] = True
-        self.seen[slot, :valid] = True
-
-    def on(self, device: torch.device) -> Tile:
-        return Tile(self.rows.to(device), self.real.to(device), self.seen.to(device))
 
 
 def _filled(length: int) -> int:

@@ -78,7 +78,7 @@ class Job(Task):
                 self.variant.name,
                 self.seed,
                 watch=lambda: watch(self, "fusion", epochs, tell),
-                watch_pretraining=lambda m: _watch_encoder(self, experiment, m, tell),
+                watch_pretraining=lambda m: watch_encoder(self, experiment, m, tell),
                 resume=True,
             )
         except RunMismatch as error:
@@ -112,7 +112,7 @@ class EncoderJob(Task):
         """Train it, or go on with it, or find that it was there."""
         experiment = self.job.open()
         report = pretrain_unimodal(
-            experiment, self.modality, self.job.seed, watch=_watch_encoder(self.job, experiment, self.modality, tell)
+            experiment, self.modality, self.job.seed, watch=watch_encoder(self.job, experiment, self.modality, tell)
         )
         return Outcome(self, "was there" if report.skipped else "trained", report.folder, report.summary)
 
@@ -120,9 +120,10 @@ class EncoderJob(Task):
         return str(self.job)
 
 
-def _watch_encoder(job: Job, experiment: Experiment, modality: str, tell: Tell) -> Watch:
+def watch_encoder(task: Task, experiment: Experiment, modality: str, tell: Tell) -> Watch:
+    """Return a listener to the training of an encoder that a task needs."""
     epochs = experiment.pretraining.schedule(modality).epochs
-    return watch(job, f"{MODALITY_NAMES[modality]} encoder", epochs, tell)
+    return watch(task, f"{MODALITY_NAMES[modality]} encoder", epochs, tell)
 
 
 def watch(task: Task, what: str, epochs: int, tell: Tell) -> Watch:

@@ -38,7 +38,7 @@ def test_outputs_and_gradients_are_those_of_attention_block_by_block():
     expected = layer(x, _blocks())
     wanted = torch.autograd.grad(expected, [x, *layer.parameters()], gradient)
     filled = torch.cat([x, torch.randn(9, 48, dtype=torch.float64)])
-    found = layer(filled, tiling(LENGTHS, VALID, CPU))[:TOTAL]
+    found = layer(filled, tiling(LENGTHS, VALID))[:TOTAL]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     given = torch.autograd.grad(found, [x, *layer.parameters()], gradient)
     for one, other in zip(given, wanted, strict=True):
@@ -47,7 +47,7 @@ def test_outputs_and_gradients_are_those_of_attention_block_by_block():
 
 def test_nothing_comes_of_positions_of_no_sequence_and_nothing_goes_back_to_them():
     qkv = torch.randn(TOTAL + 4, 3 * 48, dtype=torch.float64, requires_grad=True)
-    out = attention_in_tiles(qkv, tiling(LENGTHS, LENGTHS, CPU), 4, 0.0)
+    out = attention_in_tiles(qkv, tiling(LENGTHS, LENGTHS), 4, 0.0)
     assert not out[TOTAL:].any()
     out.backward(torch.randn_like(out))
     assert qkv.grad[:TOTAL].abs().sum(1).all() and not qkv.grad[TOTAL:].any()
@@ -59,28 +59,35 @@ def test_the_gradient_under_dropout_is_that_of_the_weights_that_were_kept(drop):
 
     def attend(qkv):
         torch.manual_seed(3)
-        return attention_in_tiles(qkv, tiling([17, 23], [17, 20], CPU), 2, drop)
+        return attention_in_tiles(qkv, tiling([17, 23], [17, 20]), 2, drop)
 
     assert torch.autograd.gradcheck(attend, qkv)
-    assert not torch.equal(attend(qkv), attention_in_tiles(qkv, tiling([17, 23], [17, 20], CPU), 2, 0.0))
+    assert not torch.equal(attend(qkv), attention_in_tiles(qkv, tiling([17, 23], [17, 20]), 2, 0.0))
 
 
 def test_dropout_leaves_the_mean_as_it_is():
     torch.manual_seed(1)
     qkv = torch.randn(20, 3 * 8, dtype=torch.float64)
-    layout = tiling([20], [20], CPU)
+    layout = tiling([20], [20])
     mean = torch.stack([attention_in_tiles(qkv, layout, 2, 0.5) for _ in range(4000)]).mean(0)
     torch.testing.assert_close(mean, attention_in_tiles(qkv, layout, 2, 0.0), rtol=0, atol=0.06)
 
 
+def test_a_length_is_filled_up_to_the_next_of_a_few():
+    filled = {
+        n: tiling([n], [n]).tiles[0].rows.shape[1] for n in (1, 16, 17, 24, 25, 32, 33, 48, 49, 64, 128, 129, 501)
+    }
+    assert list(filled.values()) == [16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 128, 192, 512]
+
+
 def test_many_lengths_make_few_shapes():
-    shapes = {tuple(tile.rows.shape) for n in range(1, 501) for tile in tiling([n, n + 1], [n, 1], CPU).tiles}
+    shapes = {tuple(tile.rows.shape) for n in range(1, 501) for tile in tiling([n, n + 1], [n, 1]).tiles}
     assert len(shapes) == 11
     assert all(n * t <= POSITIONS or n == 1 for n, t in shapes)
 
 
 def test_every_position_has_one_place_of_its_own():
-    layout = tiling(LENGTHS, VALID, CPU)
+    layout = tiling(LENGTHS, VALID)
     rows = torch.cat([tile.rows.flatten() for tile in layout.tiles])
     assert torch.equal(rows[layout.places], torch.arange(TOTAL))
     assert sum(int(tile.real.sum()) for tile in layout.tiles) == TOTAL

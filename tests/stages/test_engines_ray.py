@@ -103,8 +103,6 @@ def test_stopped_every_run_saves_and_goes_on(cluster, place, longer, undisturbed
     states = [len((folder(place, v) / "metrics.jsonl").read_text().splitlines()) for v in RUNS]
     assert all(0 < state < 60 for state in states)
     assert not any((folder(place, v) / "summary.json").exists() for v in RUNS)
-    begun = time.time()
-    assert all((folder(place, v) / "checkpoint.safetensors").stat().st_mtime > begun - 30 for v in RUNS)
     outcomes = on_ray(cluster, place, longer, lambda event: None)
     cluster.remove_node(second)
     assert [outcome.state for outcome in outcomes] == ["trained", "trained"]

@@ -196,6 +196,11 @@ def test_what_is_not_better_is_said_to_be_so(fresh, words):
     assert words in Luck((0.7,), (0.8,), fresh, (0.8, 0.8, 0.8)).verdict()
 
 
+def test_of_a_gain_that_turned_into_a_loss_no_share_is_left():
+    told = " ".join(Luck((0.7,), (0.8,), (0.9,), (0.8,)).in_words())
+    assert "a gain of -0.1000, by seed" in told and "is left" not in told
+
+
 def test_the_starting_recipe_itself_is_no_find():
     same = (0.8, 0.81)
     assert Luck(same, same, same, same).verdict() == "It is the starting recipe itself: no trial was better."

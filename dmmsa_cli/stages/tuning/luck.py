@@ -72,7 +72,7 @@ class Luck:
 
     def in_words(self) -> list[str]:
         """Say what the trials showed, what fresh seeds show, and how much of the gain was luck; a sentence each."""
-        kept = f" ({100 * self.gain / self.apparent:.0f} % of it is left)" if self.apparent > 0 else ""
+        kept = f" ({100 * self.gain / self.apparent:.0f} % of it is left)" if min(self.apparent, self.gain) > 0 else ""
         return [
             f"With the trials' own seeds: {_listed(self.own)}; the starting recipe {_listed(self.start_own)}: "
             f"a gain of {self.apparent:.4f}.",

@@ -21,7 +21,7 @@ from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.spaces import changes_of
 from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.plain import from_json, read_json
-from dmmsa_cli.stages.ablate import watch
+from dmmsa_cli.stages.ablate import watch, watch_encoder
 from dmmsa_cli.stages.engines import Outcome, Task, Tell
 from dmmsa_cli.stages.fuse import fuse, missing_encoders
 from dmmsa_cli.stages.pretrain import pretrain_unimodal
@@ -250,9 +250,7 @@ def run_part(
             folder.parent.name,
             part.seed,
             watch=lambda: listen,
-            watch_pretraining=lambda m: watch(
-                job, f"{MODALITY_NAMES[m]} encoder", experiment.pretraining.schedule(m).epochs, tell
-            ),
+            watch_pretraining=lambda m: watch_encoder(job, experiment, m, tell),
             resume=True,
             folder=folder,
         )
