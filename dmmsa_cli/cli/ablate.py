@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dmmsa_cli.cli import completion, options
 from dmmsa_cli.commands import command
-
-if TYPE_CHECKING:  # imported where it is used, to keep --help quick
-    from rich.console import Console
-
-    from dmmsa_cli.cli.study_view import StudyView
-    from dmmsa_cli.stages.ablate import Job
-    from dmmsa_cli.stages.engines import Engine, Outcome, Wish
 
 
 def ablate(
@@ -48,6 +40,7 @@ def ablate(
     Encoders and cached text features are shared. A run that fails stops no other; it is named at the end.
     """
     from dmmsa_cli.cli.console import open_console, say
+    from dmmsa_cli.cli.spreading import run_all
     from dmmsa_cli.experiments.studies import load_study
     from dmmsa_cli.stages.ablate import Place, plan
 
@@ -64,41 +57,11 @@ def ablate(
     console = open_console()
     for title, reason in plans[0].left_out.items():
         console.print(f"{title} is left out: {reason}.")
-    runs = {place.dataset: options.in_shard(found.jobs, shard) for place, found in zip(places, plans, strict=True)}
-    outcomes = run_all(console, chosen.title, runs, wish)
+    tables = {
+        f"{chosen.title}: {place.dataset}": options.in_shard(found.jobs, shard)
+        for place, found in zip(places, plans, strict=True)
+    }
+    outcomes = run_all(console, tables, wish)
     say(console, f"Next: {command('evaluate', dataset=dataset, folds=folds)}")
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
-
-
-def run_all(console: Console, title: str, runs: Mapping[str, Sequence[Job]], wish: Wish) -> list[Outcome[Job]]:
-    """Train the runs of every dataset, with a table of each; what failed is named at its end."""
-    from dmmsa_cli.cli.console import say
-    from dmmsa_cli.cli.study_view import StudyView
-    from dmmsa_cli.stages.engines import open_engine
-
-    outcomes = []
-    with open_engine(wish, max(map(len, runs.values()))) as opened:
-        if opened.remark:
-            say(console, opened.remark)
-        for dataset, jobs in runs.items():
-            outcomes += _run(console, StudyView(console, f"{title}: {dataset}", jobs), jobs, opened.engine)
-    return outcomes
-
-
-def _run(console: Console, view: StudyView, runs: Sequence[Job], engine: Engine) -> list[Outcome[Job]]:
-    from dmmsa_cli.stages.ablate import ablate
-
-    try:
-        with view:
-            return ablate(runs, tell=view.tell, engine=engine)
-    finally:  # stopped or not
-        _tell_failures(console, list(view.outcomes.values()))
-
-
-def _tell_failures(console: Console, outcomes: list[Outcome[Job]]) -> None:
-    from rich.text import Text
-
-    for outcome in outcomes:
-        if outcome.state == "failed":
-            console.print(Text(f"Failed: {outcome.job}. {outcome.problem}", style="bold red"), soft_wrap=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +14,11 @@ from dmmsa_cli.commands import command
 from dmmsa_cli.errors import InvalidInput
 
 if TYPE_CHECKING:  # imported where it is used, to keep --help quick
+    from rich.console import Console
+
     from dmmsa_cli.cli.training_view import TrainingView
     from dmmsa_cli.experiments.experiment import Experiment
+    from dmmsa_cli.stages.runs import FusionRun
     from dmmsa_cli.training.fit import Watch
 
 
@@ -38,6 +43,10 @@ def fuse(
     batch_size: options.BatchSize = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with unfinished runs.")] = False,
     force: options.Force = False,
+    jobs: options.Jobs = None,
+    runs_per_gpu: options.RunsPerGpu = None,
+    engine: options.EngineOption = options.EngineName.local,
+    address: options.Address = None,
     device: options.DeviceOption = options.Device.auto,
     precision: options.PrecisionOption = None,
     threads: options.Threads = None,
@@ -50,12 +59,16 @@ def fuse(
     """
     if force and resume:
         raise InvalidInput("--force begins again, --resume goes on.", "Give one of them.")
-    from dmmsa_cli.cli.console import open_console
-    from dmmsa_cli.cli.training_view import TrainingView, data_note
-    from dmmsa_cli.experiments.experiment import open_experiment
+    from dmmsa_cli.cli.console import open_console, say
+    from dmmsa_cli.cli.spreading import run_all
+    from dmmsa_cli.cli.training_view import data_note
     from dmmsa_cli.experiments.variants import variant_name
-    from dmmsa_cli.stages.fuse import fuse
+    from dmmsa_cli.stages.runs import Opening, plan_fusion
 
+    wish = options.wish(
+        jobs=jobs, runs_per_gpu=runs_per_gpu, engine=engine, address=address, device=device, threads=threads,
+        folders=(data_dir, runs_dir),
+    )  # fmt: skip
     flags = {"msc": no_msc, "cl": no_cl, "uni": no_uni, "gdwg": no_gdwg}
     dropped = [part for part, drop in flags.items() if drop]
     schedule = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
@@ -64,36 +77,46 @@ def fuse(
     changes = options.recipe_changes(
         fraction=fraction, precision=precision, dropped=dropped, schedules=["fusion"], schedule=schedule
     )
-    experiments = [
-        open_experiment(
-            name,
-            data_dir=data_dir,
-            runs_dir=runs_dir,
-            recipe=recipe,
-            settings=settings or (),
-            changes=changes,
-            device=device.value,
-        )
-        for name in options.datasets(dataset, folds)
+    openings = [
+        Opening(one, data_dir, runs_dir, recipe, tuple(settings or ()), changes, wish.device_of_runs)
+        for one in options.datasets(dataset, folds)
     ]
-    seeds = seed or list(experiments[0].recipe.seeds)
-    with TrainingView(open_console()) as view:
-        for experiment in experiments:
+    runs = plan_fusion(openings, variant, seed or (), from_scratch=from_scratch, resume=resume, force=force)
+    console, failed = open_console(), False
+    if wish.spreads:
+        say(console, data_note(openings[0].open()))
+        outcomes = run_all(console, {f"{variant}: {dataset}": runs}, wish)
+        failed = any(outcome.state == "failed" for outcome in outcomes)
+    else:
+        _one_by_one(console, runs, resume=resume)
+    say(console, f"Next: {command('evaluate', dataset=dataset, folds=folds)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _one_by_one(console: Console, runs: Sequence[FusionRun], *, resume: bool) -> None:
+    """Train runs in this process, each epoch shown; the first that fails is the last."""
+    from dmmsa_cli.cli.training_view import TrainingView, data_note
+    from dmmsa_cli.stages.fuse import fuse
+
+    with TrainingView(console) as view:
+        for _, group in groupby(runs, lambda run: run.opening.dataset):
+            of_dataset = list(group)
+            experiment = of_dataset[0].opening.open()
             view.say(data_note(experiment))
-            for number in seeds:
+            for run in of_dataset:
                 report = fuse(
                     experiment,
-                    variant,
-                    number,
-                    watch=partial(view.training, f"{variant} seed {number}", experiment.recipe.fusion.epochs),
+                    run.variant,
+                    run.seed,
+                    watch=partial(view.training, f"{run.variant} seed {run.seed}", experiment.recipe.fusion.epochs),
                     watch_pretraining=partial(_watch_pretraining, view, experiment),
                     remark=view.say,
-                    from_scratch=from_scratch,
+                    from_scratch=run.from_scratch,
                     resume=resume,
-                    force=force,
+                    force=run.force,
                 )
                 view.report(report.folder, report.summary, skipped=report.skipped)
-        view.say(f"Next: {command('evaluate', dataset=dataset, folds=folds)}")
 
 
 def _watch_pretraining(view: TrainingView, experiment: Experiment, modality: str) -> Watch:

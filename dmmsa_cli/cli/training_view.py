@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dmmsa_cli.cli.console import in_parts, say
-from dmmsa_cli.data.specs import MODALITY_NAMES
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.plain import plural
+from dmmsa_cli.stages.runs import encoder_title
 from dmmsa_cli.training.fit import Progress, Watch
 from dmmsa_cli.training.loop import EpochEnd, StepEnd
 
@@ -152,7 +152,7 @@ def data_note(experiment: Experiment) -> str:
 
 def pretraining_title(experiment: Experiment, modality: str) -> tuple[str, int]:
     """Return the title of an encoder's training, and its epochs."""
-    return f"{MODALITY_NAMES[modality]} encoder", experiment.pretraining.schedule(modality).epochs
+    return encoder_title(modality), experiment.pretraining.schedule(modality).epochs
 
 
 def _cells(line: dict[str, Any]) -> list[str]:

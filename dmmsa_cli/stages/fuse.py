@@ -104,6 +104,27 @@ def fuse(
     return FuseReport(run.path, seed, False, summary)
 
 
+def refuse(
+    experiment: Experiment,
+    variant: str,
+    seed: int,
+    *,
+    from_scratch: bool = False,
+    resume: bool = False,
+    force: bool = False,
+) -> None:
+    """Refuse, before anything is begun, what `fuse` would refuse; see there.
+
+    Raises:
+        RunMismatch, InvalidInput, InvalidRecipe, EncoderUnavailable, FolderBusy: as `fuse` does.
+    """
+    check(experiment, variant, seed, from_scratch=from_scratch)
+    run = run_folder(experiment, variant, seed)
+    begun = _as_begun(experiment, run, force=force)
+    encoders = {} if from_scratch else _encoders(begun, seed)
+    _is_done(run, begun, seed, from_scratch, encoders, resume=resume, force=force)
+
+
 def check(experiment: Experiment, variant: str, seed: int, *, from_scratch: bool = False) -> None:
     """Look for everything that can be known to be wrong before hours of training, or a file, have come of it.
 

@@ -14,8 +14,9 @@ import dmmsa_cli
 from dmmsa_cli import cli, metrics
 from dmmsa_cli.cli import missing_view, options
 from dmmsa_cli.cli.console import open_console
+from dmmsa_cli.cli.runs_view import RunsView
 from dmmsa_cli.cli.scores_view import show
-from dmmsa_cli.cli.study_view import StudyView
+from dmmsa_cli.cli.spreading import tell_failures
 from dmmsa_cli.cli.training_view import TrainingView, data_note
 from dmmsa_cli.data.specs import DatasetSpec
 from dmmsa_cli.errors import InvalidInput
@@ -138,7 +139,7 @@ def prepare_bar():
 
 
 def a_job(name):
-    return type("Job", (), {"variant": SimpleNamespace(title=name), "seed": 1, "__str__": lambda self: name})()
+    return type("Job", (), {"title": name, "seed": 1, "__str__": lambda self: name})()
 
 
 def outcome(name, state):
@@ -147,19 +148,19 @@ def outcome(name, state):
 
 
 def print_study(name):
-    view = StudyView(open_console(), name, [a_job(name)])
+    view = RunsView(open_console(), name, [a_job(name)])
     view.tell(Step(a_job(name), name, 1.0, 2))
     with view:
         view.console.print(view._draw())
         view.tell(outcome(name, "failed"))
         view.tell(outcome(name, "trained"))
-    ablate._tell_failures(view.console, [outcome(name, "failed")])
+    tell_failures(view.console, [outcome(name, "failed")])
 
 
 def print_ablation(name, monkeypatch):
     plan = SimpleNamespace(jobs=[a_job(name)], left_out={name: name})
     monkeypatch.setattr("dmmsa_cli.stages.ablate.plan", lambda *_, **__: plan)
-    monkeypatch.setattr("dmmsa_cli.stages.ablate.ablate", lambda *_, **__: [])
+    monkeypatch.setattr("dmmsa_cli.cli.spreading.carry_out", lambda *_, **__: [])
     monkeypatch.setattr("dmmsa_cli.experiments.studies.load_study", lambda _: SimpleNamespace(title=name))
     ablate.ablate(name, data_dir=Path(name), device=options.Device.cpu)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dmmsa_cli.cli.console import GAP, in_parts
-from dmmsa_cli.cli.study_view import StudyView
+from dmmsa_cli.cli.runs_view import RunsView
 from dmmsa_cli.cli.training_view import TrainingView
 from dmmsa_cli.reporting.formats.columns import LABEL, parts
 from dmmsa_cli.stages.engines import Outcome
@@ -64,9 +64,9 @@ def test_columns_are_parted_where_labels_would_have_no_room():
 
 def test_a_study_of_many_seeds_keeps_every_one():
     seeds = range(100, 110)
-    jobs = [SimpleNamespace(variant=SimpleNamespace(title="w/o everything but the loss"), seed=seed) for seed in seeds]
+    jobs = [SimpleNamespace(title="w/o everything but the loss", seed=seed) for seed in seeds]
     console = Console(file=io.StringIO(), width=60, color_system=None)
-    with StudyView(console, "What for?", jobs) as view:
+    with RunsView(console, "What for?", jobs) as view:
         for job in jobs:
             summary = {"validation": {"mae": job.seed / 1000}}
             view.outcomes[("w/o everything but the loss", job.seed)] = Outcome(job, "trained", Path("x"), summary)

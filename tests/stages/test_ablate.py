@@ -16,9 +16,10 @@ from dmmsa_cli.errors import EncoderUnavailable, Interrupted, InvalidInput, Inva
 from dmmsa_cli.experiments.recipes import find_recipe, load_recipe, name_of, recipes_folder
 from dmmsa_cli.experiments.studies import Study, Variant, load_study, study_names
 from dmmsa_cli.models import MODELS
-from dmmsa_cli.stages.ablate import Place, ablate, plan
+from dmmsa_cli.stages.ablate import Place, plan
 from dmmsa_cli.stages.engines import Outcome, SideBySide, Slot, Step, attempt
 from dmmsa_cli.stages.engines.side_by_side import start_method
+from dmmsa_cli.stages.runs import carry_out
 from tests.conftest import MICRO_RECIPE
 from tests.training_runs import open_mini, prepare_mini, run_fuse, weights
 
@@ -50,7 +51,7 @@ class Ear:
         (self.steps if isinstance(event, Step) else self.outcomes).append(event)
 
     def states(self):
-        return {(o.job.variant.name, o.job.seed): o.state for o in self.outcomes}
+        return {(o.job.variant, o.job.seed): o.state for o in self.outcomes}
 
 
 @pytest.fixture
@@ -63,12 +64,12 @@ def done(prepared, micro, tmp_path_factory):
     """The study, run once with two seeds."""
     ear, place = Ear(), Place("mini", prepared, tmp_path_factory.mktemp("study"), "cpu")
     runs = plan(TWO, place, recipe=str(micro), seeds=(1, 12))
-    ablate(runs.jobs, tell=ear)
+    carry_out(runs.jobs, tell=ear)
     return place, ear
 
 
 def planned(runs):
-    return [(job.variant.name, job.seed) for job in runs.jobs]
+    return [(job.variant, job.seed) for job in runs.jobs]
 
 
 # --- studies --------------------------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def test_every_run_is_trained_and_encoders_are_shared(done):
 def test_what_is_there_is_skipped(done, micro):
     place, _ = done
     ear = Ear()
-    ablate(plan(TWO, place, recipe=str(micro), seeds=(1, 12)).jobs, tell=ear)
+    carry_out(plan(TWO, place, recipe=str(micro), seeds=(1, 12)).jobs, tell=ear)
     assert set(ear.states().values()) == {"was there"}
     assert not ear.steps
     assert all(o.summary["validation"]["mae"] > 0 for o in ear.outcomes)
@@ -316,7 +317,7 @@ def test_a_failure_stops_no_other_run(done, micro, tmp_path, prepared):
     before = open_mini(prepared, recipe_of(tmp_path, epochs=1), tmp_path)  # another recipe of the same name
     assert run_fuse(before).folder == tmp_path / "mini" / "micro" / "full" / "seed-1"
     ear = Ear()
-    outcomes = ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear)
+    outcomes = carry_out(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear)
     assert ear.states() == {("full", 1): "failed", ("no-cl", 1): "trained"}
     problem = next(o.problem for o in outcomes if o.state == "failed")
     assert "`name` in the study" in problem and "--name" not in problem
@@ -337,11 +338,11 @@ class StopIn:
 def test_stopped_and_called_again_it_goes_on(done, place, micro):
     runs = plan(TWO, place, recipe=str(micro), seeds=(1,))
     with pytest.raises(Interrupted, match="full, seed 1"):
-        ablate(runs.jobs, tell=StopIn())
+        carry_out(runs.jobs, tell=StopIn())
     ear = Ear()
-    ablate(runs.jobs, tell=ear)
+    carry_out(runs.jobs, tell=ear)
     assert set(ear.states().values()) == {"trained"}
-    assert min(step.done for step in ear.steps if step.job.variant.name == "full") > 1 / 3  # not from the beginning
+    assert min(step.done for step in ear.steps if step.job.variant == "full") > 1 / 3  # not from the beginning
     whole = done[0].runs_dir / "mini/micro/full/seed-1"
     assert weights(place.runs_dir / "mini/micro/full/seed-1") == weights(whole)
 
@@ -358,9 +359,9 @@ def test_two_at_a_time_give_the_same_bits_as_one_after_the_other(place, micro, t
     try:
         torch.set_num_threads(2)
         ear = Ear()
-        ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear, engine=SideBySide(TWO_SLOTS))
+        carry_out(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=ear, engine=SideBySide(TWO_SLOTS))
         torch.set_num_threads(1)
-        ablate(plan(TWO, alone, recipe=str(micro), seeds=(1,)).jobs, tell=Ear())
+        carry_out(plan(TWO, alone, recipe=str(micro), seeds=(1,)).jobs, tell=Ear())
     finally:
         torch.set_num_threads(threads)
     assert set(ear.states().values()) == {"trained"}
@@ -375,12 +376,12 @@ def test_stopped_side_by_side_every_run_saves_and_goes_on(place, tmp_path, prepa
     longer = recipe_of(tmp_path, epochs=300, name="longer")  # or else they are through before they hear of the signal
     asked = {"recipe": str(longer), "seeds": (1,)}
     with pytest.raises(Interrupted, match="seed 1"):
-        ablate(plan(TWO, place, **asked).jobs, tell=StopIn(), engine=SideBySide(TWO_SLOTS))
+        carry_out(plan(TWO, place, **asked).jobs, tell=StopIn(), engine=SideBySide(TWO_SLOTS))
     assert not multiprocessing.active_children()
     assert any(place.runs_dir.glob("mini/longer/*/seed-1/checkpoint.safetensors"))
-    ablate(plan(TWO, place, **asked).jobs, tell=Ear(), engine=SideBySide(TWO_SLOTS))
+    carry_out(plan(TWO, place, **asked).jobs, tell=Ear(), engine=SideBySide(TWO_SLOTS))
     through = Place("mini", prepared, tmp_path / "through", "cpu")
-    ablate(plan(TWO, through, **asked).jobs, tell=Ear(), engine=SideBySide(TWO_SLOTS))
+    carry_out(plan(TWO, through, **asked).jobs, tell=Ear(), engine=SideBySide(TWO_SLOTS))
     for variant in ("full", "no-cl"):
         one, other = (p.runs_dir / f"mini/longer/{variant}/seed-1" for p in (place, through))
         assert weights(one) == weights(other)
@@ -412,13 +413,13 @@ class KillFirst:
 def test_a_run_whose_process_dies_has_failed_and_the_other_goes_on(done, micro, place):
     runs = plan(TWO, place, recipe=str(micro), seeds=(1,))
     killer = KillFirst("fusion")
-    ablate(runs.jobs, tell=killer, engine=SideBySide(TWO_SLOTS))
+    carry_out(runs.jobs, tell=killer, engine=SideBySide(TWO_SLOTS))
     assert sorted(outcome.state for outcome in killer.outcomes) == ["failed", "trained"]
     assert any("-9" in outcome.problem for outcome in killer.outcomes)
 
 
 def test_an_encoder_whose_process_dies_is_left_to_the_runs_that_need_it(micro, place):
     killer = KillFirst("text encoder")
-    ablate(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=killer, engine=SideBySide(TWO_SLOTS))
+    carry_out(plan(TWO, place, recipe=str(micro), seeds=(1,)).jobs, tell=killer, engine=SideBySide(TWO_SLOTS))
     assert killer.killed
     assert [outcome.state for outcome in killer.outcomes] == ["trained", "trained"]

@@ -13,10 +13,11 @@ import ray
 from ray.cluster_utils import Cluster
 
 from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, PackageMissing
-from dmmsa_cli.stages.ablate import Place, ablate, plan
+from dmmsa_cli.stages.ablate import Place, plan
 from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
 from dmmsa_cli.stages.engines import cluster as cluster_module
 from dmmsa_cli.stages.engines.cluster import KNOCK, Machine, _Call, _looked_at, _looked_over, _Lost, _versions
+from dmmsa_cli.stages.runs import Opening, carry_out, plan_encoders, plan_fusion
 from tests.stages.test_ablate import TWO, recipe_of
 from tests.training_runs import log, weights
 
@@ -49,7 +50,7 @@ def longer(tmp_path_factory):
 def undisturbed(prepared, longer, tmp_path_factory):
     """The study, run on this machine alone, in this process."""
     place = Place("mini", prepared, tmp_path_factory.mktemp("local"), "cpu")
-    ablate(plan(TWO, place, recipe=str(longer), seeds=(1,)).jobs)
+    carry_out(plan(TWO, place, recipe=str(longer), seeds=(1,)).jobs)
     return place
 
 
@@ -63,7 +64,19 @@ def on_ray(cluster, place, recipe, tell, **wish):
     wanted = Wish(ray=True, address=cluster.address, threads=1, device="cpu", folders=folders, **wish)
     jobs = plan(TWO, place, recipe=str(recipe), seeds=(1,)).jobs
     with open_engine(wanted, len(jobs)) as opened:
-        return ablate(jobs, tell=tell, engine=opened.engine)
+        return carry_out(jobs, tell=tell, engine=opened.engine)
+
+
+def test_seeds_of_fuse_and_encoders_go_there_too(cluster, prepared, micro, tmp_path):
+    there, here = (Opening("mini", prepared, tmp_path / name, str(micro), device="cpu") for name in ("there", "here"))
+    wanted = Wish(ray=True, address=cluster.address, threads=1, device="cpu", folders=(prepared, there.runs_dir))
+    encoders = plan_encoders(there, ["a"], [])
+    with open_engine(wanted, 2) as opened:
+        assert [o.state for o in carry_out(encoders, engine=opened.engine)] == ["trained"]
+        outcomes = carry_out(plan_fusion([there], "full", (1, 2)), engine=opened.engine)
+    assert [outcome.state for outcome in outcomes] == ["trained", "trained"]
+    for outcome in carry_out(plan_fusion([here], "full", (1, 2))):
+        assert weights(outcome.folder) == weights(there.runs_dir / outcome.folder.relative_to(here.runs_dir))
 
 
 def folder(place, variant):
@@ -115,7 +128,7 @@ def test_what_was_there_is_found_again_and_a_run_that_fails_says_why(cluster, un
     shutil.copytree(undisturbed.runs_dir, place.runs_dir)
     (folder(place, "no-cl") / "summary.json").write_text('{"best_epoch": 1}')
     outcomes = on_ray(cluster, place, longer, lambda event: None)
-    assert {o.job.variant.name: o.state for o in outcomes} == {"full": "was there", "no-cl": "failed"}
+    assert {o.job.variant: o.state for o in outcomes} == {"full": "was there", "no-cl": "failed"}
     assert "summary.json is damaged" in next(o.problem for o in outcomes if o.state == "failed")
 
 
@@ -138,7 +151,7 @@ def test_the_runs_of_a_node_that_is_lost_go_on_elsewhere_to_the_same_bits(cluste
     assert_the_same(place, undisturbed)
     steps = [event for event in killer.heard if isinstance(event, Step)]
     assert {step.what for step in steps} == {"fusion", "text encoder", "vision encoder", "audio encoder"}
-    assert {step.job.variant.name for step in steps if step.what == "fusion" and step.done == 60} == {*RUNS}
+    assert {step.job.variant for step in steps if step.what == "fusion" and step.done == 60} == {*RUNS}
     assert [event.state for event in killer.heard if isinstance(event, Outcome)] == ["trained", "trained"]
 
 

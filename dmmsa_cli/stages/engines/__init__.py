@@ -11,7 +11,7 @@ opening.py        which of these, and with what for each task
 from dmmsa_cli.stages.engines.in_turn import InTurn
 from dmmsa_cli.stages.engines.opening import Opened, Wish, open_engine
 from dmmsa_cli.stages.engines.side_by_side import SideBySide, Slot
-from dmmsa_cli.stages.engines.tasks import Engine, Event, Outcome, Postponed, Step, Task, Tell, attempt
+from dmmsa_cli.stages.engines.tasks import Engine, Event, Outcome, Postponed, Remark, Step, Task, Tell, attempt
 
 __all__ = [
     "Engine",
@@ -20,6 +20,7 @@ __all__ = [
     "Opened",
     "Outcome",
     "Postponed",
+    "Remark",
     "SideBySide",
     "Slot",
     "Step",

@@ -38,6 +38,11 @@ class Wish:
     """Those that every machine has to see."""
 
     @property
+    def spreads(self) -> bool:
+        """Whether anything but one run after the other in this process was asked for."""
+        return self.ray or self.runs_per_gpu is not None or (self.jobs or 1) > 1
+
+    @property
     def device_of_runs(self) -> DeviceName:
         """What a run is told: on Ray it takes the GPU that it is given; the command's own machine may have none."""
         return "auto" if self.ray and self.device == "cuda" else self.device

@@ -92,7 +92,7 @@ def start_method(platform: str) -> str:
 
 def _start(task: Task, slot: Slot) -> _Running:
     context = multiprocessing.get_context(start_method(sys.platform))
-    context.set_forkserver_preload(["dmmsa_cli.stages.ablate"])  # all that a run imports; CUDA it leaves alone
+    context.set_forkserver_preload(["dmmsa_cli.stages.runs"])  # all that a run imports; CUDA it leaves alone
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run_alone, args=(task, slot, theirs))  # type: ignore[attr-defined]
     process.start()

@@ -75,6 +75,14 @@ class Step(Generic[T_co]):
 
 
 @dataclass(frozen=True)
+class Remark(Generic[T_co]):
+    """What a reader should know of a task; several may say the same."""
+
+    job: T_co
+    line: str
+
+
+@dataclass(frozen=True)
 class Postponed(Generic[T_co]):
     """A task found no room on its GPU; it is tried once more when all others have begun."""
 
@@ -82,7 +90,7 @@ class Postponed(Generic[T_co]):
     problem: str
 
 
-Event = Any  # what a task tells: a `Step`, or anything else that can be pickled and that its caller understands
+Event = Any  # what a task tells: a `Step`, a `Remark`, or what else can be pickled and its caller understands
 Tell = Callable[[Event], None]
 
 

@@ -21,10 +21,10 @@ from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.spaces import changes_of
 from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.plain import from_json, read_json
-from dmmsa_cli.stages.ablate import watch, watch_encoder
 from dmmsa_cli.stages.engines import Outcome, Task, Tell
 from dmmsa_cli.stages.fuse import fuse, missing_encoders
 from dmmsa_cli.stages.pretrain import pretrain_unimodal
+from dmmsa_cli.stages.runs import watch, watch_encoder
 from dmmsa_cli.stages.tuning.journal import ENDED, SCORES, Course, open_journal, pruner_of
 from dmmsa_cli.stages.tuning.plan import Part, Tuning
 from dmmsa_cli.training.fit import Progress

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dmmsa_cli.cli.study_view import StudyView
+from dmmsa_cli.cli.runs_view import RunsView
 from dmmsa_cli.experiments.studies import Variant
 from dmmsa_cli.stages.ablate import Job, Place
-from dmmsa_cli.stages.engines import Outcome, Step
+from dmmsa_cli.stages.engines import Outcome, Remark, Step
 
 PLACE = Place("mini", Path("data"), Path("runs"))
 FULL, OTHER = Variant(name="full", label="DMMSA"), Variant(name="no-cl", label="w/o CL")
-JOBS = [Job(PLACE, variant, None, seed) for seed in (1, 12) for variant in (FULL, OTHER)]
+JOBS = [Job.of(PLACE, variant, None, seed) for seed in (1, 12) for variant in (FULL, OTHER)]
 
 
 def outcome(job, mae, state="trained"):
@@ -22,13 +22,21 @@ def outcome(job, mae, state="trained"):
 
 @pytest.fixture
 def view():
-    return StudyView(Console(file=io.StringIO(), force_terminal=True, width=90, no_color=True), "What for?", JOBS)
+    return RunsView(Console(file=io.StringIO(), force_terminal=True, width=90, no_color=True), "What for?", JOBS)
 
 
 def drawn(view):
     screen = Console(file=io.StringIO(), width=90)
     screen.print(view._draw())
     return [line.split() for line in screen.file.getvalue().splitlines()]
+
+
+def test_a_remark_that_every_run_makes_is_said_once(view):
+    for job in JOBS:
+        view.tell(Remark(job, "Words are features here."))
+    view.tell(Remark(JOBS[1], "Another."))
+    said = " ".join(view.console.file.getvalue().split())
+    assert said == "DMMSA, seed 1: Words are features here. w/o CL, seed 1: Another."
 
 
 def test_it_fills_run_by_run(view):

@@ -1,44 +1,46 @@
-"""What a study looks like while it runs: a table that fills on a terminal, a line a run elsewhere."""
+"""What many runs look like while they go on: a table that fills on a terminal, a line a run elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dmmsa_cli.cli.console import in_parts
+from dmmsa_cli.cli.console import in_parts, say
 from dmmsa_cli.cli.training_view import clock
-from dmmsa_cli.stages.ablate import Job
-from dmmsa_cli.stages.engines import Outcome, Postponed, Step
+from dmmsa_cli.stages.engines import Outcome, Postponed, Remark, Step
+from dmmsa_cli.stages.runs import Run
 
-Key = tuple[str, int]  # title of a variant, seed
+Key = tuple[str, int]  # title, seed
 AGAIN = "It is tried once more when all other runs have begun."
 
 
-class StudyView:
-    """Shows the runs of a study; a context manager.
+class RunsView:
+    """Shows runs; a context manager.
 
     Args:
         console: where to.
-        title: what the study asks.
-        jobs: its runs.
+        title: what a study asks, or what is trained.
+        jobs: the runs.
     """
 
-    def __init__(self, console: Console, title: str, jobs: Sequence[Job]) -> None:
+    def __init__(self, console: Console, title: str, jobs: Sequence[Run]) -> None:
         self.console = console
         self.title = title
         self.keys = [_key(job) for job in jobs]
-        self.steps: dict[Key, Step[Job]] = {}
-        self.outcomes: dict[Key, Outcome[Job]] = {}
+        self.steps: dict[Key, Step[Run]] = {}
+        self.outcomes: dict[Key, Outcome[Run]] = {}
+        self._remarks: list[str] = []
         self._began = time.monotonic()
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> StudyView:
+    def __enter__(self) -> RunsView:
         if self._live:
             self._live.start()
             self._live.update(self._draw())
@@ -51,12 +53,14 @@ class StudyView:
             self._live.stop()
         self.console.print(self._heading(), *self._tables(), sep="\n")
 
-    def tell(self, event: Step[Job] | Postponed[Job] | Outcome[Job]) -> None:
+    def tell(self, event: Step[Any] | Remark[Any] | Postponed[Any] | Outcome[Any]) -> None:
         """Take note of what a run is at, or of what became of it."""
         key = _key(event.job)
         if isinstance(event, Postponed):
             self.steps.pop(key, None)
             self.console.print(Text(f"{event.job}: {event.problem}\n{AGAIN}"), soft_wrap=True)
+        elif isinstance(event, Remark):
+            self._remark(event)
         elif isinstance(event, Step):
             self.steps[key] = event
         else:
@@ -65,6 +69,12 @@ class StudyView:
             self._live.update(self._draw())
         elif isinstance(event, Outcome):
             self.console.print(Text(self._line(event)), soft_wrap=True)
+
+    def _remark(self, remark: Remark[Any]) -> None:
+        """Print what the first run says that says it; others may say the same."""
+        if remark.line not in self._remarks:
+            self._remarks.append(remark.line)
+            say(self.console, f"{remark.job}: {remark.line}")
 
     def _draw(self) -> Group:
         under_way = [
@@ -79,7 +89,7 @@ class StudyView:
         return in_parts(self._table(), self.console.width)
 
     def _table(self) -> Table:
-        """Variant by seed: the validation MAE of what has finished."""
+        """Title by seed: the validation MAE of what has finished."""
         table = Table(box=None, padding=(0, 1), pad_edge=False)
         table.add_column("validation MAE")
         seeds = list(dict.fromkeys(seed for _, seed in self.keys))
@@ -111,18 +121,18 @@ class StudyView:
             line += f", {clock((time.monotonic() - self._began) / trained * left)} left"
         return line
 
-    def _line(self, outcome: Outcome[Job]) -> str:
+    def _line(self, outcome: Outcome[Run]) -> str:
         found = f"validation MAE {_mae(outcome):.4f}, {outcome.folder}" if outcome.summary else outcome.problem
         return f"{outcome.job}: {outcome.state}; {found} ({self._progress()})"
 
 
-def _key(job: Job) -> Key:
-    return job.variant.title, job.seed
+def _key(job: Run) -> Key:
+    return job.title, job.seed
 
 
-def _mae(outcome: Outcome[Job]) -> float:
+def _mae(outcome: Outcome[Run]) -> float:
     return float(outcome.summary["validation"]["mae"])
 
 
-def _under_way(step: Step[Job]) -> str:
+def _under_way(step: Step[Run]) -> str:
     return f"{step.job}: {step.what}, epoch {min(int(step.done) + 1, step.epochs)} of {step.epochs}"
