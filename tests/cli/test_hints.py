@@ -53,6 +53,9 @@ def test_a_hidden_command_is_no_hint():
         (("fuse", "--learnig-rate", "3"), "Did you mean --learning-rate?"),
         (("fuse", "--width", "3"), "A key of the recipe: --set KEY=VALUE."),
         (("evaluate", "--study", "x"), "It belongs to dmmsa ablate, dmmsa report."),
+        (("fuse", "--gpus", "4"), "Here it is --jobs."),
+        (("evaluate", "--gpus", "4"), "Here it is --device cuda."),
+        (("tune", "--n-trials", "4"), "Here it is --trials."),
         (("--epochs", "3", "fuse"), "It belongs to dmmsa pretrain-unimodal, dmmsa fuse."),
     ],
 )

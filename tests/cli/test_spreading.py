@@ -84,7 +84,7 @@ def test_runs_that_fail_are_named_at_the_end_with_status_1(call):
     done = call("fuse", *SEEDS, *TWO_AT_ONCE, "--runs-dir", "failed", "--learning-rate", "1e30", "--name", "hot")
     assert done.returncode == 1
     assert all(f"Failed: hot, seed {seed}. " in done.stdout for seed in (1, 2))
-    assert "diverged" in done.stdout
+    assert "Lower the learning rate" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -100,7 +100,7 @@ def test_encoders_side_by_side_are_those_in_turn(call, in_turn):
     done = call("pretrain-unimodal", *TWO_AT_ONCE, "--runs-dir", "encoders")
     assert done.returncode == 0, done.stderr
     assert "encoders: mini" in done.stdout
-    found = sorted((call.cwd / "encoders/mini/encoders").iterdir())
+    found = sorted(path.parent for path in (call.cwd / "encoders/mini/encoders").glob("*/weights.safetensors"))
     assert [folder.name.partition("-")[0] for folder in found] == ["audio", "text", "vision"]
     for folder in found:
         assert f"{folder.name.partition('-')[0]} encoder, seed 1: trained" in done.stdout
