@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmmsa_cli.data.toy import generate
-from dmmsa_cli.stages import ablate, evaluate, export, fuse, missing, predict, prepare, pretrain
+from dmmsa_cli.stages import evaluate, export, fuse, missing, predict, prepare, pretrain, runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,6 @@ DISPENSABLE = ("watch", "watch_pretraining", "remark", "tell", "progress", "on_p
 @pytest.mark.parametrize(
     "stage",
     [
-        ablate.ablate,
         evaluate.evaluate,
         evaluate.find_runs,
         export.export,
@@ -42,6 +41,7 @@ DISPENSABLE = ("watch", "watch_pretraining", "remark", "tell", "progress", "on_p
         predict.predict_texts,
         prepare.prepare,
         pretrain.pretrain_unimodal,
+        runs.carry_out,
     ],
     ids=lambda stage: stage.__name__,
 )
