@@ -14,7 +14,7 @@ def opening(prepared, micro, tmp_path_factory):
 @pytest.fixture(scope="module")
 def done(opening):
     """One seed that has been trained from nothing."""
-    (outcome,) = carry_out(plan_fusion([opening], "from-scratch", (1,), from_scratch=True))
+    (outcome,) = carry_out(plan_fusion([opening], "bare", (1,), from_scratch=True))
     return outcome
 
 
@@ -37,8 +37,8 @@ def test_what_stands_on_encoders_needs_those_that_are_missing_once(opening):
 def test_a_run_of_another_kind_is_refused_before_any_begins(opening, done):
     longer = Opening(**vars(opening) | {"changes": {"fusion.epochs": 9}})
     with pytest.raises(RunMismatch, match=r"fusion\.epochs is 4 there, 9 here"):
-        plan_fusion([longer], "from-scratch", (12, 1), from_scratch=True)
-    assert plan_fusion([longer], "from-scratch", (12, 1), from_scratch=True, force=True)
+        plan_fusion([longer], "bare", (12, 1), from_scratch=True)
+    assert plan_fusion([longer], "bare", (12, 1), from_scratch=True, force=True)
     with pytest.raises(InvalidInput, match="no name for a folder"):
         plan_fusion([opening], "a b", (1,))
 
