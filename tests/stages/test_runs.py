@@ -40,7 +40,7 @@ def test_a_run_of_another_kind_is_refused_before_any_begins(opening, done):
         plan_fusion([longer], "bare", (12, 1), from_scratch=True)
     assert plan_fusion([longer], "bare", (12, 1), from_scratch=True, force=True)
     with pytest.raises(InvalidInput, match="no name for a folder"):
-        plan_fusion([opening], "a b", (1,))
+        plan_fusion([opening], "a/b", (1,))
 
 
 def test_the_recipes_seeds_are_taken_where_none_are_given(opening):
