@@ -44,7 +44,6 @@ class Opening:
             runs_dir=self.runs_dir,
             recipe=self.recipe,
             settings=self.settings,
-            changes=self.changes,
             device=self.device,
         )
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import ray
+import yaml
 from ray.cluster_utils import Cluster
 
 from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, PackageMissing
@@ -18,6 +19,9 @@ from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
 from dmmsa_cli.stages.engines import cluster as cluster_module
 from dmmsa_cli.stages.engines.cluster import KNOCK, Machine, _Call, _looked_at, _looked_over, _Lost, _versions
 from dmmsa_cli.stages.runs import Opening, carry_out, plan_encoders, plan_fusion
+from dmmsa_cli.stages.tune import so_far, tune
+from dmmsa_cli.stages.tuning.plan import plan_tuning
+from tests.conftest import MICRO_RECIPE
 from tests.stages.test_ablate import TWO, recipe_of
 from tests.training_runs import log, weights
 
@@ -77,6 +81,23 @@ def test_seeds_of_fuse_and_encoders_go_there_too(cluster, prepared, micro, tmp_p
     assert [outcome.state for outcome in outcomes] == ["trained", "trained"]
     for outcome in carry_out(plan_fusion([here], "full", (1, 2))):
         assert weights(outcome.folder) == weights(there.runs_dir / outcome.folder.relative_to(here.runs_dir))
+
+
+def test_a_tuning_there_is_the_one_here(cluster, prepared, tmp_path):
+    micro, space = tmp_path / "micro.yaml", tmp_path / "space.yaml"
+    micro.write_text(yaml.safe_dump(MICRO_RECIPE))
+    space.write_text(yaml.safe_dump({"fusion.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}))
+    there, here = (
+        plan_tuning("mini", data_dir=prepared, runs_dir=tmp_path / name, recipe=str(micro), space_file=space, seeds=1,
+                    device="cpu")
+        for name in ("there", "here")
+    )  # fmt: skip
+    one = Wish(ray=True, address=cluster.address, threads=1, jobs=1, device="cpu", folders=(tmp_path,))
+    with open_engine(one, 2) as opened:  # one at a time: what is tried second depends on what the first came to
+        tuned = tune(there, 2, engine=opened.engine)
+    assert not tuned.problems
+    assert tuned.found.luck == tune(here, 2).found.luck
+    assert so_far(there) == [replace(o, job=replace(o.job, tuning=there), folder=o.folder) for o in so_far(here)]
 
 
 def folder(place, variant):
