@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from dmmsa_cli.cli.console import in_parts, say
+from dmmsa_cli.cli.drawing import Drawing
 from dmmsa_cli.cli.training_view import clock
 from dmmsa_cli.stages.engines import Outcome, Postponed, Remark, Step
 from dmmsa_cli.stages.runs import Run
@@ -21,7 +20,7 @@ Key = tuple[str, int]  # title, seed
 AGAIN = "It is tried once more when all other runs have begun."
 
 
-class RunsView:
+class RunsView(Drawing):
     """Shows runs; a context manager.
 
     Args:
@@ -31,27 +30,18 @@ class RunsView:
     """
 
     def __init__(self, console: Console, title: str, jobs: Sequence[Run]) -> None:
-        self.console = console
+        super().__init__(console)
         self.title = title
         self.keys = [_key(job) for job in jobs]
         self.steps: dict[Key, Step[Run]] = {}
         self.outcomes: dict[Key, Outcome[Run]] = {}
         self._remarks: list[str] = []
         self._began = time.monotonic()
-        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> RunsView:
-        if self._live:
-            self._live.start()
-            self._live.update(self._draw())
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._show(self._draw())
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
-        self.console.print(self._heading(), *self._tables(), sep="\n")
 
     def tell(self, event: Step[Any] | Remark[Any] | Postponed[Any] | Outcome[Any]) -> None:
         """Take note of what a run is at, or of what became of it."""
@@ -65,8 +55,8 @@ class RunsView:
             self.steps[key] = event
         else:
             self.outcomes[key] = event
-        if self._live:
-            self._live.update(self._draw())
+        if self.live:
+            self._show(self._draw())
         elif isinstance(event, Outcome):
             self.console.print(Text(self._line(event)), soft_wrap=True)
 
@@ -75,6 +65,9 @@ class RunsView:
         if remark.line not in self._remarks:
             self._remarks.append(remark.line)
             say(self.console, f"{remark.job}: {remark.line}")
+
+    def _leave(self) -> None:
+        self.console.print(self._heading(), *self._tables(), sep="\n")
 
     def _draw(self) -> Group:
         under_way = [

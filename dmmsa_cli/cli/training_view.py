@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from dmmsa_cli.cli.console import in_parts, say
+from dmmsa_cli.cli.drawing import Drawing
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.rows import used_rows
 from dmmsa_cli.plain import plural
@@ -25,7 +24,7 @@ SHOWN_EPOCHS = 8
 KEPT_EPOCHS = 10  # of a training that is over
 
 
-class TrainingView:
+class TrainingView(Drawing):
     """Shows trainings one after the other; a context manager.
 
     Args:
@@ -33,22 +32,10 @@ class TrainingView:
     """
 
     def __init__(self, console: Console) -> None:
-        self.console = console
-        self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        super().__init__(console, per_second=8)
         self._started = 0.0
         self._log: list[dict[str, Any]] = []  # of the training that was shown last
         self._first = 0.0  # epochs done when this process began, so that a resumed run's time left is right
-
-    def __enter__(self) -> TrainingView:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
@@ -56,7 +43,7 @@ class TrainingView:
 
     def report(self, folder: Path, summary: dict[str, Any], *, skipped: bool) -> None:
         """Print what became of one training."""
-        if self._live and not skipped and self._log:
+        if self.live and not skipped and self._log:
             course = _table(_course(self._log, summary["best_epoch"]), summary["best_epoch"])
             self.console.print(*in_parts(course, self.console.width), sep="\n")
         how = "was there already" if skipped else f"trained in {clock(summary['seconds'])}"
@@ -74,8 +61,8 @@ class TrainingView:
             if self._first < 0:
                 self._first = len(progress.log) - isinstance(event, EpochEnd)
             self._log = progress.log
-            if self._live:
-                self._live.update(self._draw(title, done, epochs, progress))
+            if self.live:
+                self._show(self._draw(title, done, epochs, progress))
             elif isinstance(event, EpochEnd):
                 self.console.print(self._line(title, event, epochs, progress), soft_wrap=True)
 

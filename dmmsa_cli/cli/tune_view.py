@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from dmmsa_cli.cli.console import in_parts, say
+from dmmsa_cli.cli.drawing import Drawing
 from dmmsa_cli.cli.training_view import clock
 from dmmsa_cli.stages.engines import Outcome, Step
 from dmmsa_cli.stages.tuning.journal import ENDED, SCORES
@@ -21,7 +20,7 @@ from dmmsa_cli.stages.tuning.trial import Check, Trial
 SHOWN = 8  # trials, the best ones
 
 
-class TuneView:
+class TuneView(Drawing):
     """Shows the trials of a tuning; a context manager.
 
     Args:
@@ -32,26 +31,16 @@ class TuneView:
     """
 
     def __init__(self, console: Console, title: str, wanted: int, there: Sequence[Outcome[Trial]]) -> None:
-        self.console, self.title, self.wanted = console, title, wanted
+        super().__init__(console)
+        self.title, self.wanted = title, wanted
         self.outcomes = {outcome.job.number: outcome for outcome in there}
         self.steps: dict[str, Step[Any]] = {}  # of what is under way
         self._new, self._began = 0, time.monotonic()
-        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> TuneView:
-        if self._live:
-            self._live.start()
-            self._live.update(self._draw())
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._show(self._draw())
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
-        self.console.print(Text(self.title, style="bold"), *self._tables(), sep="\n")
-        for line in self._best():
-            say(self.console, line)
 
     def tell(self, event: object) -> None:
         """Take note of what a trial is at, or of what became of it."""
@@ -60,8 +49,8 @@ class TuneView:
         elif isinstance(event, Outcome):
             self.steps.pop(str(event.job), None)
             self._note(event)
-        if self._live:
-            self._live.update(self._draw())
+        if self.live:
+            self._show(self._draw())
         elif isinstance(event, Outcome):
             self.console.print(Text(self._line(event)), soft_wrap=True)
 
@@ -69,6 +58,11 @@ class TuneView:
         if isinstance(outcome.job, Trial) and outcome.summary:
             self._new += outcome.state == "trained"
             self.outcomes[outcome.job.number] = outcome
+
+    def _leave(self) -> None:
+        self.console.print(Text(self.title, style="bold"), *self._tables(), sep="\n")
+        for line in self._best():
+            say(self.console, line)
 
     # --- on a terminal -----------------------------------------------------------------------------------------------
 

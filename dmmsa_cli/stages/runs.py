@@ -44,6 +44,7 @@ class Opening:
             runs_dir=self.runs_dir,
             recipe=self.recipe,
             settings=self.settings,
+            changes=self.changes,
             device=self.device,
         )
 
@@ -92,7 +93,6 @@ class FusionRun(Run):
             watch=lambda: watch(self, "fusion", experiment.recipe.fusion.epochs, tell),
             watch_pretraining=lambda m: watch_encoder(self, experiment, m, tell),
             remark=lambda line: tell(Remark(self, line)),
-            from_scratch=self.from_scratch,
             resume=not self.force,
             force=self.force,
         )
