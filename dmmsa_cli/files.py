@@ -85,19 +85,22 @@ def _open_to_others(path: Path) -> None:
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:
-    """Remove what killed writers left of one file or folder, or of any in `folder`; what is young may be in the making."""
-    patterns = [f"*.{_TOKEN}{PARTIAL}", _OF_SAFETENSORS] if name is None else [f"{glob.escape(name)}.{_TOKEN}{PARTIAL}"]
-    for path in (found for pattern in patterns for found in folder.glob(pattern)):
+    """Remove what killed writers left of one file or folder, or of all in `folder`; the young may be in the making."""
+    for path in _parts(folder) if name is None else folder.glob(f"{glob.escape(name)}.{_TOKEN}{PARTIAL}"):
         with suppress(OSError):  # gone meanwhile, or not ours to remove
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 _remove(path)
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove all that killed writers left in `folder`, however young: whoever writes there holds it, and the caller does."""
-    for path in (*folder.glob(f"*.{_TOKEN}{PARTIAL}"), *folder.glob(_OF_SAFETENSORS)):
+    """Remove all that killed writers left in `folder`, however young; the caller holds it, as any writer does."""
+    for path in _parts(folder):
         with suppress(OSError):
             _remove(path)
+
+
+def _parts(folder: Path) -> list[Path]:
+    return [*folder.glob(f"*.{_TOKEN}{PARTIAL}"), *folder.glob(_OF_SAFETENSORS)]
 
 
 def _remove(path: Path) -> None:

@@ -228,12 +228,13 @@ class RunFolder:
 
         What kills have left goes first: nobody may ever write, or hold, the folder of a finished run again.
         """
-        remove_partial(self.path)
+        for folder in (self.path, self.path / "text"):
+            remove_partial(folder)
         write_json(self.path / "summary.json", summary | {"weights": self.weights_hash()})
         self.let_go()
 
     def let_go(self) -> None:
-        """Remove what a finished run has no need of; whoever finds one does this, since a kill may have come between."""
+        """Remove what a finished run does not need; whoever finds one does so, since a kill may have come between."""
         with suppress(OSError):  # it may be an archive
             (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 

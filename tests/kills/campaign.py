@@ -14,7 +14,7 @@ from tests.kills.remains import Witness, assert_same, contents
 
 PLAN = "DMMSA_TEST_KILL"  # as inside/sitecustomize.py has it
 LONG = 300  # seconds that no life takes
-GOING = 60  # seconds that what a command has started may take to notice that it is gone
+GOING = 90  # seconds that what a command has started may take to notice that it is gone
 BUSY = "Another dmmsa process is writing"
 IN_A_LIFE = 3  # kills of what a command has started
 IN_A_ROUND = 8  # kills at most, so that there are many rounds
@@ -36,8 +36,10 @@ class Case:
     environment: Mapping[str, str] = field(default_factory=dict)
     survives: Sequence[str] = ()
     """Kinds of processes whose loss the command makes up for itself, so that it ends well all the same."""
-    lingers: bool = False
+    alone: bool = False
     """Whether the command is given again only when all that it had started is gone."""
+    slow: tuple[str, ...] = ()
+    """Beginnings of the command lines of what may stay for a while, but not for ever."""
 
 
 @dataclass
@@ -53,7 +55,9 @@ class Told:
 
     def __str__(self):
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kills.items()))
-        return f"{self.kills.total()} kills ({kinds}) in {self.lives} lives of {self.rounds} rounds, at most {self.most}"
+        return (
+            f"{self.kills.total()} kills ({kinds}) in {self.lives} lives of {self.rounds} rounds, at most {self.most}"
+        )
 
 
 class Campaign:
@@ -67,7 +71,7 @@ class Campaign:
 
     def __init__(self, case, warm, folder):
         self.case, self.warm, self.place, self.output = case, warm, folder / "place", folder / "output"
-        self.tally, self.mark = folder / "tally", folder / "mark"
+        self.tally, self.mark, self.commands = folder / "tally", folder / "mark", []
         for _ in range(2):  # the first time what lies on the disk has to be read
             self.usual = [self._undisturbed(arguments) for arguments in self._begun()]
         self.whole = contents(self.place)
@@ -76,11 +80,15 @@ class Campaign:
         """Kill so many times, at moments drawn by a seed; return what came of it."""
         chance, told = random.Random(seed), Told()
         while told.kills.total() < kills:
-            witness, wanted = Witness(self.place, self.whole), min(kills, told.kills.total() + chance.randint(1, IN_A_ROUND))
+            witness, wanted = (
+                Witness(self.place, self.whole),
+                min(kills, told.kills.total() + chance.randint(1, IN_A_ROUND)),
+            )
             for arguments, usual in zip(self._begun(), self.usual, strict=True):
                 self._until_it_ends(arguments, usual, witness, chance, told, wanted)
             assert_same(self.place, self.whole)
             told.rounds += 1
+        self._wait_until_alone(slow=())
         return told
 
     # --- one command ------------------------------------------------------------------------------------------------
@@ -107,7 +115,7 @@ class Campaign:
         while status != 0:
             left = wanted - told.kills.total()
             moment = draw(chance, usual, fresh=lives == 0) if left > 0 else NEVER
-            alone = not processes(self.place)
+            alone = not self._others()
             command = self._start(arguments, change=moment.change, calls=moment.calls, delay=moment.delay)
             died = []
             status = self._disturb(command, moment, usual, chance, died, min(left, IN_A_LIFE))
@@ -123,7 +131,7 @@ class Campaign:
         status = self.warm.status(moment.seconds if moment.seconds is not None else LONG)
         while status is None:
             assert moment.seconds is not None, f"it has not ended in {LONG} s: {self.output.read_text()}"
-            kind, process = victim(chance, command, processes(self.place))
+            kind, process = victim(chance, command, self._others())
             if kill(process):
                 died.append(f"{moment.kind}: {kind}")
             more = kind != "the command" and len(died) < most
@@ -147,7 +155,7 @@ class Campaign:
 
     def _look(self, witness, chance, *, again):
         """Look at what is there; half the times while others go on, if the kill has left nothing for them to sweep."""
-        if not again or self.case.lingers or witness.leftovers() or chance.random() < 0.5:
+        if not again or self.case.alone or witness.leftovers() or chance.random() < 0.5:
             self._wait_until_alone()
             witness.age()
         witness.look()
@@ -156,17 +164,22 @@ class Campaign:
     def _start(self, arguments, **plan):
         self.mark.unlink(missing_ok=True)
         told = {PLAN: json.dumps({"folder": str(self.place), "mark": str(self.mark)} | plan), MARK: str(self.place)}
-        return self.warm.start(
+        command = self.warm.start(
             arguments=list(arguments),
             directory=str(self.place),
             environment=dict(self.case.environment) | told,
             output=str(self.output),
         )
+        self.commands.append(command)
+        return command
 
-    def _wait_until_alone(self):
-        """Wait until all that a command had started is gone; what stays is ended, and is a fault."""
-        until = time.monotonic() + GOING
-        while (left := processes(self.place)) and time.monotonic() < until:
+    def _others(self):
+        return processes(self.place, self.commands)
+
+    def _wait_until_alone(self, slow=None):
+        """Wait until all that commands had started is gone, but for the slow; what stays is ended, and is a fault."""
+        slow, until = self.case.slow if slow is None else slow, time.monotonic() + GOING
+        while (left := [p for p in self._others() if not p.line.startswith(slow)]) and time.monotonic() < until:
             time.sleep(0.01)
         for process in left:
             kill(process.number)

@@ -15,10 +15,10 @@ from tests.conftest import MICRO_RECIPE, SPEC, cut
 from tests.kills.campaign import Case
 
 KILLS = {
-    "prepare": 75,
+    "prepare": 100,
     "prepare-over": 50,
     "prepare-download": 50,
-    "prepare-emotions": 75,
+    "prepare-emotions": 50,
     "fuse": 250,
     "ablate": 200,
     "ablate-ray": 100,
@@ -100,7 +100,8 @@ def cases(material, address):
             prepared,
             environment={"RAY_AUTH_MODE": "disabled"},  # no token is left in the home of whoever runs the tests
             survives=("a worker", "one that it had started"),
-            lingers=True,
+            alone=True,
+            slow=("ray::DashboardAgent", "ray::RuntimeEnvAgent"),  # these wait a minute for an answer of the dead
         ),
         "tune": Case([(*tuned, "--seeds", "1", *ONE_THREAD)], prepared),
     }

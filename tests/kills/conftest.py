@@ -44,7 +44,12 @@ def warm():
 
 
 def pytest_terminal_summary(terminalreporter):
-    told = [value for report in terminalreporter.getreports("passed") for name, value in report.user_properties if name == TOLD]
+    told = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == TOLD
+    ]
     if told:
         terminalreporter.section("kills")
     for line in sorted(told):

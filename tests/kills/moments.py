@@ -63,19 +63,24 @@ class Process:
     """Its command line."""
 
 
-def processes(place):
-    """Return what the commands that work in a folder have started, and is still there."""
+def processes(place, sessions):
+    """Return what commands have started and is still there, be it by a process that is gone.
+
+    Args:
+        place: the folder that they work in, which the environment of each names; some write over that.
+        sessions: ids of the commands' processes, which each began one; some of what they start begin their own.
+    """
     mark = f"{MARK}={place}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if mark not in (folder / "environ").read_bytes().split(b"\0"):
-                continue
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            state, parent, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            marked = mark in (folder / "environ").read_bytes().split(b"\0")
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:  # gone meanwhile, or another user's
             continue
-        found.append(Process(int(folder.name), parent, line))
+        if state != "Z" and int(folder.name) not in sessions and (marked or int(session) in sessions):
+            found.append(Process(int(folder.name), int(parent), line))
     return found
 
 
@@ -110,6 +115,6 @@ def victim(chance, command, started):
 def _kind(process, command):
     if "multiprocessing.forkserver" in process.line:
         return "the server that forks runs" if process.parent == command else "a run"
-    if process.line.startswith("ray::"):
+    if process.line.startswith("ray::") and "Agent" not in process.line:
         return "an actor" if "Actor" in process.line else "a worker"
     return ""

@@ -17,7 +17,7 @@ from dmmsa_cli.files import STALE_SECONDS
 from dmmsa_cli.stages.tuning.journal import read_journal
 from dmmsa_cli.stages.tuning.names import JOURNAL
 
-VARYING = ("seconds", "resumed", "mtime_ns")  # keys of what no two runs share
+VARYING = ("seconds", "resumed", "mtime_ns", "git_revision")  # keys of what two runs need not share
 TAG = re.compile(r"-[0-9a-f]{8}(?=\.arrow)")  # of a store's files, by chance
 FINAL = ("summary.json", "score.json")  # what stays as it is, once it is there
 

@@ -6,9 +6,11 @@ import pytest
 
 from tests.kills.campaign import Campaign
 from tests.kills.cases import KILLS
+from tests.kills.conftest import TOLD
+from tests.kills.warm import Warm
 
-TOLD = "kills"
-PART = 25  # kills of one test
+PART = 50  # kills of one test
+A_FEW = 5
 PARTS = [(name, part) for name, kills in KILLS.items() for part in range(kills // PART)]
 
 
@@ -34,5 +36,40 @@ def campaign(campaigns, known_cases, warm, tmp_path_factory, request):
 @pytest.mark.parametrize(("campaign", "part"), PARTS, indirect=["campaign"])
 def test_killed_at_random_moments_everything_ends_as_if_undisturbed(campaign, part, record_property, request):
     begun = time.monotonic()
-    told = campaign.run(PART, seed=request.node.name)
+    told = campaign.run(PART, seed=request.node.callspec.id)
     record_property(TOLD, f"{request.node.callspec.id}: {told}, {time.monotonic() - begun:.0f} s")
+
+
+@pytest.mark.parametrize("campaign", ["prepare", "fuse"], indirect=True)
+def test_killed_a_few_times_too(campaign):
+    assert campaign.run(A_FEW, seed=1).kills.total() == A_FEW
+
+
+# --- a fault on purpose ---------------------------------------------------------------------------------------------
+
+IN_PLACE = """
+from contextlib import contextmanager
+from dmmsa_cli import files
+@contextmanager
+def atomic_path(target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    yield target
+files.atomic_path = atomic_path
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "preamble", "noticed"),
+    [
+        ("prepare-over", IN_PLACE, "is damaged"),
+        ("prepare-download", "import shutil; shutil.rmtree = lambda *_, **__: None", "files: .*pooch"),
+    ],
+    ids=["written in place", "left behind"],
+)
+def test_a_fault_on_purpose_is_noticed(known_cases, tmp_path, case, preamble, noticed):
+    broken = Warm(preamble)
+    try:
+        with pytest.raises(AssertionError, match=noticed):
+            Campaign(known_cases[case], broken, tmp_path).run(200, seed=1)
+    finally:
+        broken.close()

@@ -1,10 +1,7 @@
 """Tunings end to end on the cut corpus: what is tried, pruned, scored, shared, resumed, and what is said of luck."""
 
 import json
-import multiprocessing
 import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -491,34 +488,6 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(undisturbed, files, pre
     again = tune(tuning, 7)
     assert course(tuning.folder) == course(through.folder)
     assert again.found == tuned.found
-
-
-KILLS = 100
-
-
-@pytest.mark.slow
-def test_a_hundred_kills_change_nothing(undisturbed, files, prepared, encoders, tmp_path):
-    through, tuned, _ = undisturbed
-    moments, killed, rounds = random.Random(1), 0, 0
-    while killed < KILLS:
-        runs, rounds = tmp_path / str(rounds), rounds + 1
-        (runs / "mini").mkdir(parents=True)
-        (runs / "mini" / "encoders").symlink_to(encoders)
-        tuning, alive = planned(files, prepared, runs), True
-        while alive:
-            running = multiprocessing.get_context("fork").Process(target=tune, args=(tuning, 7))
-            running.start()
-            running.join(moments.uniform(0.02, 1.0))
-            if alive := running.is_alive():
-                running.kill()
-                killed += 1
-            running.join()
-        assert running.exitcode == 0
-        assert course(tuning.folder) == course(through.folder)
-        assert json.loads((tuning.folder / "result.json").read_text())["luck"] == {
-            name: list(values) for name, values in vars(tuned.found.luck).items()
-        }
-        shutil.rmtree(runs)
 
 
 def test_two_at_once_share_the_trials(files, prepared, runs):

@@ -405,7 +405,7 @@ def _look_over(machines: Sequence[Machine], folders: Sequence[Path]) -> None:
         remote = ray.remote(_looked_at)
         places = [NodeAffinitySchedulingStrategy(machine.node, soft=False) for machine in machines]
         asked = [
-            remote.options(num_cpus=0, max_retries=0, scheduling_strategy=place).remote(call, here, marks)
+            remote.options(num_cpus=0, max_retries=RETRIES, scheduling_strategy=place).remote(call, here, marks)
             for place in places
         ]
         for name, reference in zip((machine.name for machine in machines), asked, strict=True):
