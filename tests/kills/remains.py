@@ -19,6 +19,7 @@ from dmmsa_cli.stages.tuning.names import JOURNAL
 
 VARYING = ("seconds", "resumed", "mtime_ns", "git_revision")  # keys of what two runs need not share
 TAG = re.compile(r"-[0-9a-f]{8}(?=\.arrow)")  # of a store's files, by chance
+CHECKPOINT = "/checkpoint.safetensors"  # there while a run has not finished
 FINAL = ("summary.json", "score.json")  # what stays as it is, once it is there
 
 
@@ -69,11 +70,11 @@ class Witness:
 
     Args:
         place: the folder.
-        known: names of the files of an undisturbed run; all others are what a kill left.
+        known: names of the files of an undisturbed run; others, but for checkpoints, are what a kill left.
     """
 
     def __init__(self, place, known):
-        self.place, self.known, self.kept = place, known, {}
+        self.place, self.known, self.kept, self.steps = place, known, {}, {}
 
     def look(self):
         for path in self._whole().values():
@@ -87,6 +88,15 @@ class Witness:
             there = path.read_bytes() if path.exists() else b""
             assert there.startswith(content) if path.name == JOURNAL else there == content, f"{path} has lost something"
         self.kept |= {path: path.read_bytes() for path in self._whole().values() if path.name in (*FINAL, JOURNAL)}
+        self._look_at_steps()
+
+    def _look_at_steps(self):
+        """See that no training goes on from an earlier step than it could have; a trial may end early instead."""
+        now = {path: step for path in self._whole().values() if (step := step_of(path)) is not None}
+        for path, step in self.steps.items():
+            finished = (path.parent / "summary.json").exists() or "trials" in path.parts
+            assert finished or now.get(path, (0, 0)) >= step, f"{path} was at epoch and step {step}"
+        self.steps = now
 
     def age(self):
         """Let what kills have left be as old as it takes to be known for that; nobody may be writing."""
@@ -96,10 +106,25 @@ class Witness:
 
     def leftovers(self):
         """Return the files that an undisturbed run does not leave."""
-        return [path for name, path in names(self.place).items() if name not in self.known]
+        return [path for name, path in names(self.place).items() if not self._is_known(name)]
 
     def _whole(self):
-        return {name: path for name, path in names(self.place).items() if name in self.known}
+        return {name: path for name, path in names(self.place).items() if self._is_known(name)}
+
+    def _is_known(self, name):
+        return name in self.known or name.endswith(CHECKPOINT)
+
+
+def step_of(path):
+    """Return epoch and step of a checkpoint; none of other files, and of one that has just been removed."""
+    if not str(path).endswith(CHECKPOINT):
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            counters = json.loads(file.metadata()["facts"])["counters"]
+    except FileNotFoundError:
+        return None
+    return counters["epoch"], counters["step"]
 
 
 def read(path):
