@@ -116,7 +116,7 @@ class Campaign:
             left = wanted - told.kills.total()
             moment = draw(chance, usual, fresh=lives == 0) if left > 0 else NEVER
             alone = not self._others()
-            command = self._start(arguments, change=moment.change, calls=moment.calls, delay=moment.delay)
+            command = self._start(arguments, **moment.of_itself)
             died = []
             status = self._disturb(command, moment, usual, chance, died, min(left, IN_A_LIFE))
             self._judge(status, died, alone)

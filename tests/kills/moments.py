@@ -7,7 +7,8 @@ from pathlib import Path
 
 MARK = "DMMSA_TEST_PLACE"  # environment variable that all processes of a command inherit: the folder it works in
 CALLS = 400  # into C, about, that a process makes from one change to the next; most of what matters comes early
-SOON = 0.004  # seconds after such a call, at most: writing a small file takes less
+SOON = 0.004  # seconds after such a call, at most
+AT_ONCE = 0.001  # seconds after a call that writes, at most: it takes less
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class Moment:
     change: int | None = None
     calls: int = 0
     delay: float = 0.0
+    writing: bool = False
+
+    @property
+    def of_itself(self):
+        """What a process has to know so as to end itself then, in the words of inside/sitecustomize.py."""
+        return {"change": self.change, "calls": self.calls, "delay": self.delay, "writing": self.writing}
 
 
 NEVER = Moment("never")
@@ -41,7 +48,10 @@ def draw(chance, usual, *, fresh):
         usual: how long it takes, and how much it does, where nobody disturbs it.
         fresh: nothing has been done yet, so that the last fifth of the time is known.
     """
-    if chance.random() < 0.5:
+    if chance.random() < 0.2:
+        change, calls, delay = chance.randint(1, usual.changes), chance.randint(0, 3), chance.uniform(0, AT_ONCE)
+        return Moment("in a write", change=change, calls=calls, delay=delay, writing=True)
+    if chance.random() < 0.4:
         delay = chance.choice((0.0, chance.uniform(0, SOON)))
         calls = int(CALLS ** chance.random()) - 1
         return Moment("at a file", change=chance.randint(1, usual.changes), calls=calls, delay=delay)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -28,7 +29,7 @@ from dmmsa_cli.stages.tuning.recipe_file import target_of
 from dmmsa_cli.stages.tuning.trial import Check, Trial
 from dmmsa_cli.training.run import finished_runs
 from tests.conftest import MICRO_RECIPE
-from tests.training_runs import open_mini, run_fuse
+from tests.training_runs import log, open_mini, run_fuse
 
 SPACE = {
     "fusion.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -488,6 +489,24 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(undisturbed, files, pre
     again = tune(tuning, 7)
     assert course(tuning.folder) == course(through.folder)
     assert again.found == tuned.found
+
+
+class Killed(BaseException):
+    """As nothing that is caught."""
+
+
+def test_a_trial_that_is_killed_before_its_early_end_is_written_trains_no_further(
+    undisturbed, files, prepared, runs, monkeypatch
+):
+    through, _, _ = undisturbed
+    tuning = planned(files, prepared, runs)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(trial, "_end", Mock(side_effect=Killed))
+        tune(tuning, 7)
+    tune(tuning, 7)
+    assert course(tuning.folder) == course(through.folder)
+    for run in sorted((through.folder / "trials").glob("*/run-1")):
+        assert log(tuning.folder / run.relative_to(through.folder)) == log(run)
 
 
 def test_two_at_once_share_the_trials(files, prepared, runs):

@@ -15,6 +15,13 @@ from contextlib import suppress
 PLAN = "DMMSA_TEST_KILL"  # environment variable: the arguments of `Countdown` as JSON
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+WRITERS = {
+    "serialize_file",
+    "write",
+    "write_batch",
+    "close",
+    "fsync",
+}  # calls into C that a file's content goes through
 
 
 class Countdown:
@@ -26,12 +33,13 @@ class Countdown:
         change: the one that starts the end; none for no end.
         calls: into C, from there on.
         delay: seconds from that call on.
+        writing: of the calls only those count that write.
         mark: file that the process which dies makes first, and no second one can; it says `killed` then.
     """
 
-    def __init__(self, folder, tally=None, change=None, calls=0, delay=0.0, mark=None):
+    def __init__(self, folder, tally=None, change=None, calls=0, delay=0.0, writing=False, mark=None):
         self.folder, self.tally, self.change, self.mark = folder + os.sep, tally, change, mark
-        self.calls, self.delay, self.seen, self.busy = calls, delay, 0, False
+        self.calls, self.delay, self.writing, self.seen, self.busy = calls, delay, writing, 0, False
 
     def hear(self, event, arguments):
         """Take an audit event of this process."""
@@ -59,7 +67,7 @@ class Countdown:
 
     def follow(self, frame, event, argument):
         """Take a call of this thread, from the change on."""
-        if event != "c_call" or self.busy:
+        if event != "c_call" or self.busy or (self.writing and argument.__name__ not in WRITERS):
             return
         if self.calls > 0:
             self.calls -= 1
