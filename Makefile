@@ -11,7 +11,7 @@ EXTRAS      ?= [dev,weighting,cluster,tune]
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help demo reproduce real real-per-seed bench test test-slow mutants checks lint types clean asked
+.PHONY: help demo reproduce real real-per-seed bench test test-slow kills mutants checks lint types clean asked
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -150,6 +150,9 @@ test: $(VENV)/.installed  ## The tests, without the long ones, on all cores: a p
 
 test-slow: $(VENV)/.installed  ## The long ones: kills, memory, the toy corpus over three seeds
 	$(BIN)/python -m pytest -m slow
+
+kills: $(VENV)/.installed  ## Of these, a thousand SIGKILLs at random moments on all cores, and what came of them by command
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n auto tests/kills
 
 # The demo with the oldest versions of the dependencies that pyproject.toml allows, and with the newest: each in a virtual
 # environment of its own, for which a torch is fetched (several GB).

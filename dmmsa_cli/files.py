@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ _TOKEN_BYTES = 4
 # container with the same folder, and a lock would not stay with the file (safetensors puts another in its place).
 # A writer touches its file until it has flushed it, which takes seconds.
 STALE_SECONDS = 600
+_TOKEN = "[0-9a-f]" * 2 * _TOKEN_BYTES
+_OF_SAFETENSORS = ".tmp" + "[0-9A-Za-z]" * 6  # what it writes to, beside the path that it is given
 
 # The writers of safetensors and Arrow wrap the system's error each in its own way; all keep its words.
 _NO_ROOM = (
@@ -53,7 +56,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     partial = target.with_name(f"{target.name}.{secrets.token_hex(_TOKEN_BYTES)}{PARTIAL}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(target.parent, target.name)
+        remove_stale(target.parent, target.name)
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
@@ -81,13 +84,30 @@ def _open_to_others(path: Path) -> None:
             path.chmod(0o666 & ~_UMASK)
 
 
-def _remove_stale(folder: Path, name: str | None = None) -> None:
-    """Remove what killed writers left of one file, or of any file of a folder."""
-    pattern = ("*" if name is None else glob.escape(name)) + "." + "[0-9a-f]" * 2 * _TOKEN_BYTES + PARTIAL
-    for path in folder.glob(pattern):
+def remove_stale(folder: Path, name: str | None = None) -> None:
+    """Remove what killed writers left of one file or folder, or of all in `folder`; the young may be in the making."""
+    for path in _parts(folder) if name is None else folder.glob(f"{glob.escape(name)}.{_TOKEN}{PARTIAL}"):
         with suppress(OSError):  # gone meanwhile, or not ours to remove
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()
+                _remove(path)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove all that killed writers left in `folder`, however young; the caller holds it, as any writer does."""
+    for path in _parts(folder):
+        with suppress(OSError):
+            _remove(path)
+
+
+def _parts(folder: Path) -> list[Path]:
+    return [*folder.glob(f"*.{_TOKEN}{PARTIAL}"), *folder.glob(_OF_SAFETENSORS)]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def write_text(target: Path, text: str) -> None:
@@ -152,7 +172,7 @@ def exclusive(folder: Path, *, wait: bool = False, reading: bool = False) -> Ite
             "Wait until it has ended, or give this run a --name of its own.",
         ) from error
     try:
-        _remove_stale(folder)
+        remove_stale(folder)
         yield
     finally:
         lock.release()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmsa_cli.files import PARTIAL, STALE_SECONDS, atomic_path, exclusive, write_json
+from dmmsa_cli.files import PARTIAL, STALE_SECONDS, atomic_path, exclusive, remove_partial, write_json
 from dmmsa_cli.plain import read_json
 from tests.plain_values import PLAIN
 
@@ -116,12 +116,55 @@ def test_whoever_takes_a_folder_removes_all_that_kills_left_there(tmp_path, left
         assert not left_by_a_kill.exists()
 
 
+OF_OTHERS = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+tensors = {"a": torch.zeros(2**24)}
+while True:
+    save_file(tensors, Path(sys.argv[1]) / "weights.safetensors")
+"""
+
+
+def test_what_safetensors_writes_to_is_known_for_what_it_is(tmp_path):
+    """It has names of its own choice; here such a file is caught in the making."""
+    with subprocess.Popen([sys.executable, "-c", OF_OTHERS, str(tmp_path)]) as writer:
+        while not (found := [path for path in tmp_path.iterdir() if path.name != "weights.safetensors"]):
+            pass
+        writer.send_signal(signal.SIGKILL)
+    for left in (path for path in found if path.exists()):
+        grow_old(left)
+    with exclusive(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} <= {"weights.safetensors", ".lock"}
+
+
+def test_a_folder_that_a_kill_left_half_filled_is_removed_too(tmp_path):
+    half = tmp_path / f"export.01234567{PARTIAL}"
+    half.mkdir()
+    (half / "README.md").write_text("half")
+    grow_old(half)
+    with exclusive(tmp_path):
+        assert not half.exists()
+
+
+def test_whoever_ends_what_nobody_goes_on_with_removes_young_parts_too(tmp_path, left_by_a_kill):
+    (tmp_path / ".tmpAb12Cd").write_text("half")
+    (tmp_path / "kept.json").write_text("1")
+    remove_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
+    remove_partial(tmp_path / "missing")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_only_parts_are_ever_removed(tmp_path, name):
     kept = [f"{name}.csv", f"{name}.01234567.csv", f"{name}.old{PARTIAL}", f"{name}.0123456x{PARTIAL}", PARTIAL]
+    kept += [".tmp", ".tmp12345", ".tmp1234567", "x.tmp123456", ".tmp12.456"]
     for one in kept:
         (tmp_path / one).write_text("kept")
         grow_old(tmp_path / one)
+    remove_partial(tmp_path)
     with exclusive(tmp_path):
         write_json(tmp_path / name, 1)
     assert {*kept, name, ".lock"} == {path.name for path in tmp_path.iterdir()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def fetch_url(url: str, into: Path, sha256: str | None, progress: OnProgress) ->
     if sha256 is None or not _has_hash(target, sha256, progress):
         target.unlink(missing_ok=True)
         with _in_words("Check the address, or fetch the file by other means and give its path to --from.", target):
-            _from_web(url, target, sha256 is not None, progress)
+            _from_web(url, target, sha256, progress)
         if sha256 is None:
             return Fetched(target, hash_file(target, progress))
         _verify(target, sha256, progress)
@@ -262,20 +263,30 @@ def _gdown(url: str, target: Path, progress: OnProgress) -> None:
 # --- any other address ------------------------------------------------------------------------------------------
 
 
-def _from_web(url: str, target: Path, verified: bool, progress: OnProgress) -> None:
-    """Fetch through pooch, which retries; each retry goes on where the last one broke off."""
-    part = target.with_name(target.name + ".part")
-    if not verified:
+def _from_web(url: str, target: Path, sha256: str | None, progress: OnProgress) -> None:
+    """Fetch through pooch, which retries; each retry goes on where the last one broke off.
+
+    pooch makes files with names of its own choice, and a kill would leave them: they lie in a folder that the next try
+    removes.
+    """
+    part, shelf = target.with_name(target.name + ".part"), target.with_name(target.name + ".pooch")
+    shutil.rmtree(shelf, ignore_errors=True)
+    if sha256 is None:
         part.unlink(missing_ok=True)  # without a hash nothing would tell if it were another file's beginning
-    pooch.get_logger().setLevel("ERROR")
-    shelf = pooch.create(
-        target.parent, base_url="", registry={target.name: None}, urls={target.name: url}, retry_if_failed=RETRIES
-    )
-    shelf.fetch(target.name, downloader=_Resuming(part, progress))
+    if sha256 is None or not _has_hash(part, sha256, progress):  # or it was killed right before its renaming
+        pooch.get_logger().setLevel("ERROR")
+        fetching = pooch.create(
+            shelf, base_url="", registry={target.name: None}, urls={target.name: url}, retry_if_failed=RETRIES
+        )
+        try:
+            fetching.fetch(target.name, downloader=_Resuming(part, progress))
+        finally:
+            shutil.rmtree(shelf, ignore_errors=True)
+    part.replace(target)
 
 
 class _Resuming:
-    """A downloader for pooch that keeps what has come and asks the server for the rest only."""
+    """A downloader for pooch that puts what comes into a part of its own, and asks the server for the rest only."""
 
     def __init__(self, part: Path, progress: OnProgress) -> None:
         self._part = part
@@ -293,7 +304,6 @@ class _Resuming:
                 )
             answer.raise_for_status()
             self._receive(answer, have if answer.status_code == requests.codes.partial_content else 0)
-        self._part.replace(output_file)
 
     def _receive(self, answer: requests.Response, have: int) -> None:
         length = answer.headers.get("Content-Length")

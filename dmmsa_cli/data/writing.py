@@ -12,6 +12,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,13 @@ def write_store(
     finally:
         _sweep(folder, _named(folder))
     return manifest
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a run that was killed once the store was whole has left of splits; the caller holds the folder."""
+    with suppress(OSError):  # it may be an archive
+        files.remove_partial(folder)
+        _sweep(folder, _named(folder))
 
 
 def _write(

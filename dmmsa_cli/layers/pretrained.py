@@ -21,7 +21,7 @@ from dmmsa_cli.commands import instead
 from dmmsa_cli.data.sequences import Tokens
 from dmmsa_cli.data.videos import Around
 from dmmsa_cli.errors import EncoderUnavailable, is_out_of_memory
-from dmmsa_cli.files import content_hash
+from dmmsa_cli.files import atomic_path, content_hash
 from dmmsa_cli.layers.context import in_context, pair_form
 from dmmsa_cli.layers.packing import reads_rows
 from dmmsa_cli.layers.text import Pooling, TextEncoder, TinyOptions
@@ -247,7 +247,8 @@ def copy_description(source: Path, target: Path) -> None:
     for pattern in _FILES:
         for path in source.glob(pattern):
             if path.suffix != ".safetensors":
-                shutil.copyfile(path, target / path.name)
+                with atomic_path(target / path.name) as partial:
+                    shutil.copyfile(path, partial)
 
 
 def copy_encoder(source: Path, target: Path) -> None:

@@ -30,7 +30,7 @@ from dmmsa_cli.experiments.base_text import KEPT_BASE, base_text
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.reopen import EXPORT, not_finished, reopen
 from dmmsa_cli.experiments.validation import KEPT_VALIDATION
-from dmmsa_cli.files import PARTIAL, exclusive, writable, write_json, write_text
+from dmmsa_cli.files import PARTIAL, exclusive, remove_stale, writable, write_json, write_text
 from dmmsa_cli.layers.pretrained import copy_encoder
 from dmmsa_cli.plain import read_json, to_yaml
 from dmmsa_cli.training.run import RunFolder
@@ -95,6 +95,7 @@ def _new_folder(out: Path, *, force: bool) -> Iterator[Path]:
     if not writable(out.parent):
         raise InvalidInput(f"{out.parent} can't be written.", "Give another --out.")
     partial = out.with_name(f"{out.name}.{secrets.token_hex(4)}{PARTIAL}")
+    remove_stale(out.parent, out.name)
     partial.mkdir(parents=True)
     try:
         yield partial

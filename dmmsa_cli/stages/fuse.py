@@ -196,6 +196,8 @@ def _is_done(
         trained = {m: folder for m, folder in encoders.items() if folder.finished}
         identity = identity_of(experiment, seed, from_scratch=from_scratch, encoders=trained)
         _refuse_another(run, identity, unknown=encoders.keys() - trained.keys())
+        if run.finished:
+            run.let_go()
     if run.diverged and not resume:
         raise RunMismatch(
             f"{run.path} holds a run whose training diverged. {run.diverged}",
@@ -236,7 +238,9 @@ def _pretrain_missing(
     if "t" in experiment.modalities and not experiment.has_text_encoder:
         remark(NO_TEXT_ENCODER)
     for modality, folder in encoders.items():
-        if not folder.finished:
+        if folder.finished:
+            folder.let_go()
+        else:
             remark(f"The {MODALITY_NAMES[modality]} encoder is not pretrained yet; that comes first.")
             pretrain_unimodal(experiment, modality, seed, watch=watch(modality))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from dmmsa_cli.data.specs import (
 from dmmsa_cli.data.splitting import Shares
 from dmmsa_cli.data.store import DOWNLOADS, Store, check_name, dataset_folder, open_store
 from dmmsa_cli.data.videos import form_of
-from dmmsa_cli.data.writing import add_pseudo_emotions, write_store
-from dmmsa_cli.errors import DatasetMissing, InvalidDataset, InvalidInput, StoreMismatch
+from dmmsa_cli.data.writing import add_pseudo_emotions, tidy, write_store
+from dmmsa_cli.errors import DatasetMissing, FolderBusy, InvalidDataset, InvalidInput, StoreMismatch
 from dmmsa_cli.stages.ways import ANY_HASH, Way, shares_in_words, way_to
 
 
@@ -99,6 +100,8 @@ def prepare(
         way.look()
         with files.exclusive(folder):
             _write(folder, spec, way, data_dir / DOWNLOADS, progress)
+    else:
+        _tidy(folder)
     if emotions_from is not None:
         written |= _take_emotions(folder, data_dir, emotions_from, recipe, runs_dir, progress)
     return _report(open_store(folder), written=written)
@@ -197,6 +200,12 @@ def _write(folder: Path, spec: DatasetSpec, way: Way, downloads: Path, progress:
     ids = [str(name) for split in obtained.found.splits.values() for name in split["id"]]
     notes = obtained.notes | {"warnings": warnings, VIDEO_FORM: form_of(ids)}
     write_store(folder, obtained.found.splits, layout, obtained.source, notes=notes, progress=progress)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a kill has left beside a whole store; where another process holds it, that one is at it."""
+    with suppress(FolderBusy), files.exclusive(folder, reading=True):
+        tidy(folder)
 
 
 def _look_at_origin(folder: Path, recipe: str | None, spec: DatasetSpec) -> None:

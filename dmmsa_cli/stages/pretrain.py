@@ -110,6 +110,8 @@ def _is_done(run: RunFolder, facts: dict[str, Any], *, force: bool) -> bool:
         return False
     if digest(run.recipe) != digest(facts):
         raise RunMismatch(f"{run.path} holds another encoder than its name says.", trains_again(run.path))
+    if run.finished:
+        run.let_go()
     return run.finished
 
 

@@ -17,6 +17,7 @@ import math
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 
 from dmmsa_cli.commands import FOLDERS, again, command, going_on
 from dmmsa_cli.errors import RunMismatch, RunMissing, is_out_of_memory
-from dmmsa_cli.files import atomic_path, content_hash, write_json, write_text
+from dmmsa_cli.files import atomic_path, content_hash, remove_partial, write_json, write_text
 from dmmsa_cli.plain import from_json, from_yaml, read_json
 
 # What environment.json of every run of a fused model holds, beside versions and machine.
@@ -223,9 +224,19 @@ class RunFolder:
         write_json(self.path / "diverged.json", {"epoch": epoch, "what": what})
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Mark the run as finished, with the hash of its weights, and let go of what only an unfinished one needs."""
+        """Mark the run as finished, with the hash of its weights, and let go of its checkpoint.
+
+        What kills have left goes first: nobody may ever write, or hold, the folder of a finished run again.
+        """
+        for folder in (self.path, self.path / "text"):
+            remove_partial(folder)
         write_json(self.path / "summary.json", summary | {"weights": self.weights_hash()})
-        (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Remove what a finished run does not need; whoever finds one does so, since a kill may have come between."""
+        with suppress(OSError):  # it may be an archive
+            (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def by_seed(folder: Path) -> tuple[str, int]:

@@ -137,6 +137,28 @@ def test_a_cut_connection_is_gone_on_with(web, tmp_path, seen, sha256):
     assert 0 < starts[0] < starts[1]
 
 
+def test_what_a_kill_left_of_a_download_goes_with_the_next(web, tmp_path, seen):
+    web.pages["/x.pkl"] = CONTENT
+    (tmp_path / "x.pkl.pooch").mkdir()
+    (tmp_path / "x.pkl.pooch" / "tmp1234abcd").write_bytes(b"")
+    sources.fetch_url(f"{web.url}/x.pkl", tmp_path, SHA256, seen)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pkl"]
+
+
+def test_what_pooch_makes_for_itself_lies_in_a_folder_of_its_own(web, tmp_path, seen):
+    web.pages["/x.pkl"] = CONTENT
+    beside = []
+    sources.fetch_url(f"{web.url}/x.pkl", tmp_path, None, lambda *_: beside.extend(tmp_path.iterdir()))
+    assert {path.name for path in beside} == {"x.pkl.part", "x.pkl.pooch", "x.pkl"}
+
+
+def test_a_download_that_was_killed_right_before_its_renaming_is_not_repeated(web, tmp_path, seen):
+    (tmp_path / "x.pkl.part").write_bytes(CONTENT)
+    assert sources.fetch_url(f"{web.url}/x.pkl", tmp_path, SHA256, seen).path.read_bytes() == CONTENT
+    assert web.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pkl"]
+
+
 def test_a_server_without_ranges_starts_anew(web, tmp_path, seen):
     web.pages["/x.pkl"], web.ranges = CONTENT, False
     web.cut = [1_500_000]

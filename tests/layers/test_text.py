@@ -187,6 +187,17 @@ def test_dropout_is_the_encoders_own_unless_one_is_given(encoder_folder):
     assert rates(dropout=0.0) == {0.0}
 
 
+def test_a_description_has_its_name_once_it_is_whole(tmp_path, encoder_folder, monkeypatch):
+    def broken_off(source, target):
+        target.write_text("{")
+        raise OSError("killed")
+
+    monkeypatch.setattr("shutil.copyfile", broken_off)
+    with pytest.raises(OSError, match="killed"):
+        copy_description(encoder_folder, tmp_path / "text")
+    assert list((tmp_path / "text").iterdir()) == []
+
+
 @pytest.mark.parametrize("pooling", ["pooler", "mean"])
 def test_an_empty_encoder_takes_the_weights_of_a_full_one(tmp_path, encoder_folder, pooling):
     copy_description(encoder_folder, tmp_path / "text")

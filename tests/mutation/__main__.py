@@ -21,7 +21,7 @@ PARTS = ("metrics", "data", "objectives", "models", "training", "stages", "exper
 BESIDE = ("recipes", "pyproject.toml", "constraints.txt", "Makefile", "README.md")  # what tests read besides the code
 
 # These start processes or a browser: coverage sees none of their lines, and they take minutes.
-LEFT_OUT = ("tests/bench/", "tests/test_makefile.py", "tests/reporting/test_page_browser.py")
+LEFT_OUT = ("tests/bench/", "tests/kills/", "tests/test_makefile.py", "tests/reporting/test_page_browser.py")
 
 LIBRARIES = (
     "_hypothesis_pytestplugin hypothesis.strategies hypothesis.extra.numpy "

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import ray
@@ -17,7 +18,7 @@ from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, Packa
 from dmmsa_cli.stages.ablate import Place, plan
 from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
 from dmmsa_cli.stages.engines import cluster as cluster_module
-from dmmsa_cli.stages.engines.cluster import KNOCK, Machine, _Call, _looked_at, _looked_over, _Lost, _versions
+from dmmsa_cli.stages.engines.cluster import KNOCK, Machine, _Call, _looked_at, _looked_over, _Lost, _marks, _versions
 from dmmsa_cli.stages.runs import Opening, carry_out, plan_encoders, plan_fusion
 from dmmsa_cli.stages.tune import so_far, tune
 from dmmsa_cli.stages.tuning.plan import plan_tuning
@@ -174,6 +175,36 @@ def test_the_runs_of_a_node_that_is_lost_go_on_elsewhere_to_the_same_bits(cluste
     assert {step.what for step in steps} == {"fusion", "text encoder", "vision encoder", "audio encoder"}
     assert {step.job.variant for step in steps if step.what == "fusion" and step.done == 60} == {*RUNS}
     assert [event.state for event in killer.heard if isinstance(event, Outcome)] == ["trained", "trained"]
+
+
+def dies_once(mark):
+    """Return what looks at a machine, and whose process is killed the first time."""
+
+    def look(call, versions, marks):
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ""
+
+    return look
+
+
+def test_a_machine_whose_process_dies_while_it_is_looked_over_is_asked_again(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_module, "_looked_at", dies_once(tmp_path / "died"))
+    with open_engine(Wish(ray=True, address=cluster.address, device="cpu", folders=(tmp_path,)), 1) as opened:
+        assert opened.at_once == 1
+    assert (tmp_path / "died").exists()
+
+
+def test_marks_that_a_kill_left_go_with_the_next(tmp_path):
+    with _marks([tmp_path]) as marks:
+        left = tmp_path / Path(marks[0]).name.replace(Path(marks[0]).suffixes[-2], ".01234567")
+        left.touch()
+        os.utime(left, (0, 0))
+        assert left != Path(marks[0])
+    with _marks([tmp_path]):
+        assert not left.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 class Shrinking:

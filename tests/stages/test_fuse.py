@@ -5,10 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -360,56 +358,22 @@ def test_fractions_cut_the_rows_of_every_stage(prepared, micro, tmp_path):
     assert encoder_folder(smaller, "a", 1) != encoder_folder(experiment, "a", 1)
 
 
-# --- killed ---------------------------------------------------------------------------------------------------------
+# --- killed (tests/kills does so at random) -------------------------------------------------------------------------
 
 
-def command(prepared, micro, runs):
-    arguments = ["fuse", "--dataset", "mini", "--recipe", str(micro), "--seed", "1", "--device", "cpu", "--resume"]
-    return [sys.executable, "-m", "dmmsa_cli", *arguments, "--data-dir", str(prepared), "--runs-dir", str(runs)]
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_and_resumed_is_bit_for_bit_the_same(finished, prepared, micro, tmp_path):
-    """SIGKILL, at least twenty times, anywhere between the start of training and the last file."""
-    import random
-
-    _, whole = finished
-    chance, kills, runs = random.Random(7), 0, 0
-    while kills < 20:
-        runs += 1
-        folder = tmp_path / f"runs-{runs}"
-        kills += _kill_until_done(command(prepared, micro, folder), folder, chance)
-        done = folder / "mini" / "micro" / "full" / "seed-1"
-        assert weights(done) == weights(whole)
-        assert log(done) == log(whole)
-
-
-def _kill_until_done(line, folder, chance):
-    """Start, kill after a random time from the moment the first file appears, start again; return the kills."""
-    kills = 0
-    while True:
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        while not folder.exists() and process.poll() is None:
-            time.sleep(0.01)
-        try:
-            process.wait(timeout=chance.uniform(0.2, 6.0))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
-            _nothing_is_corrupt(folder)
-            continue
-        assert process.returncode == 0, process.stderr.read().decode()
-        return kills
-
-
-def _nothing_is_corrupt(folder: Path):
-    for path in folder.rglob("*.safetensors"):
-        load_file(path)
-    for path in folder.rglob("*.json"):
-        json.loads(path.read_text())
-    for path in folder.rglob("metrics.jsonl"):
-        [json.loads(line) for line in path.read_text().splitlines()]
+def test_a_checkpoint_that_a_kill_left_beside_a_finished_run_goes(prepared, micro, tmp_path):
+    """It may come between the summary, which says that the run has finished, and the end of the checkpoint."""
+    experiment = open_mini(prepared, micro, tmp_path)
+    run, encoder = run_fuse(experiment).folder, encoder_folder(experiment, "a", 1).path
+    for folder in (run, encoder):
+        (folder / "checkpoint.safetensors").write_text("left")
+    run_fuse(experiment)
+    assert not (run / "checkpoint.safetensors").exists()
+    run_fuse(experiment, "another", seed=12)
+    assert not (encoder / "checkpoint.safetensors").exists()
+    (encoder / "checkpoint.safetensors").write_text("left")
+    assert pretrain_unimodal(experiment, "a", 1).skipped
+    assert not (encoder / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.slow

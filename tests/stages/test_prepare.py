@@ -4,12 +4,9 @@ import io
 import json
 import os
 import pickle
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -383,7 +380,31 @@ def test_any_json_in_a_manifest_is_taken_or_a_damaged_store(opened_by_anything, 
         assert "can't be read from its store" in str(error)
 
 
-# --- slow: memory, kills ----------------------------------------------------------------------------------------
+def left_by_kills(folder):
+    """Lay into a store what kills leave that come once it is whole: a replaced split, and a part."""
+    left = [folder / "train-01234567.arrow", folder / "manifest.json.01234567.partial"]
+    for path in left:
+        path.write_text("left")
+    return left
+
+
+def test_what_a_kill_left_beside_a_whole_store_goes_with_the_next(data):
+    kept = prepare("toy", data_dir=data).store
+    left = left_by_kills(kept.folder)
+    assert not prepare("toy", data_dir=data).written
+    assert not any(path.exists() for path in left)
+    assert open_store(kept.folder).manifest == kept.manifest
+
+
+def test_where_another_process_holds_the_store_it_may_be_that_ones(data):
+    folder = prepare("toy", data_dir=data).store.folder
+    left = left_by_kills(folder)
+    with files.exclusive(folder):
+        assert not prepare("toy", data_dir=data).written
+    assert all(path.exists() for path in left)
+
+
+# --- slow: memory -----------------------------------------------------------------------------------------------
 
 # Linux counts what the parent held before exec into ru_maxrss; VmHWM is of this program alone.
 MEASURE = """
@@ -422,54 +443,3 @@ def test_memory_stays_within_half_a_gigabyte_of_the_file(data, tmp_path):
     )
     peak = int(shown.stdout) * 1024
     assert peak - size < 0.5e9, f"peak {peak / 1e6:.0f} MB, file {size / 1e6:.0f} MB"
-
-
-PREPARE = """
-import sys
-from pathlib import Path
-from dmmsa_cli.stages.prepare import prepare
-print("ready", flush=True)
-prepare("mosi", data_dir=Path(sys.argv[2]), source=sys.argv[1], force=True)
-"""
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_leaves_a_whole_store_or_none(data, tmp_path, corpus):
-    """First without a former store, then over one; and each time the next run ends as an undisturbed one does."""
-    path = tmp_path / "big.pkl"
-    grown = {
-        name: split | {"audio": np.tile(split["audio"], (1, 40, 4)), "vision": np.tile(split["vision"], (1, 40, 4))}
-        for name, split in corpus.items()
-    }
-    path.write_bytes(pickle.dumps(grown, 4))
-    start = time.monotonic()
-    undisturbed = prepare("mosi", data_dir=tmp_path / "undisturbed", source=str(path)).manifest.data_hash
-    seconds = time.monotonic() - start
-    former = tmp_path / "former.pkl"
-    former.write_bytes(pickle.dumps(corpus, 4))
-    rng, midway = random.Random(0), 0
-    for round_ in range(24):
-        folder = data / str(round_)
-        old = prepare("mosi", data_dir=folder, source=str(former)).manifest.data_hash if round_ % 2 else None
-        midway += kill(path, folder, rng.uniform(0, 1.5 * seconds), old, undisturbed)
-        assert prepare("mosi", data_dir=folder, source=str(path), force=True).manifest.data_hash == undisturbed
-        assert len(list((folder / "mosi").glob("*.arrow*"))) == 3
-    assert midway, "every kill came too early or too late"
-
-
-def kill(path, folder, seconds, old, new):
-    """Kill a run after some seconds. What it leaves must be whole; say whether it was writing."""
-    with subprocess.Popen([sys.executable, "-c", PREPARE, str(path), str(folder)], stdout=subprocess.PIPE) as run:
-        assert run.stdout.readline() == b"ready\n"
-        time.sleep(seconds)
-        run.send_signal(signal.SIGKILL)
-    try:
-        store = open_store(folder / "mosi")
-    except DatasetMissing:
-        assert old is None
-        return any((folder / "mosi").glob("*.arrow*"))
-    assert store.manifest.data_hash in (old, new)
-    for name, rows in store.manifest.rows.items():
-        assert len(store.split(name)) == rows
-        assert np.isfinite(store.split(name).sequence("a", rows - 1)).all()
-    return len(list((folder / "mosi").glob("*.arrow*"))) > 3

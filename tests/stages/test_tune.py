@@ -1,15 +1,13 @@
 """Tunings end to end on the cut corpus: what is tried, pruned, scored, shared, resumed, and what is said of luck."""
 
 import json
-import multiprocessing
 import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -31,7 +29,7 @@ from dmmsa_cli.stages.tuning.recipe_file import target_of
 from dmmsa_cli.stages.tuning.trial import Check, Trial
 from dmmsa_cli.training.run import finished_runs
 from tests.conftest import MICRO_RECIPE
-from tests.training_runs import open_mini, run_fuse
+from tests.training_runs import log, open_mini, run_fuse
 
 SPACE = {
     "fusion.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -493,32 +491,22 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(undisturbed, files, pre
     assert again.found == tuned.found
 
 
-KILLS = 100
+class Killed(BaseException):
+    """As nothing that is caught."""
 
 
-@pytest.mark.slow
-def test_a_hundred_kills_change_nothing(undisturbed, files, prepared, encoders, tmp_path):
-    through, tuned, _ = undisturbed
-    moments, killed, rounds = random.Random(1), 0, 0
-    while killed < KILLS:
-        runs, rounds = tmp_path / str(rounds), rounds + 1
-        (runs / "mini").mkdir(parents=True)
-        (runs / "mini" / "encoders").symlink_to(encoders)
-        tuning, alive = planned(files, prepared, runs), True
-        while alive:
-            running = multiprocessing.get_context("fork").Process(target=tune, args=(tuning, 7))
-            running.start()
-            running.join(moments.uniform(0.02, 1.0))
-            if alive := running.is_alive():
-                running.kill()
-                killed += 1
-            running.join()
-        assert running.exitcode == 0
-        assert course(tuning.folder) == course(through.folder)
-        assert json.loads((tuning.folder / "result.json").read_text())["luck"] == {
-            name: list(values) for name, values in vars(tuned.found.luck).items()
-        }
-        shutil.rmtree(runs)
+def test_a_trial_that_is_killed_before_its_early_end_is_written_trains_no_further(
+    undisturbed, files, prepared, runs, monkeypatch
+):
+    through, _, _ = undisturbed
+    tuning = planned(files, prepared, runs)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(trial, "_end", Mock(side_effect=Killed))
+        tune(tuning, 7)
+    tune(tuning, 7)
+    assert course(tuning.folder) == course(through.folder)
+    for run in sorted((through.folder / "trials").glob("*/run-1")):
+        assert log(tuning.folder / run.relative_to(through.folder)) == log(run)
 
 
 def test_two_at_once_share_the_trials(files, prepared, runs):

@@ -1,4 +1,4 @@
-"""A run's folder: what is removed when a run is replaced."""
+"""A run's folder: what is removed when a run is replaced, and when it ends."""
 
 import pytest
 import torch
@@ -20,6 +20,18 @@ def test_a_replaced_run_leaves_nothing_of_its_state_and_all_else(tmp_path, there
     (tmp_path / "text" / "config.json").write_text("{}")
     RunFolder(tmp_path).clear()
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "environment.json"}
+
+
+def test_a_run_that_ends_leaves_neither_its_checkpoint_nor_what_kills_left(tmp_path):
+    run = RunFolder(tmp_path)
+    run.save_weights({"a": torch.zeros(1)})
+    run.save_checkpoint({"a": torch.zeros(1)}, {})
+    (tmp_path / "text").mkdir()
+    for left in ("checkpoint.safetensors.01234567.partial", ".tmpAb12Cd", "text/config.json.01234567.partial"):
+        (tmp_path / left).write_text("half")
+    run.finish({"best_epoch": 1})
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"weights.safetensors", "summary.json"}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ import torch
 from dmmsa_cli import __version__
 from dmmsa_cli.commands import to_go_on
 from dmmsa_cli.errors import DeviceUnavailable, DmmsaError, FolderBusy, Interrupted, InvalidInput, PackageMissing
+from dmmsa_cli.files import PARTIAL, remove_stale
 from dmmsa_cli.plain import plural
 from dmmsa_cli.stages.engines.gpus import VISIBLE
 from dmmsa_cli.stages.engines.queue import Queue
@@ -404,7 +405,7 @@ def _look_over(machines: Sequence[Machine], folders: Sequence[Path]) -> None:
         remote = ray.remote(_looked_at)
         places = [NodeAffinitySchedulingStrategy(machine.node, soft=False) for machine in machines]
         asked = [
-            remote.options(num_cpus=0, max_retries=0, scheduling_strategy=place).remote(call, here, marks)
+            remote.options(num_cpus=0, max_retries=RETRIES, scheduling_strategy=place).remote(call, here, marks)
             for place in places
         ]
         for name, reference in zip((machine.name for machine in machines), asked, strict=True):
@@ -436,7 +437,9 @@ def _answer(reference: Any, name: str) -> str:  # noqa: ANN401
 @contextmanager
 def _marks(folders: Sequence[Path]) -> Iterator[list[str]]:
     """Leave a file in each folder while machines look for it: one of the same name elsewhere would not do."""
-    marks = [folder / f".seen-{secrets.token_hex(4)}" for folder in folders]
+    marks = [folder / f".seen.{secrets.token_hex(4)}{PARTIAL}" for folder in folders]  # of this form to be swept
+    for folder in folders:
+        remove_stale(folder, ".seen")
     try:
         for mark in marks:
             mark.parent.mkdir(parents=True, exist_ok=True)

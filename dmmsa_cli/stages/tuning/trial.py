@@ -245,6 +245,7 @@ def run_part(
             if isinstance(event, EpochEnd):
                 follow(_maes(progress.log))
 
+        follow(_logged(folder))  # a kill may have come between an epoch and its judgement
         fuse(
             experiment,
             folder.parent.name,
@@ -269,14 +270,20 @@ def by_seed(parts: Sequence[Part], scores: Sequence[Score]) -> list[float]:
 
 def _scored(experiment: Experiment, part: Part, run: RunFolder, *, held_out: bool) -> Score:
     """Score a finished run; what a fold keeps out are videos of the training and validation splits."""
-    log = [from_json(line) for line in (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    course = tuple(_maes(log))
+    course = tuple(_logged(run.path))
     if not held_out:
         return Score(min(course), experiment.store.manifest.rows["valid"], course)
     encoders = {m: encoder_folder(experiment, m, part.seed) for m in experiment.pretrained}
     fused = Fused(Encoders(experiment, run, part.seed, encoders))
     mae = metrics_of(experiment, fused.finished(), fused.inputs.split("test"), of=str(run.path))["mae"]
     return Score(float(mae), experiment.store.manifest.rows["test"], course)
+
+
+def _logged(folder: Path) -> list[float]:
+    """Return the validation MAE of every epoch in a run's log; none where it has not begun."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return _maes([from_json(line) for line in lines])
 
 
 def _maes(log: Sequence[Mapping[str, Any]]) -> list[float]:
