@@ -57,7 +57,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def keep_some(x: Tensor, p: float) -> tuple[Tensor, float]:
-    """Draw what stays of x: factors in its shape, 0 for what goes, and by what the product with them is to be scaled."""
+    """Draw factors in the shape of x, 0 for what is dropped, and by what the product with them is to be scaled."""
     if p == 0.5 and torch.is_autocast_enabled("cpu"):
         return _keep_half(x), 1.0
     bits, kind = (8, torch.int8) if (256 * p).is_integer() else (16, torch.int16)

@@ -17,6 +17,7 @@ from dmmsa_cli.layers.tiles import Tiling, filling, products_are_compiled, tilin
 # Positions that are encoded at a time on a CPU: 1,024, about 3 MB at the paper's width, cost no speed in float32 and
 # save half the memory; in bfloat16 an epoch of ConFEDE is a twentieth faster with 2,048.
 CHUNK, CHUNK_OF_BF16 = 1024, 2048
+ROUND = 128  # there they are filled up to a multiple of this: few shapes of products (layers/tiles.py)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class SequenceEncoder(nn.Module):
         positions = sum(block.positions for block in blocks)
         compiled = products_are_compiled(groups[0].values.device)
         layout = _tiling(groups) if compiled else blocks
-        x, place = self._in_a_row(groups, filling(positions) if compiled else 0)  # (S, d), (S,)
+        x, place = self._in_a_row(groups, filling(positions, ROUND) if compiled else 0)  # (S, d), (S,)
         first = place.unsqueeze(1) == 0
         x = torch.where(first, self.cls.view(1, -1).to(x.dtype), x) + F.embedding(place, self.positions)
         x = dropout(x, self.position_dropout, self.training)

@@ -21,7 +21,6 @@ from dmmsa_cli.layers.dropout import keep_some, scaled
 # Positions that a product takes at a time, where no sequence alone has more; and so many times that, where there are
 # enough: few calls are fast, and what is left over fills few places up.
 POSITIONS, TIMES = 128, 4
-ROUND = 128  # a row is filled up to a multiple of this
 
 
 def products_are_compiled(device: torch.device) -> bool:
@@ -29,9 +28,9 @@ def products_are_compiled(device: torch.device) -> bool:
     return device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
-def filling(positions: int) -> int:
-    """Return how many positions a row is filled up with, so that rows have few different lengths."""
-    return -positions % ROUND
+def filling(positions: int, multiple: int) -> int:
+    """Return how many positions a row lacks to a multiple, so that rows have few different lengths."""
+    return -positions % multiple
 
 
 @dataclass(frozen=True)

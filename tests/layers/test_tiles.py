@@ -4,13 +4,13 @@ import random
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.layers.attention import Block, TransformerLayer
 from dmmsa_cli.layers.sequence import SequenceEncoder
 from dmmsa_cli.layers.tiles import POSITIONS, attention_in_tiles, products, tiling
 from dmmsa_cli.runtime import autocast
+from tests.shapes import Shapes
 
 CPU = torch.device("cpu")
 LENGTHS = [5, 5, 30, 30, 30, 70, 300]
@@ -132,22 +132,9 @@ def test_an_encoder_in_bfloat16_gives_what_it_gives_in_float32_but_for_rounding(
     assert (found.float() - expected).norm() / expected.norm() < 0.01
 
 
-class _Shapes(TorchDispatchMode):
-    """Takes note of the shapes of all matrix products."""
-
-    def __init__(self):
-        super().__init__()
-        self.found = set()
-
-    def __torch_dispatch__(self, called, types, arguments=(), keywords=None):
-        if called.overloadpacket.__name__ in ("mm", "addmm", "bmm", "baddbmm"):
-            self.found.add((called.overloadpacket.__name__, *(tuple(x.shape) for x in arguments)))
-        return called(*arguments, **(keywords or {}))
-
-
 def test_batches_of_ever_other_lengths_have_few_shapes_of_products_in_bfloat16():
     encoder, generator = _encoder(), random.Random(1)
-    with _Shapes() as shapes, autocast(CPU, "bf16"):
+    with Shapes() as shapes, autocast(CPU, "bf16"):
         for _ in range(30):
             encoder(_frames([generator.randint(1, 400) for _ in range(12)])).sum().backward()
     # Multiples of 128 up to 2,048, and the last part's; 10 sizes of tiles, two products ahead and four back, one at a
