@@ -33,7 +33,8 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
 
     On a CPU torch draws a random number for every element, 16 ns each. Here eight bits, or sixteen where `p` is no
     multiple of 1/256, decide on an element, so that one draw of 64 serves eight or four of them; `p` is rounded to
-    the nearest multiple of 2^-16, and so is the scale. The numbers come from torch's own generator.
+    the nearest multiple of 2^-16, and so is the scale. Under autocast, where products are so fast that the draws are
+    seen beside them, one bit drops half of the elements. The numbers come from torch's own generator.
     """
     if not training or p == 0:
         return x

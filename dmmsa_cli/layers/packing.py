@@ -71,14 +71,11 @@ def in_a_row(backbone: Any, groups: Sequence[Padded], words: Tensor) -> Tensor: 
     # RoBERTa counts positions from behind its padding's, which has an embedding as words have.
     first = 1 + getattr(backbone.embeddings, "padding_idx", -1)
     places = [torch.arange(first, first + t, device=words.device).repeat(n) for n, t in map(_shape, groups)]
-    compiled = products_are_compiled(words.device)
-    more = filling(len(words), ROUND) if compiled else 0
+    more = filling(len(words), ROUND) if products_are_compiled(words.device) else 0
     output = backbone(
         inputs_embeds=F.pad(words, (0, 0, 0, more)).unsqueeze(0),
         position_ids=F.pad(torch.cat(places), (0, more), value=first).unsqueeze(0),
-        layout=_tiling(groups)
-        if compiled
-        else _windows(groups, WINDOW if words.device.type == "cpu" else WINDOW_OF_A_GPU),
+        layout=_layout(groups),
         **_token_types(groups, more),
     )
     states: Tensor = output.last_hidden_state.squeeze(0)[: len(words)]
@@ -91,6 +88,13 @@ def _token_types(groups: Sequence[Padded], more: int) -> dict[str, Tensor]:
         return {}
     types = torch.cat([group.types().flatten() for group in groups])
     return {"token_type_ids": F.pad(types, (0, more)).unsqueeze(0)}
+
+
+def _layout(groups: Sequence[Padded]) -> _Windows | Tiling:
+    device = groups[0].values.device
+    if products_are_compiled(device):
+        return _tiling(groups)
+    return _windows(groups, WINDOW if device.type == "cpu" else WINDOW_OF_A_GPU)
 
 
 def _tiling(groups: Sequence[Padded]) -> Tiling:
