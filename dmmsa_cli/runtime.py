@@ -43,7 +43,7 @@ def choose_device(name: DeviceName) -> torch.device:
         torch.backends.cuda.enable_cudnn_sdp(False)
     if name == "cpu":
         # oneDNN keeps a kernel for every shape of the last thousand, and hardly two batches have as many tokens: in
-        # bfloat16 that grew by a gigabyte in forty steps. Encoders of frames have 150 shapes in all: layers/tiles.py.
+        # bfloat16 that grew by a gigabyte in forty steps. Encoders of frames have some 200 shapes: layers/tiles.py.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     return torch.device(name)
 

@@ -93,7 +93,8 @@ def encoded(place: Place, recipe: str) -> Facts:
     splits = [tokens(experiment, folder, experiment.store.split(name)) for name in SPLITS]
     tokenized = time.perf_counter()
     for split in splits:
-        embed_tokens(encoder, split, device=experiment.device)  # its result lies on the CPU: nothing is left to do
+        # Its result lies on the CPU: nothing is left to do.
+        embed_tokens(encoder, split, device=experiment.device, precision=experiment.encodes_in)
     seconds = time.perf_counter() - tokenized
     return {
         "seconds": seconds,
@@ -125,7 +126,8 @@ def states(place: Place, recipe: str) -> Facts:
     with TemporaryDirectory(dir=place.folder) as scratch, AnonymousPeak() as anonymous:
         paths, before, began = {name: Path(scratch) / name for name in SPLITS}, anonymous.bytes, time.perf_counter()
         for name, split in splits.items():
-            write_states(paths[name], state_batches(encoder, split, device=experiment.device), encoder.width)
+            batches = state_batches(encoder, split, device=experiment.device, precision=experiment.encodes_in)
+            write_states(paths[name], batches, encoder.width)
         written = time.perf_counter()
         found = [read_states(name, path) for name, path in paths.items()]
         opened = time.perf_counter() - written

@@ -19,6 +19,7 @@ from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import digest
 from dmmsa_cli.files import exclusive, writable
 from dmmsa_cli.layers.pretrained import fingerprint
+from dmmsa_cli.runtime import autocast
 from dmmsa_cli.training.run import save_tensors
 
 BATCH = 64
@@ -47,6 +48,7 @@ def what_decides_text(encoders: Encoders) -> dict[str, Any]:
         "pooling": text.pooling,
         "max_tokens": text.max_tokens,
         **what_context_decides(experiment.context),
+        **({"precision": "bf16"} if experiment.encodes_in == "bf16" else {}),
     }
 
 
@@ -58,10 +60,16 @@ def _read(path: Path) -> dict[str, Tensor] | None:
 
 
 @torch.no_grad()
-def embed_tokens(encoder: nn.Module, tokens: Tokens, *, device: torch.device) -> Tensor:
-    """Encode every transcript in evaluation mode, in float32, (N, width) on the CPU.
+def embed_tokens(encoder: nn.Module, tokens: Tokens, *, device: torch.device, precision: str = "float32") -> Tensor:
+    """Encode every transcript in evaluation mode, (N, width) in float32 on the CPU.
 
     Transcripts go through in order of length, so that a batch has little padding; the result is in the given order.
+
+    Args:
+        encoder: maps token ids to embeddings.
+        tokens: N transcripts.
+        device: where it runs.
+        precision: `float32`, or `bf16` for autocast.
     """
     was_training = encoder.training
     encoder.to(device).eval()
@@ -69,7 +77,8 @@ def embed_tokens(encoder: nn.Module, tokens: Tokens, *, device: torch.device) ->
     embedded: Tensor | None = None
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
-        part = encoder(tokens.collate(rows).to(device)).float().cpu()
+        with autocast(device, precision):
+            part = encoder(tokens.collate(rows).to(device)).float().cpu()
         if embedded is None:
             embedded = torch.empty(len(order), part.shape[1])
         embedded[torch.from_numpy(rows)] = part

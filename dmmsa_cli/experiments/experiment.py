@@ -44,6 +44,14 @@ class Experiment:
     """What the recipe was read from, before flags and settings changed it; none for a run's own."""
 
     @property
+    def encodes_in(self) -> str:
+        """Arithmetic in which frozen text is encoded: bf16 where the run computes in it, and the hardware natively.
+
+        A run that was trained in it reads transcripts anywhere, and where it is emulated that would take minutes.
+        """
+        return self.precision if choose_precision("auto", self.device) == "bf16" else "float32"
+
+    @property
     def recipe_option(self) -> str | None:
         """What --recipe has to be given for the recipe, before changes; None where that is the usual one."""
         return None if self.recipe_file is None else option_of(self.recipe_file, self.store.spec.recipes)

@@ -100,11 +100,12 @@ class Inputs:
         """Return what the model reads of transcripts where text is frozen: encoded here and now, and kept nowhere."""
         if self.encoders.experiment.reading("t") == "sequence":
             return self._states(tokens, encoder)
-        return embed_tokens(encoder, tokens, device=self.encoders.experiment.device)
+        return _embedded(self.encoders.experiment, encoder, tokens)
 
     def _states(self, tokens: Tokens, encoder: TextEncoder) -> Frames:
-        device = self.encoders.experiment.device
-        states = Split("", list(state_batches(encoder, tokens, device=device, padded=padded(self.encoders))))
+        experiment = self.encoders.experiment
+        how = {"device": experiment.device, "precision": experiment.encodes_in}
+        states = Split("", list(state_batches(encoder, tokens, padded=padded(self.encoders), **how)))
         return Frames(states, "t", self.encoders.widths["t"], waste=ONE_GROUP)
 
     @cached_property
@@ -128,8 +129,12 @@ class Inputs:
         return cached_embeddings(self.encoders, lambda: self._embed({name: store.split(name) for name in SPLITS}))
 
     def _embed(self, splits: Mapping[str, Rows]) -> dict[str, Tensor]:
-        encoder, device = self.encoders.frozen_text(), self.encoders.experiment.device
-        return {name: embed_tokens(encoder, self._tokens(rows), device=device) for name, rows in splits.items()}
+        encoder, experiment = self.encoders.frozen_text(), self.encoders.experiment
+        return {name: _embedded(experiment, encoder, self._tokens(rows)) for name, rows in splits.items()}
+
+
+def _embedded(experiment: Experiment, encoder: nn.Module, tokens: Tokens) -> Tensor:
+    return embed_tokens(encoder, tokens, device=experiment.device, precision=experiment.encodes_in)
 
 
 def labelled(experiment: Experiment, split: str, seed: int, inputs: Mapping[str, Source]) -> View:
@@ -206,5 +211,5 @@ def embedded_views(experiment: Experiment, encoder: nn.Module, views: Mapping[st
     for split, view in views.items():
         source = view.inputs["t"]
         assert isinstance(source, Tokens)  # only text is ever frozen
-        embedded[split] = view.with_inputs(t=embed_tokens(encoder, source, device=experiment.device))
+        embedded[split] = view.with_inputs(t=_embedded(experiment, encoder, source))
     return embedded

@@ -21,6 +21,7 @@ from dmmsa_cli.experiments.encoders import Encoders
 from dmmsa_cli.experiments.experiment import digest
 from dmmsa_cli.files import atomic_path, exclusive, writable
 from dmmsa_cli.layers.text import TextEncoder
+from dmmsa_cli.runtime import autocast
 
 CHUNK = 1024  # transcripts written at a time: 80 MB at fifty tokens, 768 wide
 BATCH = 64
@@ -47,7 +48,9 @@ def cached_states(encoders: Encoders, tokens: Callable[[str], Tokens]) -> Mappin
         if missing:
             encoder, device = encoders.frozen_text(), encoders.experiment.device
         for name in missing:
-            made = state_batches(encoder, tokens(name), device=device, padded=padded(encoders))
+            made = state_batches(
+                encoder, tokens(name), device=device, padded=padded(encoders), precision=encoders.experiment.encodes_in
+            )
             write_states(paths[name], made, encoder.width)
     found = {name: read_states(name, path) for name, path in paths.items()}
     return {name: split for name, split in found.items() if split is not None}
@@ -92,7 +95,7 @@ def _schema(width: int) -> pa.Schema:
 
 @torch.no_grad()
 def state_batches(
-    encoder: TextEncoder, tokens: Tokens, *, device: torch.device, padded: bool = False
+    encoder: TextEncoder, tokens: Tokens, *, device: torch.device, padded: bool = False, precision: str = "float32"
 ) -> Iterator[pa.RecordBatch]:
     """Encode transcripts in evaluation mode, some at a time, in their order; memory is that of a thousand of them.
 
@@ -103,6 +106,7 @@ def state_batches(
         tokens: the transcripts; where padding counts, filled up to one length.
         device: where it runs.
         padded: keep what the encoder gives for padding, which no token looks at, as further states.
+        precision: `float32`, or `bf16` for autocast.
     """
     schema = _schema(encoder.width)
     lengths, whole, kind = tokens.own_lengths(), tokens.lengths(), schema.field(COLUMN).type
@@ -116,7 +120,8 @@ def state_batches(
         order = rows[np.argsort(whole[rows], kind="stable")]
         for at in range(0, len(order), BATCH):
             some = order[at : at + BATCH]
-            states_of = encoder.states(tokens.collate(some).to(device), padded=padded)
+            with autocast(device, precision):
+                states_of = encoder.states(tokens.collate(some).to(device), padded=padded)
             values = states_of.values.half().cpu().numpy()
             for row, state in zip(some, values, strict=True):
                 first = offsets[row - start]

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from dmmsa_cli.data.ragged import Padded, Ragged
 from dmmsa_cli.layers.attention import Block, TransformerLayer
 from dmmsa_cli.layers.dropout import dropout
-from dmmsa_cli.layers.tiles import Tiling, tiling
+from dmmsa_cli.layers.tiles import Tiling, filling, products_are_compiled, tiling
 
 # Positions that are encoded at a time on a CPU: 1,024, about 3 MB at the paper's width, cost no speed in float32 and
 # save half the memory; in bfloat16 an epoch of ConFEDE is a twentieth faster with 2,048.
 CHUNK, CHUNK_OF_BF16 = 1024, 2048
-# There they are filled up to a multiple of this, and attention goes by tiles: few shapes of products (layers/tiles.py).
-ROUND = 128
+ROUND = 128  # there they are filled up to a multiple of this: few shapes of products (layers/tiles.py)
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,9 @@ class SequenceEncoder(nn.Module):
         """Map the frames of some groups to embeddings, in the order of their sequences."""
         blocks = [self._block(group) for group in groups]
         positions = sum(block.positions for block in blocks)
-        compiled = _compiled(groups)
+        compiled = products_are_compiled(groups[0].values.device)
         layout = _tiling(groups) if compiled else blocks
-        x, place = self._in_a_row(groups, -positions % ROUND if compiled else 0)  # (S, d), (S,)
+        x, place = self._in_a_row(groups, filling(positions, ROUND) if compiled else 0)  # (S, d), (S,)
         first = place.unsqueeze(1) == 0
         x = torch.where(first, self.cls.view(1, -1).to(x.dtype), x) + F.embedding(place, self.positions)
         x = dropout(x, self.position_dropout, self.training)
@@ -144,11 +143,12 @@ def _chunks(groups: Sequence[Padded]) -> Iterator[Sequence[Padded]]:
     On a CPU large tensors of ever other sizes leave holes in memory that nothing fits into: over an epoch of ConFEDE's
     batches, which bring six clips along for each, it grew to twice of what they need. Small ones find their place.
     """
-    if groups[0].values.device.type != "cpu":
+    device = groups[0].values.device
+    if device.type != "cpu":
         yield groups
         return
     part: list[Padded] = []
-    room = chunk = CHUNK_OF_BF16 if _compiled(groups) else CHUNK
+    room = chunk = CHUNK_OF_BF16 if products_are_compiled(device) else CHUNK
     for group in groups:
         positions = group.values.shape[0] * (1 + group.values.shape[1])
         if part and positions > room:
@@ -157,11 +157,6 @@ def _chunks(groups: Sequence[Padded]) -> Iterator[Sequence[Padded]]:
         part.append(group)
         room -= positions
     yield part
-
-
-def _compiled(groups: Sequence[Padded]) -> bool:
-    """Whether a kernel is compiled for every shape of a product: in bfloat16 on a CPU."""
-    return groups[0].values.device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
 def _tiling(groups: Sequence[Padded]) -> Tiling:

@@ -200,8 +200,9 @@ class TextEncoder(nn.Module):
     ) -> Iterator[tuple[Padded, Encoded]]:
         def change_each(row: Tensor) -> Tensor:
             assert change is not None
-            changed = [change(number, part) for number, part in enumerate(_apart(row.squeeze(0), groups))]
-            return torch.cat([part.flatten(0, 1) for part in changed]).unsqueeze(0)
+            row, rest = row.squeeze(0).split([len(words), row.shape[1] - len(words)])  # a row may be filled up
+            changed = [change(number, part) for number, part in enumerate(_apart(row, groups))]
+            return torch.cat([*(part.flatten(0, 1) for part in changed), rest]).unsqueeze(0)
 
         with self._changed(None if change is None else change_each):
             states = in_a_row(self.backbone, groups, words)

@@ -2,7 +2,8 @@
 
 On a CPU, in bfloat16, oneDNN compiles a kernel for every new shape of a product, which takes 0.3 ms: fifteen times as
 long as the product of a clip's queries and keys. Clips have ever other lengths, so nearly every product would be
-compiled anew. Here sequences of about one length are filled up to one of a few, as many as a tile of that length holds.
+compiled anew. Here sequences of about one length are filled up to one of a few, and lie together in a tile, which is
+multiplied in parts of one or two sizes.
 """
 
 from __future__ import annotations
@@ -15,9 +16,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmmsa_cli.layers.dropout import keep_some
+from dmmsa_cli.layers.dropout import keep_some, scaled
 
-POSITIONS = 128  # of a tile, where no sequence alone has more
+# Positions that a product takes at a time, where no sequence alone has more; and so many times that, where there are
+# enough: few calls are fast, and what is left over fills few places up.
+POSITIONS, TIMES = 128, 4
+
+
+def products_are_compiled(device: torch.device) -> bool:
+    """Whether every shape of a product has to be compiled: in bfloat16 on a CPU."""
+    return device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+def filling(positions: int, multiple: int) -> int:
+    """Return how many positions a row lacks to a multiple, so that rows have few different lengths."""
+    return -positions % multiple
 
 
 @dataclass(frozen=True)
@@ -27,26 +40,33 @@ class Tile:
     rows: Tensor
     """Where in the row each position stands, (n, T); 0 where there is none."""
     real: Tensor
-    """True where there is one, (n, T)."""
-    seen: Tensor
-    """True at those that may be looked at, (n, T)."""
+    """1 where there is one, 0 elsewhere, (n, T)."""
+    bias: Tensor
+    """Of the products of queries and keys: 0 at what may be looked at, -inf elsewhere, (n, T)."""
+    count: int
+    """Sequences that a product takes at a time; divides n."""
 
     @classmethod
-    def empty(cls, count: int, length: int) -> Tile:
-        """Return a tile with places for n sequences, none of which is taken yet."""
-        seen = torch.zeros(count, length, dtype=torch.bool)
-        seen[:, 0] = True  # a place without a sequence looks at something too: there would be no softmax
-        return cls(torch.zeros(count, length, dtype=torch.int64), torch.zeros(count, length, dtype=torch.bool), seen)
+    def empty(cls, sequences: int, length: int) -> Tile:
+        """Return a tile with places for that many sequences or a few more, none of which is taken yet."""
+        count = max(1, POSITIONS // length)
+        shape = (-(-sequences // count) * count, length)
+        bias = torch.full(shape, -torch.inf)
+        bias[:, 0] = 0  # a place without a sequence looks at something too: there would be no softmax
+        return cls(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int8), bias, count)
 
     def fill(self, place: int, begin: int, length: int, valid: int) -> None:
         """Take a place for the sequence that begins there in the row."""
         self.rows[place, :length] = torch.arange(begin, begin + length)
-        self.real[place, :length] = True
-        self.seen[place, :valid] = True
+        self.real[place, :length] = 1
+        self.bias[place, :valid] = 0
 
-    def take(self, row: Tensor) -> Tensor:
-        """Return what a row (S, w) holds at the tile's positions, (n, T, w)."""
-        return row.index_select(0, self.rows.flatten()).view(*self.rows.shape, -1)
+    def take(self, row: Tensor, heads: int, parts: int) -> Tensor:
+        """Return what a row (S, parts heads w) holds at the tile's positions, head by head, (parts, n heads, T, w)."""
+        n, t = self.rows.shape
+        each = parts * heads
+        places = self.rows.view(n, 1, t) * each + torch.arange(each).view(parts, 1, heads, 1)  # (parts, n, heads, T)
+        return row.view(len(row) * each, -1).index_select(0, places.flatten()).view(parts, n * heads, t, -1)
 
 
 @dataclass(frozen=True)
@@ -54,8 +74,35 @@ class Tiling:
     """How the positions of a row, S of them, are laid out in tiles."""
 
     tiles: list[Tile]
-    places: Tensor
-    """Where each position of the row stands among those of all tiles, (S,)."""
+    begins: Tensor
+    """Where the sequence of each position begins among the positions of all tiles, (S,)."""
+    offsets: Tensor
+    """Where each position stands in its sequence, (S,)."""
+    lengths: Tensor
+    """To what the sequence of each position is filled up, (S,)."""
+
+    @property
+    def positions(self) -> int:
+        """Of all tiles."""
+        return sum(tile.rows.numel() for tile in self.tiles)
+
+    def split(self, together: Tensor, heads: int) -> Iterator[tuple[Tile, Tensor]]:
+        """Yield each tile and its part of what is one behind the other, (..., heads P, w) -> (..., n heads, T, w)."""
+        parts = together.split([tile.rows.numel() * heads for tile in self.tiles], dim=-2)
+        for tile, part in zip(self.tiles, parts, strict=True):
+            yield tile, part.unflatten(-2, (-1, tile.rows.shape[1]))
+
+    def in_a_row(self, together: Tensor, heads: int, rows: int) -> Tensor:
+        """Bring what the tiles hold, (parts, heads P, w), back into a row (rows, parts heads w); zeros beyond S."""
+        parts, positions, width = together.shape
+        first = (self.begins * heads + self.offsets).view(-1, 1, 1)
+        places = first + torch.arange(heads) * self.lengths.view(-1, 1, 1) + torch.arange(parts).view(-1, 1) * positions
+        row = together.new_empty(rows, parts * heads * width)
+        real = len(self.begins)
+        out = row[:real].view(-1, width)
+        torch.index_select(together.flatten(0, 1), 0, places.flatten(), out=out)
+        row[real:] = 0
+        return row
 
 
 def tiling(lengths: Sequence[int], valid: Sequence[int]) -> Tiling:
@@ -65,30 +112,28 @@ def tiling(lengths: Sequence[int], valid: Sequence[int]) -> Tiling:
         lengths: positions of each.
         valid: how many of them, from the first on, may be looked at; one at least.
     """
-    begins = list(accumulate(lengths, initial=0))
-    places = torch.empty(begins[-1], dtype=torch.int64)
+    starts = list(accumulate(lengths, initial=0))
+    begins, filled = torch.empty(len(lengths), dtype=torch.int64), torch.tensor([_filled(n) for n in lengths])
     tiles: list[Tile] = []
     at = 0
     for size, members in _by_size(lengths):
-        tile = Tile.empty(max(1, POSITIONS // size), size)
+        tile = Tile.empty(len(members), size)
         for place, number in enumerate(members):
-            begin, length, first = begins[number], lengths[number], at + place * size
-            tile.fill(place, begin, length, valid[number])
-            places[begin : begin + length] = torch.arange(first, first + length)
+            tile.fill(place, starts[number], lengths[number], valid[number])
+            begins[number] = at + place * size
         tiles.append(tile)
         at += tile.rows.numel()
-    return Tiling(tiles, places)
+    each = torch.tensor(lengths)
+    offsets = torch.cat([torch.arange(length) for length in lengths])
+    return Tiling(tiles, begins.repeat_interleave(each), offsets, filled.repeat_interleave(each))
 
 
-def _by_size(lengths: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-    """Yield the length of each tile, and which sequences it takes."""
+def _by_size(lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Return the length of each tile, and which sequences it takes."""
     sizes: dict[int, list[int]] = {}
     for number, length in enumerate(lengths):
         sizes.setdefault(_filled(length), []).append(number)
-    for size, numbers in sorted(sizes.items()):
-        count = max(1, POSITIONS // size)
-        for first in range(0, len(numbers), count):
-            yield size, numbers[first : first + count]
+    return sorted(sizes.items())
 
 
 def _filled(length: int) -> int:
@@ -116,50 +161,51 @@ class _AttentionInTiles(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, layout: Tiling, heads: int, drop: float) -> Tensor:  # noqa: ANN401
-        ctx.layout, ctx.heads, ctx.scale = layout, heads, (qkv.shape[1] // 3 // heads) ** -0.5
-        mixed, saved = [], []
-        for tile in layout.tiles:
-            n, t = tile.rows.shape
-            q, k, v = tile.take(qkv).view(n, t, 3, heads, -1).permute(2, 0, 3, 1, 4).reshape(3, n * heads, t, -1)
-            products = torch.bmm(q.mul_(ctx.scale), k.mT)
-            products.view(n, heads, t, t).masked_fill_(~tile.seen[:, None, None], -torch.inf)
-            weights = products.softmax(-1)
-            keep, ctx.kept_scale = keep_some(weights, drop) if drop else (None, 1.0)
-            mixed.append(_beside(torch.bmm(_kept(weights, keep, ctx.kept_scale), v), n))
+        width = qkv.shape[1] // 3 // heads
+        ctx.layout, ctx.heads, ctx.scale, ctx.kept_scale = layout, heads, width**-0.5, 1.0
+        mixed = qkv.new_empty(1, layout.positions * heads, width)
+        saved = []
+        for tile, (out,) in layout.split(mixed, heads):
+            step = tile.count * heads
+            q, k, v = tile.take(qkv, heads, 3)
+            logits = products(q.mul_(ctx.scale), k.mT, step)
+            logits.unflatten(0, (-1, heads)).add_(tile.bias[:, None, None].to(logits.dtype))
+            weights, keep = logits.softmax(-1), None
+            if drop:
+                keep, ctx.kept_scale = keep_some(weights, drop)
+            products(_kept(weights, keep, ctx.kept_scale), v, step, out)
             saved += [q, k, v, weights, keep]
         ctx.save_for_backward(*saved)
-        return _in_a_row(mixed, layout, len(qkv))
+        return layout.in_a_row(mixed, heads, len(qkv))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        parts = []
-        for number, tile in enumerate(ctx.layout.tiles):
+        layout, heads, scale = ctx.layout, ctx.heads, ctx.kept_scale
+        gradient = gradient.contiguous()
+        of_qkv = gradient.new_empty(3, layout.positions * heads, gradient.shape[1] // heads)
+        for number, (tile, (of_q, of_k, of_v)) in enumerate(layout.split(of_qkv, heads)):
             q, k, v, weights, keep = ctx.saved_tensors[5 * number : 5 * number + 5]
-            n, t = tile.rows.shape
-            of_mixed = (tile.take(gradient) * tile.real.unsqueeze(-1)).view(n, t, ctx.heads, -1)
-            of_mixed = of_mixed.transpose(1, 2).reshape(v.shape)
-            of_weights = _kept(torch.bmm(of_mixed, v.mT), keep, ctx.kept_scale)
+            step = tile.count * heads
+            (of_mixed,) = tile.take(gradient, heads, 1)
+            of_mixed.unflatten(0, (-1, heads)).mul_(tile.real[:, None, :, None])
+            of_weights = _kept(products(of_mixed, v.mT, step), keep, scale)
             of_products = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-            of_q, of_k = torch.bmm(of_products, k).mul_(ctx.scale), torch.bmm(of_products.mT, q)
-            of_v = torch.bmm(_kept(weights, keep, ctx.kept_scale).mT, of_mixed)
-            parts.append(torch.cat([_beside(part, n) for part in (of_q, of_k, of_v)], -1))
-        return _in_a_row(parts, ctx.layout, len(gradient)), None, None, None
+            products(of_products, k, step, of_q).mul_(ctx.scale)
+            products(of_products.mT, q, step, of_k)
+            products(_kept(weights, keep, scale).mT, of_mixed, step, of_v)
+        return layout.in_a_row(of_qkv, heads, len(gradient)), None, None, None
 
 
 def _kept(weights: Tensor, keep: Tensor | None, scale: float) -> Tensor:
-    return weights if keep is None else (weights * keep).mul_(scale)
+    return weights if keep is None else scaled(weights * keep, scale)
 
 
-def _beside(x: Tensor, count: int) -> Tensor:
-    """Put the heads of n sequences side by side, (n heads, T, w) -> (n T, heads w)."""
-    return x.view(count, -1, *x.shape[1:]).transpose(1, 2).flatten(2).flatten(0, 1)
-
-
-def _in_a_row(parts: Sequence[Tensor], layout: Tiling, rows: int) -> Tensor:
-    """Bring what the tiles hold, (n T, w) each, back into a row, (rows, w); zeros beyond the layout's positions."""
-    together = torch.cat(list(parts))
-    row = together.new_empty(rows, together.shape[1])
-    real = len(layout.places)
-    torch.index_select(together, 0, layout.places, out=row[:real])
-    row[real:] = 0
-    return row
+def products(a: Tensor, b: Tensor, step: int, out: Tensor | None = None) -> Tensor:
+    """Batched products, (m, T, w) by (m, w, u) to (m, T, u), of TIMES `step` of the m at a time, and then of `step`."""
+    out = a.new_empty(*a.shape[:2], b.shape[2]) if out is None else out
+    many = len(a) // (TIMES * step) * TIMES * step
+    for end, size in ((many, TIMES * step), (len(a), step)):
+        for begin in range(0 if size > step else many, end, size):
+            part = slice(begin, begin + size)
+            torch.bmm(a[part], b[part], out=out[part])
+    return out

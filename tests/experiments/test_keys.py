@@ -319,7 +319,10 @@ def other_place(facts):
 OTHER_FACTS = {
     other_data: ({*EVERY, "base cache", "tiny", *RUN}, {*EVERY, "base cache", "tiny", *RUN}),
     other_dataset: (RUN, RUN),  # the same content gives the same encoders
-    other_precision: ({*EVERY, *RUN}, {*EVERY, *RUN}),  # frozen text is embedded in float32 always
+    other_precision: (
+        {*EVERY, *RUN},
+        {*EVERY, *RUN},
+    ),  # and what frozen text is encoded in, where that is native: below
     other_seed: ({"run"}, {*EVERY, "run"}),
     other_start: (RUN, RUN),
     other_text_weights: ({"cache", *RUN}, {"cache", "run"}),  # encoders of their own are no difference of systems
@@ -331,7 +334,10 @@ OTHER_FACTS = {
 @pytest.mark.parametrize("per_seed", [False, True], ids=["shared encoders", "encoders of each seed"])
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("change", OTHER_FACTS, ids=lambda change: change.__name__)
-def test_any_other_fact_changes_the_keys_that_it_decides_and_no_other(opened, tmp_path, change, source, per_seed):
+def test_any_other_fact_changes_the_keys_that_it_decides_and_no_other(
+    opened, tmp_path, change, source, per_seed, monkeypatch
+):
+    monkeypatch.setattr("dmmsa_cli.runtime._cpu_has", lambda question: False)
     facts = opened(source, per_seed)
     before = keys_of(facts, tmp_path)
     after = keys_of(change(facts), tmp_path)
@@ -340,6 +346,18 @@ def test_any_other_fact_changes_the_keys_that_it_decides_and_no_other(opened, tm
         decides = decides - {"tiny"}
     assert differing(before, after) == decides
     assert keys_of(facts, tmp_path) == before
+
+
+@pytest.mark.parametrize(("native", "decides"), [(True, {"cache", "base cache"}), (False, NONE)])
+def test_text_is_encoded_in_bf16_where_the_run_is_in_it_and_the_hardware_natively(
+    opened, tmp_path, native, decides, monkeypatch
+):
+    monkeypatch.setattr("dmmsa_cli.runtime._cpu_has", lambda question: native)
+    facts = opened()
+    other = other_precision(facts)
+    assert differing(keys_of(facts, tmp_path), keys_of(other, tmp_path)) == {*EVERY, *RUN, *decides}
+    assert facts.experiment.encodes_in == "float32"
+    assert other.experiment.encodes_in == ("bf16" if native else "float32")
 
 
 @pytest.mark.parametrize("per_seed", [False, True], ids=["shared encoders", "encoders of each seed"])

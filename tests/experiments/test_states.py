@@ -15,7 +15,7 @@ from dmmsa_cli.experiments import states
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.cache import cached_embeddings
 from dmmsa_cli.experiments.encoders import Encoders
-from dmmsa_cli.experiments.inputs import tokens
+from dmmsa_cli.experiments.inputs import Inputs, embedded_views, labelled, tokens
 from dmmsa_cli.experiments.states import cached_states
 from dmmsa_cli.training.run import RunFolder
 from tests.training_runs import open_mini
@@ -113,6 +113,27 @@ def test_what_decides_them_is_what_decides_embeddings(encoders, micro, prepared,
     assert all(len(made) == 3 for made in names.values())
     cached_embeddings(encoders(), lambda: {"train": torch.ones(1, 1)})
     assert not [name for made in names.values() for name in made if name.startswith("text-")]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_frozen_text_is_encoded_in_the_arithmetic_of_the_run_where_the_hardware_has_it(encoders, monkeypatch, native):
+    monkeypatch.setattr("dmmsa_cli.runtime._cpu_has", lambda question: native)
+    found, taken = encoders("precision=bf16"), []
+    frozen, rows = found.frozen_text(), rows_of(found, "valid")
+    frozen.backbone.register_forward_pre_hook(lambda *given: taken.append(torch.is_autocast_enabled("cpu")))
+    monkeypatch.setattr(Encoders, "frozen_text", lambda self: frozen)
+    inputs, split = Inputs(found), found.experiment.store.split("valid")
+    view = labelled(found.experiment, "valid", 1, {"t": rows})
+    for encode in (
+        lambda: read(found),
+        lambda: inputs.encoded(rows, frozen),
+        lambda: inputs._embed({"": split})[""],
+        lambda: embedded_views(found.experiment, frozen, {"valid": view})["valid"].inputs["t"],
+    ):
+        taken.clear()
+        encoded = encode()
+        assert set(taken) == {native}
+        assert not isinstance(encoded, torch.Tensor) or encoded.dtype == torch.float32
 
 
 MEASURE = """

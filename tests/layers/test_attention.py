@@ -10,10 +10,19 @@ from hypothesis import strategies as st
 
 from dmmsa_cli.layers.attention import Block, TransformerLayer, attention
 from dmmsa_cli.layers.dropout import Dropout, dropout
+from dmmsa_cli.runtime import autocast
 
 # --- dropout ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["float32", "bf16"])
+def precision(request):
+    """Under autocast half of the elements are drawn by a bit each, on a way of their own."""
+    with autocast(torch.device("cpu"), request.param):
+        yield request.param
+
+
+@pytest.mark.usefixtures("precision")
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9, 1 / 3])
 def test_the_share_that_is_dropped_is_p_and_the_mean_stays(p):
     torch.manual_seed(0)
@@ -27,12 +36,14 @@ def test_the_share_that_is_dropped_is_p_and_the_mean_stays(p):
     assert kept[0].item() == pytest.approx(1 / (1 - p), abs=2**-14 / (1 - p) ** 2)
 
 
+@pytest.mark.usefixtures("precision")
 @pytest.mark.parametrize("p", [0.5, 0.1])
 def test_elements_are_dropped_independently(p):
     """Neighbours share a draw of 64 bits, so it is they that could be correlated; and rows a draw apart."""
     torch.manual_seed(0)
     kept = (dropout(torch.ones(4_000_000), p, training=True) != 0).double()
-    for apart in (1, 2, 3, 4, 7, 8, 16, 768):
+    octets = -(-len(kept) // 7 // 8) * 8  # of seven elements each, the last of which are drawn with the first
+    for apart in (1, 2, 3, 4, 7, 8, 16, 768, octets, 2 * octets, 6 * octets):
         a, b = kept[:-apart], kept[apart:]
         covariance = (a * b).mean() - a.mean() * b.mean()
         assert abs(covariance.item()) < 5 * p * (1 - p) / math.sqrt(len(a))
@@ -40,6 +51,7 @@ def test_elements_are_dropped_independently(p):
         assert abs(kept[lane::8].mean().item() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / (len(kept) / 8)) + 2**-16
 
 
+@pytest.mark.usefixtures("precision")
 def test_the_gradient_goes_where_the_values_went():
     torch.manual_seed(0)
     x = torch.randn(50, 40, requires_grad=True)
@@ -49,6 +61,7 @@ def test_the_gradient_goes_where_the_values_went():
     torch.testing.assert_close(y, torch.where(y == 0, 0.0, 2 * x))
 
 
+@pytest.mark.usefixtures("precision")
 def test_the_seed_decides_and_every_call_draws_anew():
     x = torch.ones(3, 1000)
     torch.manual_seed(5)
@@ -58,11 +71,16 @@ def test_the_seed_decides_and_every_call_draws_anew():
     assert not torch.equal(first, second)
 
 
-@given(shape=st.lists(st.integers(0, 5), max_size=3), p=st.sampled_from([0.5, 0.2, 0.999999]))
-def test_any_shape_and_type_keeps_itself(shape, p):
+@given(
+    shape=st.lists(st.integers(0, 5), max_size=3),
+    p=st.sampled_from([0.5, 0.2, 0.999999]),
+    precision=st.sampled_from(["float32", "bf16"]),
+)
+def test_any_shape_and_type_keeps_itself(shape, p, precision):
     for kind in (torch.float32, torch.bfloat16, torch.float64):
         x = torch.randn(shape, dtype=kind)
-        dropped = dropout(x, p, training=True)
+        with autocast(torch.device("cpu"), precision):
+            dropped = dropout(x, p, training=True)
         assert (dropped.shape, dropped.dtype) == (x.shape, kind)
         assert dropped.isfinite().all()
 

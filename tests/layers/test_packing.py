@@ -1,6 +1,7 @@
 """Encoders that read a batch in one row: each transcript gets what it would get alone, whatever stands beside it."""
 
 import copy
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from dmmsa_cli.layers import packing
 from dmmsa_cli.layers.dropout import Dropout
 from dmmsa_cli.layers.packing import PACKED
 from dmmsa_cli.layers.text import TextEncoder
+from tests.shapes import Shapes
 
 POSITIONS, PADDING = 60, 1
 OTHERS = ("albert", "distilbert", "mpnet")  # read group by group
@@ -107,6 +109,53 @@ def test_a_transcript_without_any_token_spoils_nothing(training):
     assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
 
 
+@contextmanager
+def tiles():
+    """What bfloat16 has on a CPU, a row that is filled up and attention in tiles, but in full precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "products_are_compiled", lambda device: True)
+        yield
+
+
+@pytest.mark.parametrize("waste", [0.0, 0.15, ONE_GROUP])
+@pytest.mark.parametrize("kind", sorted(PACKED))
+@torch.no_grad()
+def test_in_tiles_states_are_those_of_each_transcript_alone(kind, waste):
+    model = backbone(kind).eval()
+    encoder, tokens = TextEncoder(copy.deepcopy(model), pooling="mean").eval(), batch(transcripts(), waste)
+    with tiles():
+        states = encoder.states(tokens)
+    for row, ids in enumerate(transcripts()):
+        own = alone(model, ids).last_hidden_state[0]
+        torch.testing.assert_close(states.values[row, : len(own)], own, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_in_tiles_gradients_are_those_of_windows(kind):
+    model = backbone(kind, hidden_dropout_prob=0.0, attention_probs_dropout_prob=1e-6).train()
+    encoder, tokens = TextEncoder(model, pooling="pooler"), batch([*transcripts(), np.zeros(0, np.int64)])
+    weights, parameters = torch.randn(len(LENGTHS) + 1, 32), list(model.parameters())
+    expected = torch.autograd.grad((encoder(tokens) * weights).sum(), parameters)
+    with tiles():
+        found = torch.autograd.grad((encoder(tokens) * weights).sum(), parameters)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_in_tiles_what_changes_words_sees_those_and_nothing_that_fills_up():
+    encoder, tokens, seen = TextEncoder(backbone("bert"), pooling="mean").eval(), batch(transcripts(), 0.15), {}
+
+    def change(number, words):
+        seen.setdefault(number, []).append(words)
+        return 2 * words
+
+    expected = encoder(tokens, change)
+    with tiles():
+        torch.testing.assert_close(encoder(tokens, change), expected, atol=1e-5, rtol=0)
+    assert all(torch.equal(*both) for both in seen.values()) and len(seen) == len(tokens.groups)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @torch.no_grad()
 def test_in_bf16_it_is_the_same_but_for_rounding(training):
@@ -116,6 +165,17 @@ def test_in_bf16_it_is_the_same_but_for_rounding(training):
     with torch.autocast("cpu", torch.bfloat16):
         rounded = encoder(tokens)
     torch.testing.assert_close(rounded.float(), precise, atol=0.02, rtol=0)
+
+
+def test_in_bf16_batches_of_ever_other_lengths_have_few_shapes_of_products():
+    """The pooler has one transcript a row; everything else has a multiple of 32 tokens, 352 at most, or is in tiles."""
+    encoder, generator = TextEncoder(backbone("bert"), pooling="mean").train(), np.random.default_rng(1)
+    with Shapes() as shapes, torch.autocast("cpu", torch.bfloat16):
+        for seed in range(30):
+            encoder(batch(transcripts(generator.integers(1, 40, 8), seed))).sum().backward()
+    assert len(shapes.found) < 11 * 9 + 4 * 6 * 2
+    rows = {shape[1][0] for shape in shapes.found if shape[0] == "mm"}
+    assert all(n % packing.ROUND == 0 or n in (32, 40) for n in rows)
 
 
 @pytest.mark.parametrize("widest", [1, 20, 64, 10_000])
