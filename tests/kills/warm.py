@@ -22,7 +22,8 @@ INSIDE = Path(__file__).with_name("inside")
 LIBRARIES = (
     "optuna optuna.storages.journal pandas pyarrow.ipc safetensors.torch scipy.stats tokenizers torch._dynamo "
     "torch.optim transformers transformers.models.bert.modeling_bert rich.progress rich.table pooch requests pydantic "
-    "dmmsa_cli.cli.study_view dmmsa_cli.cli.training_view dmmsa_cli.cli.tune_view dmmsa_cli.data.splitting "
+    "dmmsa_cli.cli.runs_view dmmsa_cli.cli.spreading dmmsa_cli.cli.training_view dmmsa_cli.cli.tune_view "
+    "dmmsa_cli.data.splitting "
     "dmmsa_cli.experiments.pseudo_emotions dmmsa_cli.stages.evaluate dmmsa_cli.stages.prepare dmmsa_cli.stages.tune "
     "dmmsa_cli.stages.engines.cluster"
 )

@@ -8,8 +8,8 @@ import pytest
 
 from dmmsa_cli.errors import DeviceUnavailable, GpuOutOfMemory, Interrupted, OutOfMemory
 from dmmsa_cli.stages.engines import InTurn, Outcome, Postponed, SideBySide, Slot, Task, Wish
-from dmmsa_cli.stages.engines.cluster import Machine, Share, share_for
 from dmmsa_cli.stages.engines.gpus import visible_gpus
+from dmmsa_cli.stages.engines.machines import Machine, Share, share_for
 from dmmsa_cli.stages.engines.opening import slots_for
 from dmmsa_cli.stages.engines.queue import Queue
 

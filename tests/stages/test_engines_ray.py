@@ -18,7 +18,9 @@ from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, Packa
 from dmmsa_cli.stages.ablate import Place, plan
 from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
 from dmmsa_cli.stages.engines import cluster as cluster_module
-from dmmsa_cli.stages.engines.cluster import KNOCK, Machine, _Call, _looked_at, _looked_over, _Lost, _marks, _versions
+from dmmsa_cli.stages.engines.cluster import _looked_over
+from dmmsa_cli.stages.engines.connection import KNOCK
+from dmmsa_cli.stages.engines.machines import Call, Lost, Machine, _looked_at, _marks, _versions
 from dmmsa_cli.stages.runs import Opening, carry_out, plan_encoders, plan_fusion
 from dmmsa_cli.stages.tune import so_far, tune
 from dmmsa_cli.stages.tuning.plan import plan_tuning
@@ -212,14 +214,14 @@ class Shrinking:
 
     def __init__(self, patch, missed=True):
         self.machines, self.asked, self.missed = [Machine("1", "one", 2, 0), Machine("2", "two", 2, 0)], 0, missed
-        patch.setattr(cluster_module, "_machines", lambda: list(self.machines))
-        patch.setattr(cluster_module, "_look_over", self.look_over)
+        patch.setattr(cluster_module, "machines_of_cluster", lambda: list(self.machines))
+        patch.setattr(cluster_module, "look_over", self.look_over)
 
     def look_over(self, machines, folders):
         self.asked += 1
         if len(machines) == 2:
             self.machines = self.machines[: 1 if self.missed else 2]
-            raise _Lost("Machine two of the cluster can't be reached")
+            raise Lost("Machine two of the cluster can't be reached")
 
 
 def test_a_machine_that_ray_has_not_missed_yet_is_waited_for_and_then_left_out(monkeypatch):
@@ -231,7 +233,7 @@ def test_a_machine_that_ray_has_not_missed_yet_is_waited_for_and_then_left_out(m
 
 def test_one_that_ray_never_misses_is_one_message(monkeypatch):
     Shrinking(monkeypatch, missed=False)
-    monkeypatch.setattr(cluster_module, "ANSWER", 0)
+    monkeypatch.setattr(cluster_module, "MISSED", 0)
     with pytest.raises(InvalidInput, match="Machine two of the cluster can't be reached"):
         _looked_over(Wish(ray=True), 9)
 
@@ -257,11 +259,11 @@ def test_without_ray_there_is_one_message_with_the_command_that_installs_it(monk
 def test_what_a_machine_lacks_is_its_fault_in_words(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", list(sys.argv))
-    call, mark = _Call.of_this_process(), tmp_path / ".seen-1"
+    call, mark = Call.of_this_process(), tmp_path / ".seen-1"
     mark.touch()
     assert _looked_at(call, _versions(), [str(mark)]) == ""
     if what == "directory":
-        fault = _looked_at(_Call(["dmmsa"], "/no such"), _versions(), [])
+        fault = _looked_at(Call(["dmmsa"], "/no such"), _versions(), [])
     elif what == "folder":
         mark.unlink()
         fault = _looked_at(call, _versions(), [str(mark)])

@@ -4,7 +4,7 @@ tasks.py          what a task is, what it tells, and what became of it
 queue.py          which task may begin next
 in_turn.py        in this process
 side_by_side.py   each in a process of its own, on a GPU of its own where there are some (gpus.py)
-cluster.py        on the machines of a Ray cluster
+cluster.py        on the machines of a Ray cluster (connection.py; machines.py: what each has, and what a run gets)
 opening.py        which of these, and with what for each task
 """
 
