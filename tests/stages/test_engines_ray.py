@@ -18,6 +18,7 @@ from dmmsa_cli.errors import DeviceUnavailable, Interrupted, InvalidInput, Packa
 from dmmsa_cli.stages.ablate import Place, plan
 from dmmsa_cli.stages.engines import Outcome, Step, Wish, open_engine
 from dmmsa_cli.stages.engines import cluster as cluster_module
+from dmmsa_cli.stages.engines import machines as machines_module
 from dmmsa_cli.stages.engines.cluster import _looked_over
 from dmmsa_cli.stages.engines.connection import KNOCK
 from dmmsa_cli.stages.engines.machines import Call, Lost, Machine, _looked_at, _marks, _versions
@@ -192,7 +193,7 @@ def dies_once(mark):
 
 
 def test_a_machine_whose_process_dies_while_it_is_looked_over_is_asked_again(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster_module, "_looked_at", dies_once(tmp_path / "died"))
+    monkeypatch.setattr(machines_module, "_looked_at", dies_once(tmp_path / "died"))
     with open_engine(Wish(ray=True, address=cluster.address, device="cpu", folders=(tmp_path,)), 1) as opened:
         assert opened.at_once == 1
     assert (tmp_path / "died").exists()
