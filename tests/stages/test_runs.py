@@ -3,6 +3,7 @@
 import pytest
 
 from dmmsa_cli.errors import InvalidInput, RunMismatch
+from dmmsa_cli.stages.engines import Remark, Step
 from dmmsa_cli.stages.runs import Opening, carry_out, plan_encoders, plan_fusion
 
 
@@ -32,6 +33,18 @@ def test_what_stands_on_encoders_needs_those_that_are_missing_once(opening):
     apart = Opening(**vars(opening) | {"settings": ("pretraining.per_seed=true",)})
     one, other = plan_fusion([apart], "own", (1, 12))
     assert not set(one.needs()) & set(other.needs())
+
+
+def test_what_a_reader_should_know_is_told(prepared, micro, tmp_path):
+    heard = []
+    (run,) = plan_fusion([Opening("mini", prepared, tmp_path, str(micro), device="cpu")], "full", (1,))
+    run.run(heard.append)  # without an engine, which would have had its encoders trained
+    remarks = [event for event in heard if isinstance(event, Remark)]
+    assert all(remark.job == run for remark in remarks)
+    assert "The text encoder is not pretrained yet; that comes first." in [remark.line for remark in remarks]
+    assert {event.what for event in heard if isinstance(event, Step)} == {
+        "text encoder", "vision encoder", "audio encoder", "fusion"
+    }  # fmt: skip
 
 
 def test_a_run_of_another_kind_is_refused_before_any_begins(opening, done):
