@@ -91,7 +91,7 @@ class Tiling:
         return sum(tile.rows.numel() for tile in self.tiles)
 
     def split(self, together: Tensor, heads: int) -> Iterator[tuple[Tile, Tensor]]:
-        """Yield each tile and its part of what is one behind the other, (parts, heads P, w) -> (parts, n heads, T, w)."""
+        """Yield each tile and its part of what lies in a row, (parts, heads P, w) -> (parts, n heads, T, w)."""
         parts = torch.split(together, [tile.rows.numel() * heads for tile in self.tiles], dim=1)
         for tile, part in zip(self.tiles, parts, strict=True):
             yield tile, part.view(len(part), -1, tile.rows.shape[1], part.shape[-1])
