@@ -104,8 +104,10 @@ class Inputs:
 
     def _states(self, tokens: Tokens, encoder: TextEncoder) -> Frames:
         experiment = self.encoders.experiment
-        how = {"device": experiment.device, "precision": experiment.encodes_in}
-        states = Split("", list(state_batches(encoder, tokens, padded=padded(self.encoders), **how)))
+        made = state_batches(
+            encoder, tokens, device=experiment.device, padded=padded(self.encoders), precision=experiment.encodes_in
+        )
+        states = Split("", list(made))
         return Frames(states, "t", self.encoders.widths["t"], waste=ONE_GROUP)
 
     @cached_property

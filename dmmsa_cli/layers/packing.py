@@ -99,8 +99,7 @@ def _layout(groups: Sequence[Padded]) -> _Windows | Tiling:
 
 def _tiling(groups: Sequence[Padded]) -> Tiling:
     lengths = [t for n, t in map(_shape, groups) for _ in range(n)]
-    # One without any token looks at its padding: something has to be looked at.
-    return tiling(lengths, [max(1, length) for group in groups for length in group.lengths.tolist()])
+    return tiling(lengths, [length for group in groups for length in group.lengths.tolist()])
 
 
 @dataclass(frozen=True)

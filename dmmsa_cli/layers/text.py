@@ -200,8 +200,9 @@ class TextEncoder(nn.Module):
     ) -> Iterator[tuple[Padded, Encoded]]:
         def change_each(row: Tensor) -> Tensor:
             assert change is not None
-            row, rest = row.squeeze(0).split([len(words), row.shape[1] - len(words)])  # a row may be filled up
-            changed = [change(number, part) for number, part in enumerate(_apart(row, groups))]
+            # A row may be filled up.
+            real, rest = torch.split(row.squeeze(0), [len(words), row.shape[1] - len(words)])
+            changed = [change(number, part) for number, part in enumerate(_apart(real, groups))]
             return torch.cat([*(part.flatten(0, 1) for part in changed), rest]).unsqueeze(0)
 
         with self._changed(None if change is None else change_each):

@@ -52,7 +52,7 @@ class Tile:
         count = max(1, POSITIONS // length)
         shape = (-(-sequences // count) * count, length)
         bias = torch.full(shape, -torch.inf)
-        bias[:, 0] = 0  # a place without a sequence looks at something too: there would be no softmax
+        bias[:, 0] = 0  # what has nothing valid, or is no sequence, looks at something: no softmax without
         return cls(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int8), bias, count)
 
     def fill(self, place: int, begin: int, length: int, valid: int) -> None:
@@ -60,6 +60,10 @@ class Tile:
         self.rows[place, :length] = torch.arange(begin, begin + length)
         self.real[place, :length] = 1
         self.bias[place, :valid] = 0
+
+    def per_head(self, x: Tensor) -> Tensor:
+        """View what there is for each head of each sequence, (n heads, T, w) -> (n, heads, T, w)."""
+        return x.view(len(self.rows), -1, *x.shape[1:])
 
     def take(self, row: Tensor, heads: int, parts: int) -> Tensor:
         """Return what a row (S, parts heads w) holds at the tile's positions, head by head, (parts, n heads, T, w)."""
@@ -87,10 +91,10 @@ class Tiling:
         return sum(tile.rows.numel() for tile in self.tiles)
 
     def split(self, together: Tensor, heads: int) -> Iterator[tuple[Tile, Tensor]]:
-        """Yield each tile and its part of what is one behind the other, (..., heads P, w) -> (..., n heads, T, w)."""
-        parts = together.split([tile.rows.numel() * heads for tile in self.tiles], dim=-2)
+        """Yield each tile and its part of what lies in a row, (parts, heads P, w) -> (parts, n heads, T, w)."""
+        parts = torch.split(together, [tile.rows.numel() * heads for tile in self.tiles], dim=1)
         for tile, part in zip(self.tiles, parts, strict=True):
-            yield tile, part.unflatten(-2, (-1, tile.rows.shape[1]))
+            yield tile, part.view(len(part), -1, tile.rows.shape[1], part.shape[-1])
 
     def in_a_row(self, together: Tensor, heads: int, rows: int) -> Tensor:
         """Bring what the tiles hold, (parts, heads P, w), back into a row (rows, parts heads w); zeros beyond S."""
@@ -110,7 +114,7 @@ def tiling(lengths: Sequence[int], valid: Sequence[int]) -> Tiling:
 
     Args:
         lengths: positions of each.
-        valid: how many of them, from the first on, may be looked at; one at least.
+        valid: how many of them, from the first on, may be looked at; the first always may.
     """
     starts = list(accumulate(lengths, initial=0))
     begins, filled = torch.empty(len(lengths), dtype=torch.int64), torch.tensor([_filled(n) for n in lengths])
@@ -169,7 +173,7 @@ class _AttentionInTiles(torch.autograd.Function):
             step = tile.count * heads
             q, k, v = tile.take(qkv, heads, 3)
             logits = products(q.mul_(ctx.scale), k.mT, step)
-            logits.unflatten(0, (-1, heads)).add_(tile.bias[:, None, None].to(logits.dtype))
+            tile.per_head(logits).add_(tile.bias[:, None, None].to(logits.dtype))
             weights, keep = logits.softmax(-1), None
             if drop:
                 keep, ctx.kept_scale = keep_some(weights, drop)
@@ -187,7 +191,7 @@ class _AttentionInTiles(torch.autograd.Function):
             q, k, v, weights, keep = ctx.saved_tensors[5 * number : 5 * number + 5]
             step = tile.count * heads
             (of_mixed,) = tile.take(gradient, heads, 1)
-            of_mixed.unflatten(0, (-1, heads)).mul_(tile.real[:, None, :, None])
+            tile.per_head(of_mixed).mul_(tile.real[:, None, :, None])
             of_weights = _kept(products(of_mixed, v.mT, step), keep, scale)
             of_products = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             products(of_products, k, step, of_q).mul_(ctx.scale)
