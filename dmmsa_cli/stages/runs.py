@@ -93,6 +93,7 @@ class FusionRun(Run):
             watch=lambda: watch(self, "fusion", experiment.recipe.fusion.epochs, tell),
             watch_pretraining=lambda m: watch_encoder(self, experiment, m, tell),
             remark=lambda line: tell(Remark(self, line)),
+            from_scratch=self.from_scratch,
             resume=not self.force,
             force=self.force,
         )
