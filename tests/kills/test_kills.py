@@ -9,7 +9,7 @@ from tests.kills.cases import KILLS
 from tests.kills.conftest import TOLD
 from tests.kills.warm import Warm
 
-PART = 50  # kills of one test
+PART = 25  # kills of one test: on Ray that takes minutes
 A_FEW = 5
 PARTS = [(name, part) for name, kills in KILLS.items() for part in range(kills // PART)]
 
