@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -101,33 +101,49 @@ class FusionRun(Run):
 
     def needs(self) -> list[NeededEncoder]:
         """Return the encoders that have to be trained before it; none where it has finished, or can't be opened."""
-        if self.from_scratch:
+        if self.from_scratch or (self._finished() and not self.force):
             return []
-        try:
-            experiment = self.opening.open()
-            folder = run_folder(experiment, self.variant, self.seed)
-            missing = {} if folder.finished and not self.force else missing_encoders(experiment, self.seed)
-        except DmmsaError:  # which its run meets, and tells
-            return []
-        return [NeededEncoder(self, modality, folder.path) for modality, folder in missing.items()]
+        return needed_encoders(self, self.opening, self.seed)
+
+    def _finished(self) -> bool:
+        with suppress(DmmsaError):  # which its run meets, and tells
+            return run_folder(self.opening.open(), self.variant, self.seed).finished
+        return False
 
 
 @dataclass(frozen=True)
 class NeededEncoder(Task):
-    """An encoder that runs share; its folder is named for all that decides it."""
+    """An encoder that several tasks share; its folder is named for all that decides it."""
 
-    job: Run = field(compare=False)
-    """The first run that needs it."""
+    job: Task = field(compare=False)
+    """The first that needs it, which tells of it."""
+    opening: Opening = field(compare=False)
+    seed: int = field(compare=False)
     modality: str
     folder: Path
 
     def run(self, tell: Tell) -> Outcome[NeededEncoder]:
         """Train it, or go on with it, or find that it was there."""
-        state, folder, summary = _pretrain(self.job, self.modality, tell)
+        state, folder, summary = _pretrain(self.job, self.opening, self.modality, self.seed, tell)
         return Outcome(self, state, folder, summary)
 
     def __str__(self) -> str:
         return str(self.job)
+
+
+def needed_encoders(job: Task, opening: Opening, seed: int) -> list[NeededEncoder]:
+    """Return the encoders that a run of this seed lacks; none where the experiment can't be opened, as its run tells.
+
+    Args:
+        job: the task that the run is part of.
+        opening: dataset and recipe.
+        seed: of the run.
+    """
+    try:
+        missing = missing_encoders(opening.open(), seed)
+    except DmmsaError:
+        return []
+    return [NeededEncoder(job, opening, seed, modality, folder.path) for modality, folder in missing.items()]
 
 
 @dataclass(frozen=True)
@@ -140,17 +156,16 @@ class EncoderRun(Run):
 
     def run(self, tell: Tell) -> Outcome[EncoderRun]:
         """Train it, or go on with it, or find that it was there."""
-        state, folder, summary = _pretrain(self, self.modality, tell, force=self.force)
+        state, folder, summary = _pretrain(self, self.opening, self.modality, self.seed, tell, force=self.force)
         return Outcome(self, state, folder, summary)
 
 
 def _pretrain(
-    job: Run, modality: str, tell: Tell, *, force: bool = False
+    job: Task, opening: Opening, modality: str, seed: int, tell: Tell, *, force: bool = False
 ) -> tuple[Literal["trained", "was there"], Path, dict[str, Any]]:
-    experiment = job.opening.open()
-    report = pretrain_unimodal(
-        experiment, modality, job.seed, watch=watch_encoder(job, experiment, modality, tell), force=force
-    )
+    experiment = opening.open()
+    listener = watch_encoder(job, experiment, modality, tell)
+    report = pretrain_unimodal(experiment, modality, seed, watch=listener, force=force)
     return "was there" if report.skipped else "trained", report.folder, report.summary
 
 

@@ -89,6 +89,31 @@ def recipe_of(path):
     return [line for line in path.read_text().splitlines() if not line.startswith(("# Command", "# dmmsa", "# --"))]
 
 
+# --- what trials share ----------------------------------------------------------------------------------------------
+
+
+def test_encoders_that_trials_share_are_trained_once_and_told_of_by_the_first(files, prepared, tmp_path):
+    tuning, heard = planned(files, prepared, tmp_path, seeds=2), []
+    tune(tuning, 2, tell=heard.append)
+    steps = [event for event in heard if isinstance(event, Step) and event.what.endswith("encoder")]
+    assert {(str(step.job), step.what) for step in steps} == {
+        ("trial 0", f"{modality} encoder") for modality in ("text", "vision", "audio")
+    }
+    for what in {step.what for step in steps}:
+        done = [step.done for step in steps if step.what == what]
+        assert done == sorted(done)  # it never begins again
+    assert not Trial(tuning, 0).needs()
+
+
+def test_every_fold_needs_encoders_of_its_own(files, prepared, tmp_path):
+    tuning = planned(files, prepared, tmp_path, folds=2, seeds=2)
+    settle(tuning)
+    begin_trial(tuning, 1)
+    needs = Trial(tuning, 0).needs()
+    assert len(needs) == len(set(needs)) == 6  # of three modalities, on two folds; both seeds share them
+    assert {need.opening.dataset for need in needs} == {"mini-fold-1-of-2", "mini-fold-2-of-2"}
+
+
 # --- the course of a trial ------------------------------------------------------------------------------------------
 
 

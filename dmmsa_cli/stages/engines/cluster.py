@@ -1,8 +1,8 @@
 """Tasks on a Ray cluster: Ray finds each a place, starts it again where a machine is lost, and carries what it tells.
 
-Ray's own part begins at `ray.init` and ends at `ray.shutdown`. What a task tells goes through a queue that lives on
-the machine of the command; what became of it is Ray's result. A stop is Ray's own interrupt of a task, which reaches a
-training as Ctrl-C does: it saves, and its result is heard to the end.
+What a task tells goes through a queue that lives on the machine of the command; what became of it is Ray's result. A
+stop is Ray's own interrupt of a task, which reaches a training as Ctrl-C does: it saves, and its result is heard to the
+end.
 """
 
 from __future__ import annotations

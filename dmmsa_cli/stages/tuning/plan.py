@@ -12,7 +12,7 @@ from typing import Any
 from dmmsa_cli import __version__
 from dmmsa_cli.data.folds import folds_of
 from dmmsa_cli.errors import InvalidInput, RunMismatch
-from dmmsa_cli.experiments.experiment import Experiment, open_experiment
+from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.identity import short
 from dmmsa_cli.experiments.spaces import Space, declared_space, place_of, read_space
 from dmmsa_cli.experiments.studies import is_folder_name
@@ -22,6 +22,7 @@ from dmmsa_cli.ranges import Choices, Range
 from dmmsa_cli.recipe import flat, to_dict
 from dmmsa_cli.runtime import DeviceName, environment
 from dmmsa_cli.stages.fuse import check
+from dmmsa_cli.stages.runs import Opening
 from dmmsa_cli.stages.tuning.names import FACTS, TUNING
 
 EPOCHS = "fusion.epochs"
@@ -76,21 +77,20 @@ class Tuning:
         """Return the runs of some seeds, all of a seed before those of the next."""
         return [Part(dataset, seed) for seed in seeds for dataset in self.datasets]
 
+    def opening(self, dataset: str, changes: Mapping[str, Any]) -> Opening:
+        """Return with what a dataset, or a fold, is opened for the starting recipe under changes."""
+        precision = {"precision": self.precision} if self.precision else {}
+        return Opening(
+            dataset, self.data_dir, self.runs_dir, self.recipe, changes={**changes, **precision}, device=self.device
+        )
+
     def open(self, dataset: str, changes: Mapping[str, Any]) -> Experiment:
         """Open a dataset, or a fold, with the starting recipe under changes.
 
         Raises:
             InvalidRecipe: the changes go together neither with each other nor with the dataset.
         """
-        precision = {"precision": self.precision} if self.precision else {}
-        return open_experiment(
-            dataset,
-            data_dir=self.data_dir,
-            runs_dir=self.runs_dir,
-            recipe=self.recipe,
-            changes={**changes, **precision},
-            device=self.device,
-        )
+        return self.opening(dataset, changes).open()
 
     def start(self) -> dict[str, Any] | None:
         """Return where the starting recipe lies in the space; none where it lies outside."""
@@ -143,7 +143,7 @@ def plan_tuning(
     """
     known: dict[str, Any] = {"data_dir": data_dir, "runs_dir": runs_dir, "recipe": recipe, "device": device}
     changes = {"precision": precision} if precision else {}
-    experiment = open_experiment(dataset, changes=changes, **known)
+    experiment = Opening(dataset, changes=changes, **known).open()
     space = declared_space(experiment.recipe) if space_file is None else read_space(space_file, experiment.recipe)
     chosen = name or experiment.name
     if not is_folder_name(chosen):

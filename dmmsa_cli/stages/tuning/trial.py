@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmmsa_cli.data.specs import MODALITY_NAMES
-from dmmsa_cli.errors import DmmsaError, InvalidRecipe, RunMismatch, TrainingDiverged
+from dmmsa_cli.errors import InvalidRecipe, RunMismatch, TrainingDiverged
 from dmmsa_cli.experiments.build import Fused
 from dmmsa_cli.experiments.encoders import Encoders, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
@@ -22,9 +21,8 @@ from dmmsa_cli.experiments.spaces import changes_of
 from dmmsa_cli.files import exclusive, write_json
 from dmmsa_cli.plain import from_json, read_json
 from dmmsa_cli.stages.engines import Outcome, Task, Tell
-from dmmsa_cli.stages.fuse import fuse, missing_encoders
-from dmmsa_cli.stages.pretrain import pretrain_unimodal
-from dmmsa_cli.stages.runs import watch, watch_encoder
+from dmmsa_cli.stages.fuse import fuse
+from dmmsa_cli.stages.runs import NeededEncoder, needed_encoders, watch, watch_encoder
 from dmmsa_cli.stages.tuning.journal import ENDED, SCORES, Course, open_journal, pruner_of
 from dmmsa_cli.stages.tuning.plan import Part, Tuning
 from dmmsa_cli.training.fit import Progress
@@ -87,16 +85,13 @@ class Trial(Task):
             self._try(study, folder, tell)
             return outcome_of(study, self, "trained")
 
-    def needs(self) -> list[Encoder]:
+    def needs(self) -> list[NeededEncoder]:
         """Return the encoders that have to be trained before it; none where what it tries does not go together."""
         params = open_journal(self.tuning.folder).get_trials(deepcopy=False)[self.number].params
         changes = changes_of(self.tuning.space, params)
-        needed: dict[Path, Encoder] = {}
-        with suppress(DmmsaError):  # which its run meets, and tells
-            for part in self.tuning.parts(self.tuning.seeds):
-                missing = missing_encoders(self.tuning.open(part.dataset, changes), part.seed)
-                needed |= {one.path: Encoder(self, part, modality, one.path) for modality, one in missing.items()}
-        return list(needed.values())
+        parts = self.tuning.parts(self.tuning.seeds)
+        needed = [needed_encoders(self, self.tuning.opening(part.dataset, changes), part.seed) for part in parts]
+        return list(dict.fromkeys(chain.from_iterable(needed)))
 
     def _try(self, study: optuna.Study, folder: Path, tell: Tell) -> None:
         try:
@@ -129,30 +124,6 @@ class Trial(Task):
             if course.follow(found[-1].course, over=True) and place < len(parts):
                 raise _Pruned
         return by_seed(parts, found)
-
-
-@dataclass(frozen=True)
-class Encoder(Task):
-    """An encoder that the runs of trials share; its folder is named for all that decides it."""
-
-    trial: Trial = field(compare=False)
-    """The first that needs it."""
-    part: Part = field(compare=False)
-    modality: str
-    folder: Path
-
-    def __str__(self) -> str:
-        return f"{MODALITY_NAMES[self.modality]} encoder of {self.part.dataset}"
-
-    def run(self, tell: Tell) -> Outcome[Encoder]:
-        """Train it, or go on with it, or find that it was there."""
-        tuning = self.trial.tuning
-        params = open_journal(tuning.folder).get_trials(deepcopy=False)[self.trial.number].params
-        experiment = tuning.open(self.part.dataset, changes_of(tuning.space, params))
-        epochs = experiment.pretraining.schedule(self.modality).epochs
-        listener = watch(self, "pretraining", epochs, tell)
-        report = pretrain_unimodal(experiment, self.modality, self.part.seed, watch=listener)
-        return Outcome(self, "was there" if report.skipped else "trained", report.folder, report.summary)
 
 
 def outcome_of(study: optuna.Study, trial: Trial, state: Any) -> Outcome[Trial]:  # noqa: ANN401  (one of Outcome's)
