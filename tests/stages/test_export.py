@@ -1,8 +1,10 @@
 """A model that can be handed on: one folder, with which another machine predicts what this one did."""
 
+import os
 import pickle
 import shutil
 import stat
+import time
 
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from transformers import AutoTokenizer
 
 from dmmsa_cli.data.texts import given_texts
 from dmmsa_cli.errors import InvalidInput, RunMismatch, RunMissing
+from dmmsa_cli.files import PARTIAL, STALE_SECONDS
 from dmmsa_cli.layers.pretrained import make_tiny
 from dmmsa_cli.layers.text import TinyOptions
 from dmmsa_cli.reporting.card import card
@@ -195,6 +198,18 @@ def test_an_export_that_fails_leaves_nothing(machine, tmp_path):
     with pytest.raises(ZeroDivisionError):
         export(run, out, data_dir=machine.data, card=lambda fused: 1 / 0)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("model")]
+
+
+def test_what_a_killed_export_left_goes_with_the_next(machine, tmp_path):
+    left, young = (tmp_path / f"model.{token}{PARTIAL}" for token in ("0123abcd", "4567cdef"))
+    for folder in (left, young):
+        folder.mkdir()
+        (folder / "config.json").write_text("{")
+    old = time.time() - STALE_SECONDS - 1
+    os.utime(left, (old, old))
+    export(machine.fuse(), tmp_path / "model", data_dir=machine.data)
+    assert not left.exists()
+    assert young.exists()  # another process may be at it
 
 
 def test_what_is_no_whole_run_is_refused(machine, tmp_path):
