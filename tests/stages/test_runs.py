@@ -1,5 +1,8 @@
 """Seeds and encoders as tasks: which there are, what they need first, and what is refused before any begins."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from dmmsa_cli.errors import InvalidInput, RunMismatch
@@ -42,6 +45,9 @@ def test_what_a_reader_should_know_is_told(prepared, micro, tmp_path):
     remarks = [event for event in heard if isinstance(event, Remark)]
     assert all(remark.job == run for remark in remarks)
     assert "The text encoder is not pretrained yet; that comes first." in [remark.line for remark in remarks]
+    shutil.rmtree(tmp_path / "mini" / "encoders")
+    assert not run.needs()  # it has finished
+    assert len(replace(run, force=True).needs()) == 3
     assert {event.what for event in heard if isinstance(event, Step)} == {
         "text encoder", "vision encoder", "audio encoder", "fusion"
     }  # fmt: skip
