@@ -18,11 +18,12 @@ from dmmsa_cli.data.folds import open_dataset
 from dmmsa_cli.data.split import Split
 from dmmsa_cli.errors import Interrupted, InvalidInput, PackageMissing, RunMismatch, RunMissing
 from dmmsa_cli.experiments.recipes import load_recipe
+from dmmsa_cli.files import PARTIAL
 from dmmsa_cli.recipe import flat, to_dict
 from dmmsa_cli.stages.engines import Outcome, SideBySide, Slot, Step
 from dmmsa_cli.stages.tune import so_far, tune
 from dmmsa_cli.stages.tuning import journal, trial
-from dmmsa_cli.stages.tuning.journal import Course, begin_trial, distributions, open_journal
+from dmmsa_cli.stages.tuning.journal import Course, begin_trial, distributions, open_journal, unfinished
 from dmmsa_cli.stages.tuning.luck import Luck
 from dmmsa_cli.stages.tuning.plan import plan_tuning, settle
 from dmmsa_cli.stages.tuning.recipe_file import target_of
@@ -528,7 +529,11 @@ def test_a_trial_that_is_killed_before_its_early_end_is_written_trains_no_furthe
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(trial, "_end", Mock(side_effect=Killed))
         tune(tuning, 7)
+    (ending,) = unfinished(open_journal(tuning.folder))
+    cut_off = tuning.folder / "trials" / f"{ending:04}" / "run-1" / f"checkpoint.safetensors.0123abcd{PARTIAL}"
+    cut_off.write_bytes(b"")
     tune(tuning, 7)
+    assert not cut_off.exists()  # though nobody writes there again
     assert course(tuning.folder) == course(through.folder)
     for run in sorted((through.folder / "trials").glob("*/run-1")):
         assert log(tuning.folder / run.relative_to(through.folder)) == log(run)

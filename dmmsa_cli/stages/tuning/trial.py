@@ -18,7 +18,7 @@ from dmmsa_cli.experiments.encoders import Encoders, encoder_folder
 from dmmsa_cli.experiments.experiment import Experiment
 from dmmsa_cli.experiments.measure import metrics_of
 from dmmsa_cli.experiments.spaces import changes_of
-from dmmsa_cli.files import exclusive, write_json
+from dmmsa_cli.files import exclusive, remove_partial, write_json
 from dmmsa_cli.plain import from_json, read_json
 from dmmsa_cli.stages.engines import Outcome, Task, Tell
 from dmmsa_cli.stages.fuse import fuse
@@ -282,6 +282,8 @@ def _set(study: optuna.Study, number: int, name: str, value: Any) -> None:  # no
 
 
 def _drop_large(run: Path) -> None:
+    """Keep nothing large of a run, nor what kills have left of it: nobody writes there again; the caller holds it."""
+    remove_partial(run)
     for name in LARGE:
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / "text", ignore_errors=True)
