@@ -71,7 +71,7 @@ class TransformerLayer(nn.Module):
 
     def _attend(self, qkv: Tensor, layout: Sequence[Block] | Tiling) -> Tensor:
         if isinstance(layout, Tiling):
-            return attention_in_tiles(qkv, layout, self.heads, self.dropout if self.training else 0.0)
+            return attention_in_tiles(qkv, layout, self.dropout if self.training else 0.0)
         # `split`, not slices: its gradient is one concatenation, theirs a tensor as large as x for each.
         parts = torch.split(qkv, [block.positions for block in layout])
         return torch.cat([self._mix(*pair) for pair in zip(parts, layout, strict=True)])

@@ -75,7 +75,7 @@ def in_a_row(backbone: Any, groups: Sequence[Padded], words: Tensor) -> Tensor: 
     output = backbone(
         inputs_embeds=F.pad(words, (0, 0, 0, more)).unsqueeze(0),
         position_ids=F.pad(torch.cat(places), (0, more), value=first).unsqueeze(0),
-        layout=_layout(groups),
+        layout=_layout(groups, backbone.config.num_attention_heads),
         **_token_types(groups, more),
     )
     states: Tensor = output.last_hidden_state.squeeze(0)[: len(words)]
@@ -90,16 +90,16 @@ def _token_types(groups: Sequence[Padded], more: int) -> dict[str, Tensor]:
     return {"token_type_ids": F.pad(types, (0, more)).unsqueeze(0)}
 
 
-def _layout(groups: Sequence[Padded]) -> _Windows | Tiling:
+def _layout(groups: Sequence[Padded], heads: int) -> _Windows | Tiling:
     device = groups[0].values.device
     if products_are_compiled(device):
-        return _tiling(groups)
+        return _tiling(groups, heads)
     return _windows(groups, WINDOW if device.type == "cpu" else WINDOW_OF_A_GPU)
 
 
-def _tiling(groups: Sequence[Padded]) -> Tiling:
+def _tiling(groups: Sequence[Padded], heads: int) -> Tiling:
     lengths = [t for n, t in map(_shape, groups) for _ in range(n)]
-    return tiling(lengths, [length for group in groups for length in group.lengths.tolist()])
+    return tiling(lengths, [length for group in groups for length in group.lengths.tolist()], heads)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _attend(
     if isinstance(layout, Tiling):
         _, heads, s, _ = query.shape
         qkv = torch.cat([x.squeeze(0).transpose(0, 1).flatten(1) for x in (query, key, value)], dim=1)  # (S, 3 heads w)
-        return attention_in_tiles(qkv, layout, heads, dropout).view(1, s, heads, -1), None
+        return attention_in_tiles(qkv, layout, dropout).view(1, s, heads, -1), None
     parts = zip(*(torch.split(x.squeeze(0), layout.sizes, dim=1) for x in (query, key, value)), strict=True)
     mixed = [
         biased_attention(q, k, v, bias, dropout).transpose(0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,7 @@ class SequenceEncoder(nn.Module):
         layer_dropout: float,
     ) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.heads = width, heads
         self.position_dropout = position_dropout
         # The training rows' statistics travel with the weights: whoever loads them scales new data alike.
         self.register_buffer("mean", torch.zeros(features))
@@ -105,11 +106,11 @@ class SequenceEncoder(nn.Module):
         blocks = [self._block(group) for group in groups]
         positions = sum(block.positions for block in blocks)
         compiled = products_are_compiled(groups[0].values.device)
-        layout = _tiling(groups) if compiled else blocks
+        layout = _tiling(groups, self.heads) if compiled else blocks
         x, place = self._in_a_row(groups, filling(positions, ROUND) if compiled else 0)  # (S, d), (S,)
-        first = place.unsqueeze(1) == 0
-        x = torch.where(first, self.cls.view(1, -1).to(x.dtype), x) + F.embedding(place, self.positions)
-        x = dropout(x, self.position_dropout, self.training)
+        starts = _starts(blocks, x.device)
+        x.index_copy_(0, starts, self.cls.view(1, -1).to(x.dtype).expand(len(starts), -1))
+        x = dropout(x + F.embedding(place, self.positions), self.position_dropout, self.training)
         for layer in self.layers:
             x = layer(x, layout)
         parts = self.norm(x[:positions]).split([block.positions for block in blocks])
@@ -159,10 +160,17 @@ def _chunks(groups: Sequence[Padded]) -> Iterator[Sequence[Padded]]:
     yield part
 
 
-def _tiling(groups: Sequence[Padded]) -> Tiling:
+def _tiling(groups: Sequence[Padded], heads: int) -> Tiling:
     lengths = [1 + group.values.shape[1] for group in groups for _ in range(len(group.lengths))]
     valid = [1 + length for group in groups for length in group.lengths.tolist()]
-    return tiling(lengths, valid)
+    return tiling(lengths, valid, heads)
+
+
+def _starts(blocks: Sequence[Block], device: torch.device) -> Tensor:
+    """Return where in a row of several blocks each sequence begins."""
+    ends = list(accumulate((block.positions for block in blocks), initial=0))
+    pairs = zip(blocks, ends[:-1], ends[1:], strict=True)
+    return torch.cat([torch.arange(begin, end, block.length, device=device) for block, begin, end in pairs])
 
 
 def _mean(x: Tensor, block: Block) -> Tensor:

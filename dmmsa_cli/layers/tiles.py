@@ -3,17 +3,17 @@
 On a CPU, in bfloat16, oneDNN compiles a kernel for every new shape of a product, which takes 0.3 ms: fifteen times as
 long as the product of a clip's queries and keys. Clips have ever other lengths, so nearly every product would be
 compiled anew. Here sequences of about one length are filled up to one of a few, and lie together in a tile, which is
-multiplied in parts of one or two sizes.
+multiplied in parts of one or two sizes. What is no product is done for all tiles at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dmmsa_cli.layers.dropout import keep_some, scaled
@@ -37,107 +37,118 @@ def filling(positions: int, multiple: int) -> int:
 class Tile:
     """n sequences, or places for some, filled up to a length T."""
 
-    rows: Tensor
-    """Where in the row each position stands, (n, T); 0 where there is none."""
-    real: Tensor
-    """1 where there is one, 0 elsewhere, (n, T)."""
     bias: Tensor
     """Of the products of queries and keys: 0 at what may be looked at, -inf elsewhere, (n, T)."""
     count: int
     """Sequences that a product takes at a time; divides n."""
 
-    @classmethod
-    def empty(cls, sequences: int, length: int) -> Tile:
-        """Return a tile with places for that many sequences or a few more, none of which is taken yet."""
-        count = max(1, POSITIONS // length)
-        shape = (-(-sequences // count) * count, length)
-        bias = torch.full(shape, -torch.inf)
-        bias[:, 0] = 0  # what has nothing valid, or is no sequence, looks at something: no softmax without
-        return cls(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int8), bias, count)
+    @property
+    def length(self) -> int:
+        """T."""
+        return self.bias.shape[1]
 
-    def fill(self, place: int, begin: int, length: int, valid: int) -> None:
-        """Take a place for the sequence that begins there in the row."""
-        self.rows[place, :length] = torch.arange(begin, begin + length)
-        self.real[place, :length] = 1
-        self.bias[place, :valid] = 0
+    @property
+    def positions(self) -> int:
+        """All of them, n T."""
+        return self.bias.numel()
 
-    def per_head(self, x: Tensor) -> Tensor:
-        """View what there is for each head of each sequence, (n heads, T, w) -> (n, heads, T, w)."""
-        return x.view(len(self.rows), -1, *x.shape[1:])
-
-    def take(self, row: Tensor, heads: int, parts: int) -> Tensor:
-        """Return what a row (S, parts heads w) holds at the tile's positions, head by head, (parts, n heads, T, w)."""
-        n, t = self.rows.shape
-        each = parts * heads
-        places = self.rows.view(n, 1, t) * each + torch.arange(each).view(parts, 1, heads, 1)  # (parts, n, heads, T)
-        return row.view(len(row) * each, -1).index_select(0, places.flatten()).view(parts, n * heads, t, -1)
+    def hide(self, logits: Tensor) -> Tensor:
+        """Take what may not be looked at out of products of queries and keys, (n heads, T, T), in place."""
+        of_heads = logits.view(len(self.bias), -1, self.length, self.length)
+        of_heads.add_(self.bias[:, None, None].to(logits.dtype))
+        return logits
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the positions of a row, S of them, are laid out in tiles."""
+    """How the positions of a row, S of them, are laid out in tiles, which have P in all.
+
+    Of each position there is a piece for each head. In the row they lie (S, heads), in a tile (n, heads, T).
+    """
 
     tiles: list[Tile]
-    begins: Tensor
-    """Where the sequence of each position begins among the positions of all tiles, (S,)."""
-    offsets: Tensor
-    """Where each position stands in its sequence, (S,)."""
-    lengths: Tensor
-    """To what the sequence of each position is filled up, (S,)."""
+    heads: int
+    places: Tensor
+    """Where in the tiles, one behind the other, each piece of the row stands, (S, heads)."""
+    pieces: Tensor
+    """Which piece of the row stands at each place, (heads P,); the first where there is none."""
+    real: Tensor
+    """1 where there is one, 0 elsewhere, (heads P,)."""
 
-    @property
-    def positions(self) -> int:
-        """Of all tiles."""
-        return sum(tile.rows.numel() for tile in self.tiles)
+    def take(self, row: Tensor, parts: int) -> Tensor:
+        """Bring a row (S', parts heads w) into the tiles, (parts, heads P, w)."""
+        each = parts * self.heads
+        first = self.pieces if parts == 1 else self.pieces // self.heads * each + self.pieces % self.heads
+        taken = first + torch.arange(0, each, self.heads).unsqueeze(1)  # (parts, heads P)
+        return row.view(len(row) * each, -1).index_select(0, taken.flatten()).view(*taken.shape, -1)
 
-    def split(self, together: Tensor, heads: int) -> Iterator[tuple[Tile, Tensor]]:
-        """Yield each tile and its part of what lies in a row, (parts, heads P, w) -> (parts, n heads, T, w)."""
-        parts = torch.split(together, [tile.rows.numel() * heads for tile in self.tiles], dim=1)
-        for tile, part in zip(self.tiles, parts, strict=True):
-            yield tile, part.view(len(part), -1, tile.rows.shape[1], part.shape[-1])
-
-    def in_a_row(self, together: Tensor, heads: int, rows: int) -> Tensor:
+    def in_a_row(self, tiled: Tensor, rows: int) -> Tensor:
         """Bring what the tiles hold, (parts, heads P, w), back into a row (rows, parts heads w); zeros beyond S."""
-        parts, positions, width = together.shape
-        first = (self.begins * heads + self.offsets).view(-1, 1, 1)
-        places = first + torch.arange(heads) * self.lengths.view(-1, 1, 1) + torch.arange(parts).view(-1, 1) * positions
-        row = together.new_empty(rows, parts * heads * width)
-        real = len(self.begins)
-        out = row[:real].view(-1, width)
-        torch.index_select(together.flatten(0, 1), 0, places.flatten(), out=out)
+        parts, places, width = tiled.shape
+        taken = self.places.unsqueeze(1) + torch.arange(0, parts * places, places).unsqueeze(1)  # (S, parts, heads)
+        row, real = tiled.new_empty(rows, parts * self.heads * width), len(self.places)
+        torch.index_select(tiled.flatten(0, 1), 0, taken.flatten(), out=row[:real].view(-1, width))
         row[real:] = 0
         return row
 
+    def split(self, tiled: Tensor) -> list[Tensor]:
+        """View the part of each tile, (heads P, w) -> (n heads, T, w)."""
+        parts = torch.split(tiled, [self.heads * tile.positions for tile in self.tiles])
+        return [part.view(-1, tile.length, part.shape[1]) for tile, part in zip(self.tiles, parts, strict=True)]
 
-def tiling(lengths: Sequence[int], valid: Sequence[int]) -> Tiling:
+    def room(self, like: Tensor) -> Tensor:
+        """Return memory for a number for each two positions of a sequence and each head, in one piece."""
+        return like.new_empty(sum(self._pairs))
+
+    def squares(self, room: Tensor) -> list[Tensor]:
+        """View the part of each tile in such a piece, (n heads, T, T)."""
+        parts = zip(self.tiles, torch.split(room, self._pairs), strict=True)
+        return [part.view(-1, tile.length, tile.length) for tile, part in parts]
+
+    @property
+    def _pairs(self) -> list[int]:
+        return [self.heads * tile.positions * tile.length for tile in self.tiles]
+
+    def multiply(self, a: Sequence[Tensor], b: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+        """Multiply the parts of each tile."""
+        for tile, one, other, product in zip(self.tiles, a, b, out, strict=True):
+            products(one, other, product, tile.count * self.heads)
+
+
+def tiling(lengths: Sequence[int], valid: Sequence[int], heads: int) -> Tiling:
     """Lay sequences that lie one after the other out in tiles, on the CPU.
 
     Args:
         lengths: positions of each.
         valid: how many of them, from the first on, may be looked at; the first always may.
+        heads: of the attention.
     """
-    starts = list(accumulate(lengths, initial=0))
-    begins, filled = torch.empty(len(lengths), dtype=torch.int64), torch.tensor([_filled(n) for n in lengths])
+    of_each, filled = torch.tensor(lengths), torch.tensor([_filled(length) for length in lengths])
+    seen = torch.tensor(valid).clamp_min(1)
+    begins = torch.empty_like(of_each)  # where the places of each sequence begin
     tiles: list[Tile] = []
     at = 0
-    for size, members in _by_size(lengths):
-        tile = Tile.empty(len(members), size)
-        for place, number in enumerate(members):
-            tile.fill(place, starts[number], lengths[number], valid[number])
-            begins[number] = at + place * size
+    for length in sorted(set(filled.tolist())):
+        members = torch.nonzero(filled == length).squeeze(1)
+        tile = _tile(seen[members], length)
+        begins[members] = at + torch.arange(len(members)) * (heads * length)
+        at += heads * tile.positions
         tiles.append(tile)
-        at += tile.rows.numel()
-    each = torch.tensor(lengths)
     offsets = torch.cat([torch.arange(length) for length in lengths])
-    return Tiling(tiles, begins.repeat_interleave(each), offsets, filled.repeat_interleave(each))
+    first, step = (begins.repeat_interleave(of_each) + offsets).unsqueeze(1), filled.repeat_interleave(of_each)
+    places = first + torch.arange(heads) * step.unsqueeze(1)
+    pieces, real = torch.zeros(at, dtype=torch.int64), torch.zeros(at, dtype=torch.int8)
+    pieces[places.flatten()] = torch.arange(places.numel())
+    real[places.flatten()] = 1
+    return Tiling(tiles, heads, places, pieces, real)
 
 
-def _by_size(lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Return the length of each tile, and which sequences it takes."""
-    sizes: dict[int, list[int]] = {}
-    for number, length in enumerate(lengths):
-        sizes.setdefault(_filled(length), []).append(number)
-    return sorted(sizes.items())
+def _tile(seen: Tensor, length: int) -> Tile:
+    """Return a tile for sequences of which so many positions may be looked at, with places for a few more."""
+    count = max(1, POSITIONS // length)
+    looked_at = F.pad(seen, (0, filling(len(seen), count)), value=1)  # no softmax over nothing, without a sequence
+    hidden = torch.arange(length) >= looked_at.unsqueeze(1)
+    return Tile(torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf), count)
 
 
 def _filled(length: int) -> int:
@@ -146,17 +157,16 @@ def _filled(length: int) -> int:
     return power * 3 // 4 if power > 16 and length <= power * 3 // 4 else power
 
 
-def attention_in_tiles(qkv: Tensor, layout: Tiling, heads: int, drop: float) -> Tensor:
+def attention_in_tiles(qkv: Tensor, layout: Tiling, drop: float) -> Tensor:
     """Scaled dot-product attention of each position to the valid ones of its own sequence, (S', 3 d) -> (S', d).
 
     Args:
         qkv: queries, keys and values, one behind the other; beyond the S positions of the layout there may be more,
             which attend to nothing: zeros come of them.
         layout: of the S positions.
-        heads: h.
         drop: share of the attention weights that is dropped.
     """
-    out: Tensor = _AttentionInTiles.apply(qkv, layout, heads, drop)  # type: ignore[no-untyped-call]
+    out: Tensor = _AttentionInTiles.apply(qkv, layout, drop)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -164,52 +174,53 @@ class _AttentionInTiles(torch.autograd.Function):
     """Written out: of the gradient of `index_select` torch makes a sum into zeros, where here it is a selection too."""
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, layout: Tiling, heads: int, drop: float) -> Tensor:  # noqa: ANN401
-        width = qkv.shape[1] // 3 // heads
-        ctx.layout, ctx.heads, ctx.scale, ctx.kept_scale = layout, heads, width**-0.5, 1.0
-        mixed = qkv.new_empty(1, layout.positions * heads, width)
-        saved = []
-        for tile, (out,) in layout.split(mixed, heads):
-            step = tile.count * heads
-            q, k, v = tile.take(qkv, heads, 3)
-            logits = products(q.mul_(ctx.scale), k.mT, step)
-            tile.per_head(logits).add_(tile.bias[:, None, None].to(logits.dtype))
-            weights, keep = logits.softmax(-1), None
-            if drop:
-                keep, ctx.kept_scale = keep_some(weights, drop)
-            products(_kept(weights, keep, ctx.kept_scale), v, step, out)
-            saved += [q, k, v, weights, keep]
-        ctx.save_for_backward(*saved)
-        return layout.in_a_row(mixed, heads, len(qkv))
+    def forward(ctx: Any, qkv: Tensor, layout: Tiling, drop: float) -> Tensor:  # noqa: ANN401
+        q, k, v = layout.take(qkv, 3)
+        ctx.layout, ctx.scale, ctx.kept_scale, keep = layout, q.shape[1] ** -0.5, 1.0, None
+        logits, weights = layout.squares(layout.room(q)), layout.room(q)
+        layout.multiply(layout.split(q.mul_(ctx.scale)), _turned(layout.split(k)), logits)
+        for tile, of_tile, out in zip(layout.tiles, logits, layout.squares(weights), strict=True):
+            torch.softmax(tile.hide(of_tile), -1, out=out)
+        if drop:
+            keep, ctx.kept_scale = keep_some(weights, drop)
+        mixed = torch.empty_like(v)
+        layout.multiply(layout.squares(_kept(weights, keep, ctx.kept_scale)), layout.split(v), layout.split(mixed))
+        ctx.save_for_backward(q, k, v, weights, keep)
+        return layout.in_a_row(mixed.unsqueeze(0), len(qkv))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        layout, heads, scale = ctx.layout, ctx.heads, ctx.kept_scale
-        gradient = gradient.contiguous()
-        of_qkv = gradient.new_empty(3, layout.positions * heads, gradient.shape[1] // heads)
-        for number, (tile, (of_q, of_k, of_v)) in enumerate(layout.split(of_qkv, heads)):
-            q, k, v, weights, keep = ctx.saved_tensors[5 * number : 5 * number + 5]
-            step = tile.count * heads
-            (of_mixed,) = tile.take(gradient, heads, 1)
-            tile.per_head(of_mixed).mul_(tile.real[:, None, :, None])
-            of_weights = _kept(products(of_mixed, v.mT, step), keep, scale)
-            of_products = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-            products(of_products, k, step, of_q).mul_(ctx.scale)
-            products(of_products.mT, q, step, of_k)
-            products(_kept(weights, keep, scale).mT, of_mixed, step, of_v)
-        return layout.in_a_row(of_qkv, heads, len(gradient)), None, None, None
+        layout = ctx.layout
+        q, k, v, weights, keep = ctx.saved_tensors
+        (of_mixed,) = layout.take(gradient.contiguous(), 1)
+        of_outputs, of_kept = layout.split(of_mixed.mul_(layout.real.unsqueeze(1))), layout.room(q)
+        layout.multiply(of_outputs, _turned(layout.split(v)), layout.squares(of_kept))
+        of_weights = layout.squares(_kept(of_kept, keep, ctx.kept_scale))
+        of_products = [
+            torch.ops.aten._softmax_backward_data(a, b, -1, b.dtype)
+            for a, b in zip(of_weights, layout.squares(weights), strict=True)
+        ]
+        of_qkv = gradient.new_empty(3, *q.shape)
+        of_q, of_k, of_v = of_qkv
+        layout.multiply(of_products, layout.split(k), layout.split(of_q))
+        layout.multiply(_turned(of_products), layout.split(q), layout.split(of_k))
+        layout.multiply(_turned(layout.squares(_kept(weights, keep, ctx.kept_scale))), of_outputs, layout.split(of_v))
+        of_q.mul_(ctx.scale)
+        return layout.in_a_row(of_qkv, len(gradient)), None, None
+
+
+def _turned(parts: Sequence[Tensor]) -> list[Tensor]:
+    return [part.mT for part in parts]
 
 
 def _kept(weights: Tensor, keep: Tensor | None, scale: float) -> Tensor:
     return weights if keep is None else scaled(weights * keep, scale)
 
 
-def products(a: Tensor, b: Tensor, step: int, out: Tensor | None = None) -> Tensor:
+def products(a: Tensor, b: Tensor, out: Tensor, step: int) -> None:
     """Batched products, (m, T, w) by (m, w, u) to (m, T, u), of TIMES `step` of the m at a time, and then of `step`."""
-    out = a.new_empty(*a.shape[:2], b.shape[2]) if out is None else out
     many = len(a) // (TIMES * step) * TIMES * step
     for end, size in ((many, TIMES * step), (len(a), step)):
         for begin in range(0 if size > step else many, end, size):
             part = slice(begin, begin + size)
             torch.bmm(a[part], b[part], out=out[part])
-    return out

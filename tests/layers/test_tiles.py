@@ -38,7 +38,7 @@ def test_outputs_and_gradients_are_those_of_attention_block_by_block():
     expected = layer(x, _blocks())
     wanted = torch.autograd.grad(expected, [x, *layer.parameters()], gradient)
     filled = torch.cat([x, torch.randn(9, 48, dtype=torch.float64)])
-    found = layer(filled, tiling(LENGTHS, VALID))[:TOTAL]
+    found = layer(filled, tiling(LENGTHS, VALID, 4))[:TOTAL]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     given = torch.autograd.grad(found, [x, *layer.parameters()], gradient)
     for one, other in zip(given, wanted, strict=True):
@@ -47,7 +47,7 @@ def test_outputs_and_gradients_are_those_of_attention_block_by_block():
 
 def test_nothing_comes_of_positions_of_no_sequence_and_nothing_goes_back_to_them():
     qkv = torch.randn(TOTAL + 4, 3 * 48, dtype=torch.float64, requires_grad=True)
-    out = attention_in_tiles(qkv, tiling(LENGTHS, LENGTHS), 4, 0.0)
+    out = attention_in_tiles(qkv, tiling(LENGTHS, LENGTHS, 4), 0.0)
     assert not out[TOTAL:].any()
     out.backward(torch.randn_like(out))
     assert qkv.grad[:TOTAL].abs().sum(1).all() and not qkv.grad[TOTAL:].any()
@@ -59,39 +59,38 @@ def test_the_gradient_under_dropout_is_that_of_the_weights_that_were_kept(drop):
 
     def attend(qkv):
         torch.manual_seed(3)
-        return attention_in_tiles(qkv, tiling([17, 23], [17, 20]), 2, drop)
+        return attention_in_tiles(qkv, tiling([17, 23], [17, 20], 2), drop)
 
     assert torch.autograd.gradcheck(attend, qkv)
-    assert not torch.equal(attend(qkv), attention_in_tiles(qkv, tiling([17, 23], [17, 20]), 2, 0.0))
+    assert not torch.equal(attend(qkv), attention_in_tiles(qkv, tiling([17, 23], [17, 20], 2), 0.0))
 
 
 def test_dropout_leaves_the_mean_as_it_is():
     torch.manual_seed(1)
     qkv = torch.randn(20, 3 * 8, dtype=torch.float64)
-    layout = tiling([20], [20])
-    mean = torch.stack([attention_in_tiles(qkv, layout, 2, 0.5) for _ in range(4000)]).mean(0)
-    torch.testing.assert_close(mean, attention_in_tiles(qkv, layout, 2, 0.0), rtol=0, atol=0.06)
+    layout = tiling([20], [20], 2)
+    mean = torch.stack([attention_in_tiles(qkv, layout, 0.5) for _ in range(4000)]).mean(0)
+    torch.testing.assert_close(mean, attention_in_tiles(qkv, layout, 0.0), rtol=0, atol=0.06)
 
 
 def test_a_length_is_filled_up_to_the_next_of_a_few():
-    filled = {
-        n: tiling([n], [n]).tiles[0].rows.shape[1] for n in (1, 16, 17, 24, 25, 32, 33, 48, 49, 64, 128, 129, 501)
-    }
+    filled = {n: tiling([n], [n], 1).tiles[0].length for n in (1, 16, 17, 24, 25, 32, 33, 48, 49, 64, 128, 129, 501)}
     assert list(filled.values()) == [16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 128, 192, 512]
 
 
 def test_many_lengths_make_few_sizes():
-    tiles = [tile for n in range(1, 501) for tile in tiling([n, n + 1], [n, 1]).tiles]
-    shapes = {(tile.count, tile.rows.shape[1]) for tile in tiles}
+    tiles = [tile for n in range(1, 501) for tile in tiling([n, n + 1], [n, 1], 1).tiles]
+    shapes = {(tile.count, tile.length) for tile in tiles}
     assert len(shapes) == 11
     assert all(count * t <= POSITIONS or count == 1 for count, t in shapes)
-    assert all(len(tile.rows) % tile.count == 0 for tile in tiles)
+    assert all(len(tile.bias) % tile.count == 0 for tile in tiles)
 
 
 def test_places_that_are_left_over_are_fewer_than_a_product_takes():
-    (tile,) = tiling([30] * 9, [30] * 9).tiles
-    assert tile.rows.shape == (12, 32) and tile.count == 4
-    assert int(tile.real.sum()) == 9 * 30
+    layout = tiling([30] * 9, [30] * 9, 2)
+    (tile,) = layout.tiles
+    assert tile.bias.shape == (12, 32) and tile.count == 4
+    assert int(layout.real.sum()) == 2 * 9 * 30
 
 
 @pytest.mark.parametrize(("parts", "sizes"), [(1, [1]), (3, [1] * 3), (4, [4]), (9, [4, 4, 1]), (11, [4, 4, 1, 1, 1])])
@@ -99,16 +98,31 @@ def test_a_product_is_in_parts_of_two_sizes(parts, sizes, monkeypatch):
     a, b, taken = torch.randn(2 * parts, 5, 3), torch.randn(2 * parts, 3, 4), []
     multiply = torch.bmm
     monkeypatch.setattr(torch, "bmm", lambda a, b, out: taken.append(len(a) // 2) or multiply(a, b, out=out))
-    torch.testing.assert_close(products(a, b, 2), a @ b)
+    out = torch.empty(2 * parts, 5, 4)
+    products(a, b, out, 2)
+    torch.testing.assert_close(out, a @ b)
     assert taken == sizes
 
 
-def test_every_position_has_one_place_of_its_own():
-    layout = tiling(LENGTHS, VALID)
-    rows = torch.cat([tile.rows.flatten() for tile in layout.tiles])
-    assert torch.equal(rows[layout.begins + layout.offsets], torch.arange(TOTAL))
-    assert sum(int(tile.real.sum()) for tile in layout.tiles) == TOTAL
+def test_every_piece_has_one_place_of_its_own():
+    layout = tiling(LENGTHS, VALID, 3)
+    row = torch.arange(TOTAL * 2 * 3 * 5).view(TOTAL, -1)
+    tiled = layout.take(row, 2)
+    assert torch.equal(layout.in_a_row(tiled, TOTAL), row)
+    assert int(layout.real.sum()) == TOTAL * 3 == len(layout.places.unique())
+    assert torch.equal(layout.real.nonzero().squeeze(1), layout.places.flatten().sort().values)
     assert all((tile.bias == 0).any(1).all() for tile in layout.tiles)  # no softmax over nothing, without a sequence
+
+
+def test_a_tile_holds_its_sequences_head_by_head():
+    """Sequences of 30, 5, 30 positions, two heads: that of 5 has a tile, those of 30 the next."""
+    layout = tiling([30, 5, 30], [30, 5, 30], 2)
+    row = torch.arange(65 * 2).view(65, 2)  # a piece is one number, 2 position + head
+    short, long = layout.split(layout.take(row, 1)[0])
+    assert short.shape == (16, 16, 1) and long.shape == (8, 32, 1)
+    assert short[:2, :5, 0].tolist() == [[2 * t + h for t in range(30, 35)] for h in range(2)]
+    begins = [0, 0, 35, 35]
+    assert long[:4, :30, 0].tolist() == [[2 * (b + t) + n % 2 for t in range(30)] for n, b in enumerate(begins)]
 
 
 def _encoder():
