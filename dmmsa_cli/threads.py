@@ -2,9 +2,10 @@
 
 OpenMP's threads spin where they wait, by default for some milliseconds. While another program has a core, all others
 spin until that one's turn is over: with one of two cores busy, a run took up to 18 times as long. Here a thread spins
-two thousand times, some microseconds, and then sleeps. On two idle cores that costs a step of MOSI's shape 2 % in
-float32 and 2 to 5 % in bfloat16, a tiny model's 9 to 14 %. With a thousand it was 4, 6 to 12 and 33 %; with one core
-busy a step takes 2.2 times as long, where a thousand spins made it 2.0 and three thousand 2.6.
+two thousand times, some microseconds, and then sleeps. On two idle cores that costs a step of MOSI's shape 2 to 3 % in
+float32 and 3 to 5 % in bfloat16, a tiny model's 9 to 19 %. With a thousand it was 4, 6 to 12 and 30 to 37 %. With one
+core busy a step takes 2.2 to 2.3 times as long, a tiny model's 3; a thousand made it 2.0 and 2.4, three thousand 2.5
+and 4.
 
 What the user's own variables say stays. How many threads there are never follows what others do at the moment, since
 the bits of a result depend on it.

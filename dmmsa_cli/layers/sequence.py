@@ -168,9 +168,13 @@ def _tiling(groups: Sequence[Padded], heads: int) -> Tiling:
 
 def _starts(blocks: Sequence[Block], device: torch.device) -> Tensor:
     """Return where in a row of several blocks each sequence begins."""
-    ends = list(accumulate((block.positions for block in blocks), initial=0))
-    pairs = zip(blocks, ends[:-1], ends[1:], strict=True)
-    return torch.cat([torch.arange(begin, end, block.length, device=device) for block, begin, end in pairs])
+    ends = accumulate(block.positions for block in blocks)
+    return torch.cat(
+        [
+            torch.arange(end - block.positions, end, block.length, device=device)
+            for block, end in zip(blocks, ends, strict=True)
+        ]
+    )
 
 
 def _mean(x: Tensor, block: Block) -> Tensor:

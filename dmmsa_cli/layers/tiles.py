@@ -70,16 +70,17 @@ class Tiling:
     heads: int
     places: Tensor
     """Where in the tiles, one behind the other, each piece of the row stands, (S, heads)."""
-    pieces: Tensor
-    """Which piece of the row stands at each place, (heads P,); the first where there is none."""
+    rows: Tensor
+    """Which position of the row stands at each place, (heads P,); the first where there is none."""
+    of_head: Tensor
+    """And which of its pieces, (heads P,)."""
     real: Tensor
     """1 where there is one, 0 elsewhere, (heads P,)."""
 
     def take(self, row: Tensor, parts: int) -> Tensor:
         """Bring a row (S', parts heads w) into the tiles, (parts, heads P, w)."""
         each = parts * self.heads
-        first = self.pieces if parts == 1 else self.pieces // self.heads * each + self.pieces % self.heads
-        taken = first + torch.arange(0, each, self.heads).unsqueeze(1)  # (parts, heads P)
+        taken = self.rows * each + self.of_head + torch.arange(0, each, self.heads).unsqueeze(1)  # (parts, heads P)
         return row.view(len(row) * each, -1).index_select(0, taken.flatten()).view(*taken.shape, -1)
 
     def in_a_row(self, tiled: Tensor, rows: int) -> Tensor:
@@ -137,10 +138,11 @@ def tiling(lengths: Sequence[int], valid: Sequence[int], heads: int) -> Tiling:
     offsets = torch.cat([torch.arange(length) for length in lengths])
     first, step = (begins.repeat_interleave(of_each) + offsets).unsqueeze(1), filled.repeat_interleave(of_each)
     places = first + torch.arange(heads) * step.unsqueeze(1)
-    pieces, real = torch.zeros(at, dtype=torch.int64), torch.zeros(at, dtype=torch.int8)
-    pieces[places.flatten()] = torch.arange(places.numel())
-    real[places.flatten()] = 1
-    return Tiling(tiles, heads, places, pieces, real)
+    rows, of_head, real = (torch.zeros(at, dtype=kind) for kind in (torch.int64, torch.int64, torch.int8))
+    rows[places] = torch.arange(len(places)).unsqueeze(1)
+    of_head[places] = torch.arange(heads)
+    real[places] = 1
+    return Tiling(tiles, heads, places, rows, of_head, real)
 
 
 def _tile(seen: Tensor, length: int) -> Tile:

@@ -189,8 +189,7 @@ def test_a_row_of_ours_leads_to_its_runs(visit):
     page = visit()
     page.locator(f"{TABLE} tr.ours th a").first.click()
     run = page.locator("details.run").first
-    page.locator("details.run[open]").first.wait_for()  # a script opens it, which hears of the new address later
-    assert run.get_attribute("open") is not None
+    sync_api.expect(run).to_have_attribute("open", "")  # in a moment: a script opens it, which hears of the address
     run.locator("summary", has_text="Recipe").click()
     assert "position_dropout" in run.locator("pre").inner_text()
     run.locator("summary", has_text="Environment").click()
