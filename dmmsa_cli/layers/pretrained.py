@@ -234,7 +234,7 @@ def _in_words(folder: Path, what: str) -> Iterator[None]:
             yield
     except EncoderUnavailable:
         raise
-    except Exception as error:
+    except Exception as error:  # libraries beneath `transformers` raise what they like at a broken file
         if is_out_of_memory(error):
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]

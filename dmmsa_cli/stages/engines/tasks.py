@@ -117,7 +117,7 @@ def attempt(task: Task, tell: Tell) -> Outcome[Any]:
         return Outcome(task, "stopped", problem=f"{task}, {error.what}", cause=Interrupted)
     except KeyboardInterrupt:
         return Outcome(task, "stopped", problem=f"{task}; what was finished is kept.", cause=Interrupted)
-    except Exception as error:
+    except Exception as error:  # whatever it is: a task that fails stops no other, and keeps its trace
         known = as_dmmsa_error(error)
         if known is not None:
             return task.failed(str(known), type(known))
